@@ -1,0 +1,36 @@
+PYTHON ?= python3
+VENV   ?= .venv
+EXTRAS ?= study,test
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+# Small networks lose on two threads; parallelism is over processes.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: run test slow lock clean
+
+run: $(STAMP)      # the main job; ARGS="--quick", ARGS="--panel DIR --costs 0,2,10", ...
+	$(BIN)/qn run $(ARGS)
+
+test: $(STAMP)     # style, types, tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q -n 2 $(ARGS)
+
+slow: $(STAMP)     # the long studies that test leaves out
+	$(BIN)/python -m pytest -q -s -m slow $(ARGS)
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS)]" $(PIP_ARGS)
+	@touch $@
+
+lock:              # new constraints.txt: newest versions that pyproject.toml allows, torch held
+	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install -q "torch==2.13.0" -e ".[dev]"
+	.venv-lock/bin/python -m pip freeze --exclude-editable | sed -E 's/^(torch==[0-9.]+)\+[a-z0-9.]+/\1/; s/ @ .*//' > constraints.txt
+	rm -rf .venv-lock
+
+clean:
+	rm -rf $(VENV)

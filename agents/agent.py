@@ -1,0 +1,235 @@
+"""The contract of an agent, and the one registry of agents."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, Self, runtime_checkable
+
+import numpy as np
+
+from qn_env.environment import Observation, TradingEnv
+from qn_env.errors import ConfigError, did_you_mean
+from qn_env.features import Feature
+from qn_env.panel import FloatArray, Panel
+
+
+@runtime_checkable
+class Agent(Protocol):
+    """Learns from an environment's panel, then plays it day by day.
+
+    Optional attributes, with the default the harness takes where they are absent:
+        settings: `Settings()`, the environment the agent asks for.
+        warmup: 0, trading days it needs before its first valid signal.
+        learns: True; False says that the seed has no effect.
+
+    Optional methods:
+        signals(panel) -> [T, N]: a whole history in one pass, equal to `act` day by day from `reset` on.
+        save(folder), load(folder): checkpoints of tensors and plain JSON.
+    """
+
+    def fit(self, env: TradingEnv, *, seed: int, validation: TradingEnv | None = None) -> Self:
+        """Learn from `env`'s panel, select on `validation`'s; `seed` is the only chance."""
+
+    def reset(self) -> None:
+        """Start an episode: forget the last one, keep what was learnt."""
+
+    def act(self, observation: Observation) -> FloatArray:
+        """Signals [N] in [-1, 1] for the next day, from this observation and the episode so far."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The environment an agent asks for; a run records it and may override the volatility target."""
+
+    window: int = 63  # days an observation shows
+    features: tuple[Feature, ...] = ()  # causal features beside the returns
+    vol_target: float | None = None  # annualised, per asset
+    train_cost_bps: float = 0.0  # cost inside the reward it learns from
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One registered agent: where it is, and how it is built."""
+
+    path: str  # package.module:Class
+    options: Mapping[str, Any] = field(default_factory=dict)  # arguments of the class
+    quick: Mapping[str, Any] = field(default_factory=dict)  # further ones for a quick, not comparable run
+    learns: bool = False
+
+
+AGENTS: dict[str, Entry] = {}
+
+
+def register(
+    name: str,
+    path: str,
+    *,
+    options: Mapping[str, Any] | None = None,
+    quick: Mapping[str, Any] | None = None,
+    learns: bool = False,
+) -> None:
+    """Give an agent a name; the command line, the harness and the conformance suite read this registry.
+
+    Args:
+        name: as on the command line.
+        path: `package.module:Class`, imported when the agent is made.
+        options: keyword arguments of the class.
+        quick: keyword arguments that replace some of them in a quick run.
+        learns: whether its seed matters.
+
+    Raises:
+        ConfigError: the name is taken.
+    """
+    if name in AGENTS:
+        raise ConfigError(f"an agent named {name!r} is registered already ({AGENTS[name].path}).")
+    AGENTS[name] = Entry(path=path, options=options or {}, quick=quick or {}, learns=learns)
+
+
+def make_agent(name: str, *, quick: bool = False) -> Agent:
+    """Build an agent by its registered name or by an import path `package.module:Class`.
+
+    Raises:
+        ConfigError: an unknown name, a module or class that cannot be found, a class without the methods.
+    """
+    if ":" in name:
+        agent = _imported(name)()
+    elif name in AGENTS:
+        entry = AGENTS[name]
+        agent = _imported(entry.path)(**{**entry.options, **(entry.quick if quick else {})})
+    else:
+        raise ConfigError(
+            f"unknown agent {name!r}. {did_you_mean(name, AGENTS)} Or an import path, package.module:Class."
+        )
+    if not isinstance(agent, Agent):
+        missing = [m for m in ("fit", "reset", "act") if not callable(getattr(agent, m, None))]
+        raise ConfigError(
+            f"{name}: an agent needs the methods fit, reset and act; missing: {', '.join(missing)}."
+        )
+    return agent
+
+
+def load_agent(name: str, folder: Path) -> Agent:
+    """A trained agent from the folder it was saved in; runs no code from the folder.
+
+    Raises:
+        ConfigError: an unknown name or an agent that cannot be loaded.
+    """
+    path = AGENTS[name].path if name in AGENTS else name
+    cls = _imported(path)
+    if not hasattr(cls, "load"):
+        raise ConfigError(f"{name}: the class has no method load; it cannot be restored from {folder}.")
+    agent: Agent = cls.load(folder)
+    return agent
+
+
+def settings_of(agent: Agent) -> Settings:
+    """The environment an agent asks for."""
+    settings: Settings = getattr(agent, "settings", Settings())
+    return settings
+
+
+def warmup_of(agent: Agent) -> int:
+    """Trading days an agent needs before its first valid signal."""
+    return int(getattr(agent, "warmup", 0))
+
+
+def learns(agent: Agent) -> bool:
+    """Whether an agent's seed matters."""
+    return bool(getattr(agent, "learns", True))
+
+
+def play(agent: Agent, env: TradingEnv) -> FloatArray:
+    """Play one episode and return the signals [T, N]; 0 before the first decision and on the last day."""
+    signals = np.zeros(env.panel.shape)
+    agent.reset()
+    observation, info = env.reset()
+    row = int(np.searchsorted(env.panel.dates, np.datetime64(info["date"])))
+    done = False
+    while not done:
+        signals[row] = agent.act(observation)
+        observation, _, terminated, truncated, _ = env.step(signals[row])
+        done = terminated or truncated
+        row += 1
+    return signals
+
+
+def signals_of(agent: Agent, panel: Panel, env: TradingEnv) -> FloatArray:
+    """Signals [T, N] on a panel: in one pass where the agent can, else played through `env`.
+
+    Raises:
+        ConfigError: signals of the wrong shape, not finite or outside [-1, 1].
+    """
+    one_pass = getattr(agent, "signals", None)
+    signals = np.asarray(one_pass(panel) if one_pass is not None else play(agent, env), dtype=np.float64)
+    if signals.shape != panel.shape:
+        raise ConfigError(f"the agent's signals have shape {signals.shape}, expected {panel.shape}.")
+    bad = np.argwhere(~(np.abs(signals) <= 1.0))
+    if len(bad):
+        t, j = bad[0]
+        raise ConfigError(
+            f"the agent's signal for {panel.assets[j]!r} on {panel.dates[t]} is {signals[t, j]}, "
+            "expected a number in [-1, 1]."
+        )
+    return signals
+
+
+def _imported(path: str) -> Any:
+    """The class behind `package.module:Class`; modules beside the working directory are found too."""
+    module_name, _, class_name = path.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not module_name.startswith(error.name):
+            raise
+        raise ConfigError(
+            f"{path}: no module named {error.name!r}; start the command where it can be imported."
+        ) from error
+    if not hasattr(module, class_name):
+        raise ConfigError(f"{path}: module {module_name!r} has no class {class_name!r}.")
+    return getattr(module, class_name)
+
+
+for _name in (
+    "buy-and-hold",
+    "risk-parity",
+    "ts-momentum",
+    "cs-momentum",
+    "long-only",
+    "sgn-returns",
+    "macd",
+):
+    register(_name, "agents.rules:RuleAgent", options={"rule": _name})
+register(
+    "quantnet",
+    "agents.quantnet:QuantNet",
+    options={"transfer": "linear"},
+    quick={"steps": 200, "patience": 3},
+    learns=True,
+)
+register(
+    "no-transfer-lstm",
+    "agents.quantnet:QuantNet",
+    options={"transfer": None},
+    quick={"steps": 200, "patience": 3},
+    learns=True,
+)
+register(
+    "dmn-lstm-sharpe",
+    "agents.dmn:DeepMomentum",
+    quick={"epochs": 10, "patience": 4},
+    learns=True,
+)
+register(
+    "ppo",
+    "agents.sb3:SB3Agent",
+    options={"algorithm": "PPO"},
+    quick={"timesteps": 4096},
+    learns=True,
+)

@@ -1,0 +1,91 @@
+"""The command line `qn`. Heavy modules are imported inside the commands, so that --help is quick."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from tyro.conf import Positional
+
+from experiments.config import RunConfig
+from qn_env.errors import QnError
+
+
+@dataclass(frozen=True)
+class Report:
+    """Write the page and the figures of a finished run again."""
+
+    run: Positional[Path]
+    """Run folder."""
+
+
+@dataclass(frozen=True)
+class Agents:
+    """List the registered agents."""
+
+
+Command = (
+    Annotated[RunConfig, tyro.conf.subcommand("run", prefix_name=False)]
+    | Annotated[Report, tyro.conf.subcommand("report", prefix_name=False)]
+    | Annotated[Agents, tyro.conf.subcommand("agents", prefix_name=False)]
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; 0 on success, 1 for a refused input, 2 for a wrong command line."""
+    try:
+        command = tyro.cli(Command, args=argv, prog="qn", description="Is this trading policy any good?")
+        if isinstance(command, RunConfig):
+            _run(command)
+        elif isinstance(command, Report):
+            print(_report(command.run))
+        else:
+            _list_agents()
+    except QnError as error:
+        print(f"qn: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _run(config: RunConfig) -> None:
+    from experiments.leaderboard import as_text
+    from experiments.runner import load_panel, run
+    from experiments.store import RunFolder
+
+    panel = load_panel(config)
+    T, N = panel.shape
+    print(
+        f"Panel: {N} assets in {len(panel.markets)} markets, {T} days, {panel.dates[0]} to {panel.dates[-1]}."
+    )
+    for note in panel.notes:
+        print(f"Note: {note}")
+    folder = RunFolder(run(config, panel))
+    board = folder.leaderboard()
+    print(f"\n{as_text(board)}\n")
+    if not board["comparable"].all():
+        print("* not comparable: a quick run, or a learnt agent with fewer than 5 seeds.")
+    if board["basis"].iloc[0] == "markets":
+        print("Means over markets: too few days have half of the markets in their test block.")
+    for failure in folder.record()["failed"]:
+        print(f"failed: {failure['agent']} seed {failure['seed']}: {failure['error']}")
+    print(f"Results, checkpoints and page: {folder.path} (open {_report(folder.path)})")
+    print("Research, not investment advice.")
+
+
+def _report(folder: Path) -> Path:
+    from experiments.report import write_report
+
+    return write_report(folder)
+
+
+def _list_agents() -> None:
+    from agents.agent import AGENTS
+
+    width = max(len(name) for name in AGENTS)
+    for name, entry in AGENTS.items():
+        kind = "learns" if entry.learns else "rule"
+        print(f"{name:<{width}}  {kind:<6}  {entry.path}")

@@ -1,0 +1,134 @@
+"""The configuration of a run: frozen, checked, written into its folder."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.constructors import PrimitiveConstructorSpec
+
+from qn_env.errors import ConfigError, did_you_mean
+
+DEFAULT_AGENTS = (
+    "quantnet",
+    "no-transfer-lstm",
+    "dmn-lstm-sharpe",
+    "ppo",
+    "buy-and-hold",
+    "risk-parity",
+    "ts-momentum",
+    "cs-momentum",
+    "long-only",
+    "sgn-returns",
+    "macd",
+)
+PROTOCOLS = ("holdout",)
+SEEDS = 5  # fewer, and a learnt agent's figures are not comparable
+QUICK_SEEDS = 2
+
+
+# How a comma-separated list is read from the command line.
+NAMES: PrimitiveConstructorSpec[tuple[str, ...]] = PrimitiveConstructorSpec(
+    nargs=1,
+    metavar="NAME,...",
+    instance_from_str=lambda words: tuple(w.strip() for w in words[0].split(",") if w.strip()),
+    is_instance=lambda value: isinstance(value, tuple),
+    str_from_instance=lambda value: [",".join(value)],
+)
+NUMBERS: PrimitiveConstructorSpec[tuple[float, ...]] = PrimitiveConstructorSpec(
+    nargs=1,
+    metavar="BPS,...",
+    instance_from_str=lambda words: tuple(float(w) for w in words[0].split(",") if w.strip()),
+    is_instance=lambda value: isinstance(value, tuple),
+    str_from_instance=lambda value: [",".join(f"{v:g}" for v in value)],
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """One comparison of agents over a panel, out of sample and after costs."""
+
+    agents: Annotated[tuple[str, ...], NAMES] = DEFAULT_AGENTS
+    """Registered names or import paths, package.module:Class."""
+
+    panel: Path | None = None
+    """Folder of Parquet or CSV files; default: the embedded panel."""
+
+    kind: Literal["prices", "returns"] | None = None
+    """What the panel's files hold, where their names do not say it (default: prices)."""
+
+    exclude: Annotated[tuple[str, ...], NAMES] = ()
+    """Markets to leave out."""
+
+    protocol: str = "holdout"
+    """holdout: train | the 752 days before the last 752 to select | the last 752 to test."""
+
+    costs: Annotated[tuple[float, ...], NUMBERS] = (0.0, 2.0)
+    """Costs per unit of turnover, in basis points."""
+
+    seeds: int | None = None
+    """Seeds of each learnt agent; default: 5, with --quick 2."""
+
+    seed: int = 0
+    """The first of these seeds."""
+
+    execution_lag: int = 0
+    """Trading days between a decision and its trade: 0 is the close it is decided at, 1 the next one."""
+
+    vol_target: float | None = None
+    """Annualised volatility target per asset for all (0.15 is 15%); default: what each agent's paper says."""
+
+    quick: bool = False
+    """Short trainings; the result is marked as not comparable."""
+
+    jobs: int | None = None
+    """Processes; default: one per core."""
+
+    out: Path | None = None
+    """Run folder, which must not exist; default: runs/ and the time."""
+
+    def __post_init__(self) -> None:
+        if not self.agents:
+            raise ConfigError("agents is empty; name at least one.")
+        if not self.costs:
+            raise ConfigError("costs is empty; name at least one level in basis points, e.g. 0,2.")
+        _unique("agents", self.agents)
+        _unique("costs", self.costs)
+        if self.kind is not None and self.panel is None:
+            raise ConfigError("kind says what a panel's files hold; it needs --panel.")
+        if self.protocol not in PROTOCOLS:
+            raise ConfigError(f"unknown protocol {self.protocol!r}. {did_you_mean(self.protocol, PROTOCOLS)}")
+        self._check_numbers()
+
+    def _check_numbers(self) -> None:
+        # Bounds are written so that NaN fails them.
+        for cost in self.costs:
+            if not 0.0 <= cost < math.inf:
+                raise ConfigError(f"costs: {cost} is not a number of basis points >= 0.")
+        for name, least in (("seeds", 1), ("jobs", 1), ("seed", 0), ("execution_lag", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ConfigError(f"{name} is {value}, expected at least {least}.")
+        if self.vol_target is not None and not 0.0 < self.vol_target < math.inf:
+            raise ConfigError(f"vol_target is {self.vol_target}, expected a volatility > 0, e.g. 0.15.")
+
+    @property
+    def seed_list(self) -> tuple[int, ...]:
+        """The seeds of a learnt agent."""
+        count = self.seeds if self.seeds is not None else (QUICK_SEEDS if self.quick else SEEDS)
+        return tuple(range(self.seed, self.seed + count))
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return self.out if self.out is not None else Path("runs") / datetime.now().strftime("%Y%m%d-%H%M%S")
+
+
+def _unique(name: str, values: Sequence[object]) -> None:
+    double = sorted({str(v) for v in values if list(values).count(v) > 1})
+    if double:
+        raise ConfigError(f"{name}: {', '.join(double)} appears twice.")

@@ -1,0 +1,163 @@
+"""The leaderboard: agents ranked by their net Sharpe ratio, with an interval, at each cost."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import numpy as np
+import pandas as pd
+
+from experiments.config import SEEDS
+from experiments.metrics import all_metrics
+from experiments.statistics import mean_sharpe, sharpe_interval
+from experiments.tables import ALL, scaled_ex_ante
+from qn_env.economics import BASIS_POINT
+from qn_env.panel import FloatArray
+
+# Fewer common days, and agents are ranked by the mean over markets instead of by a portfolio.
+MIN_PORTFOLIO_DAYS = 252
+
+SHOWN = ("sharpe", "ann_return", "ann_volatility", "max_drawdown", "calmar", "turnover")
+
+
+def leaderboard(
+    results: pd.DataFrame,
+    portfolio: pd.DataFrame,
+    by_market: Mapping[tuple[str, int], pd.DataFrame],
+    *,
+    seed: int,
+    learnt: Collection[str],
+    quick: bool,
+) -> pd.DataFrame:
+    """Rank the agents at each cost.
+
+    Figures are means over seeds. They describe the equal-weight portfolio of markets; where fewer than 252
+    days have half of the markets in their test block, the mean over markets (column `basis`).
+
+    Args:
+        results: the tidy table.
+        portfolio: daily portfolio returns of every agent, seed and cost.
+        by_market: daily market returns of every agent and seed.
+        seed: of the bootstrap.
+        learnt: names of the agents that learn; comparable with enough finished seeds of full trainings.
+        quick: whether their trainings were short.
+    """
+    days = portfolio.groupby(["agent", "seed", "cost_bps"]).size()
+    basis = "portfolio" if len(days) and days.min() >= MIN_PORTFOLIO_DAYS else "markets"
+    rows = []
+    for cost in sorted(results["cost_bps"].unique()):
+        for agent in results["agent"].unique():
+            mine = results[(results["agent"] == agent) & (results["cost_bps"] == cost)]
+            seeds = sorted(mine["seed"].unique())
+            if basis == "portfolio":
+                net = _portfolio_net(portfolio, agent, seeds, cost)
+            else:
+                net = _market_net(by_market, agent, seeds, cost)
+            rows.append(
+                {
+                    "cost_bps": cost,
+                    "agent": agent,
+                    "seeds": len(seeds),
+                    "comparable": agent not in learnt or (len(seeds) >= SEEDS and not quick),
+                    "basis": basis,
+                    **_figures(mine, basis),
+                    **_sharpe_figures(net, seed),
+                    **_scaled(net),
+                    "undefined": _undefined(mine),
+                }
+            )
+    table = pd.DataFrame(rows)
+    order = table.groupby("cost_bps")["sharpe"].rank(ascending=False, method="first", na_option="bottom")
+    table.insert(1, "rank", order.astype(int))
+    return table.sort_values(["cost_bps", "rank"], ignore_index=True)
+
+
+def _figures(mine: pd.DataFrame, basis: str) -> dict[str, float]:
+    """Means over seeds (and over markets, where that is the basis) of the shown metrics."""
+    whole = mine["asset"] == ALL
+    rows = mine[whole & ((mine["market"] == ALL) == (basis == "portfolio"))]
+    means = rows.groupby("metric")["value"].mean()
+    return {metric: float(means.get(metric, np.nan)) for metric in SHOWN}
+
+
+def _sharpe_figures(net: FloatArray, seed: int) -> dict[str, float]:
+    """The mean Sharpe ratio, its interval, and its range over seeds."""
+    low, high = sharpe_interval(net, seed=seed)
+    each = np.array([mean_sharpe(net[s : s + 1]) for s in range(len(net))])
+    each = each[np.isfinite(each)] if np.isfinite(each).any() else np.full(1, np.nan)
+    return {
+        "sharpe": mean_sharpe(net),
+        "sharpe_low": low,
+        "sharpe_high": high,
+        "seed_low": float(each.min()),
+        "seed_high": float(each.max()),
+    }
+
+
+def _scaled(net: FloatArray) -> dict[str, float]:
+    """Return and drawdown after ex-ante scaling to 10% volatility: means over seeds and series [S, D, K]."""
+    found = []
+    for series in np.moveaxis(net, 2, 0):
+        days = np.isfinite(series).all(axis=0)
+        wide = scaled_ex_ante(series[:, days].T)
+        measured = all_metrics(wide, np.zeros_like(wide), np.isfinite(wide), 0.0)
+        found.append([measured["ann_return"].mean(), measured["max_drawdown"].mean()])
+    annual, deepest = np.mean(found, axis=0)
+    return {"ann_return_10": float(annual), "max_drawdown_10": float(deepest)}
+
+
+def _undefined(mine: pd.DataFrame) -> int:
+    """How many per-asset Sharpe ratios are NaN, over all seeds."""
+    assets = mine[(mine["asset"] != ALL) & (mine["metric"] == "sharpe")]
+    return int(assets["value"].isna().sum())
+
+
+def _portfolio_net(portfolio: pd.DataFrame, agent: str, seeds: list[int], cost: float) -> FloatArray:
+    """[S, D, 1] daily net returns of the portfolio."""
+    mine = portfolio[(portfolio["agent"] == agent) & (portfolio["cost_bps"] == cost)]
+    wide = mine.pivot(index="date", columns="seed", values="net")[seeds].sort_index()
+    found: FloatArray = wide.to_numpy().T[:, :, None]
+    return found
+
+
+def _market_net(
+    by_market: Mapping[tuple[str, int], pd.DataFrame], agent: str, seeds: list[int], cost: float
+) -> FloatArray:
+    """[S, D, M] daily net returns of every market, NaN outside its test block."""
+    stack = []
+    for seed in seeds:
+        days = by_market[agent, seed]
+        net = days["gross"] - days["turnover"] * cost * BASIS_POINT
+        wide = days.assign(net=net).pivot(index="date", columns="market", values="net").sort_index()
+        stack.append(wide.to_numpy())
+    return np.stack(stack)
+
+
+def as_text(table: pd.DataFrame) -> str:
+    """The leaderboard as it is printed, one block per cost."""
+    blocks = []
+    for cost, rows in table.groupby("cost_bps"):
+        width = max(5, *(len(str(a)) for a in rows["agent"]))
+        head = (
+            f"{'':>2}  {'agent':<{width}}  {'Sharpe':>6}  {'95% interval':>15}  {'return':>7}  "
+            f"{'volat.':>7}  {'max DD':>7}  {'Calmar':>6}  {'turnover':>8}  {'seeds':>5}"
+        )
+        lines = [f"Net of {cost:g} bps per unit of turnover", head, "-" * len(head)]
+        lines += [_line(row, width) for _, row in rows.iterrows()]
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
+
+
+def _line(row: pd.Series, width: int) -> str:
+    interval = f"[{_number(row['sharpe_low'], '.2f')}, {_number(row['sharpe_high'], '.2f')}]"
+    return (
+        f"{row['rank']:>2}  {row['agent']:<{width}}  {_number(row['sharpe'], '.2f'):>6}  {interval:>15}  "
+        f"{_number(row['ann_return'], '.2%'):>7}  {_number(row['ann_volatility'], '.2%'):>7}  "
+        f"{_number(row['max_drawdown'], '.1%'):>7}  {_number(row['calmar'], '.2f'):>6}  "
+        f"{_number(row['turnover'], '.1f'):>8}  {row['seeds']:>5}{'' if row['comparable'] else ' *'}"
+    )
+
+
+def _number(value: float, form: str) -> str:
+    """A number, or a dash where it is undefined."""
+    return format(value, form) if np.isfinite(value) else "-"

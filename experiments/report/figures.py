@@ -1,0 +1,252 @@
+"""The figures as PNG and SVG, drawn with matplotlib and no global state."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from agents.checkpoint import write_atomically
+from experiments.report.extras import require
+from experiments.report.folder import Run
+from experiments.report.looks import Look, looks
+from experiments.report.series import Curve, FloatArray, asset_sharpes, curves, is_long, run_dates
+from experiments.report.tables import common_edges, finite, sample_caption
+
+STYLE = {
+    "font.size": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.edgecolor": "#8c959f",
+    "grid.color": "#e3e7eb",
+    "axes.axisbelow": True,
+    "axes.titlesize": 12,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "legend.frameon": False,
+    "svg.hashsalt": "qn_env",  # fixed ids: the same run gives the same bytes
+}
+DPI = 160
+
+
+def write_figures(run: Run) -> None:
+    """Write `figures/<name>.png` and `.svg` of the run, at its headline cost."""
+    draw: Mapping[str, Callable[[Run, Mapping[str, Look]], Any]] = {
+        "cumulative": cumulative,
+        "drawdown": drawdown,
+        "sharpe_histogram": sharpe_histogram,
+        "overview": overview,
+    }
+    matplotlib, appearance = require("matplotlib"), looks(run)
+    with matplotlib.rc_context(STYLE):
+        for name, figure_of in draw.items():
+            figure = figure_of(run, appearance)
+            _write(run, figure, name, "png", {"Software": None})
+            _write(run, figure, name, "svg", {"Date": None, "Creator": None})
+
+
+def _write(run: Run, figure: Any, name: str, kind: str, metadata: Mapping[str, None]) -> None:
+    content = io.BytesIO()
+    figure.savefig(content, format=kind, dpi=DPI, metadata=metadata)
+    path = run.folder / "figures" / f"{name}.{kind}"
+    path.parent.mkdir(exist_ok=True)
+    write_atomically(path, content.getvalue())
+
+
+def cumulative(run: Run, appearance: Mapping[str, Look]) -> Any:
+    """Growth of 1 after costs."""
+    figure, axes = _canvas(9, 4.8)
+    paths = curves(run, run.headline_bps, "net")
+    _growth_axes(axes, run, paths, appearance)
+    _legend(figure, appearance)
+    return figure
+
+
+def drawdown(run: Run, appearance: Mapping[str, Look]) -> Any:
+    """Drawdown after costs."""
+    figure, axes = _canvas(9, 4.0)
+    paths = curves(run, run.headline_bps, "net")
+    _lines(axes, run, {name: path.drawdown for name, path in paths.items()}, appearance)
+    axes.yaxis.set_major_formatter(require("matplotlib.ticker").PercentFormatter(1.0, decimals=0))
+    axes.set_title(f"Drawdown after {run.headline_bps:g} bp costs, mean over seeds")
+    _legend(figure, appearance)
+    return figure
+
+
+def sharpe_histogram(run: Run, appearance: Mapping[str, Look]) -> Any:
+    """Small histograms of the per-asset Sharpe ratios, one per agent, on common axes."""
+    sample = asset_sharpes(run, run.headline_bps)
+    edges = common_edges([sample])
+    n_columns = min(4, len(appearance))
+    n_rows = -(-len(appearance) // n_columns)
+    figure = require("matplotlib.figure").Figure(
+        figsize=(2.9 * n_columns, 1.9 * n_rows + 0.5), layout="constrained"
+    )
+    grid = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False)
+    for axes, (name, look) in zip(grid.flat, appearance.items(), strict=False):
+        values = finite(sample.mean.loc[name])
+        axes.hist(values, bins=edges, color=look.colour, edgecolor="white", linewidth=0.5)
+        axes.axvline(0, color="#57606a", linewidth=0.8)
+        if values.size:
+            axes.axvline(float(np.median(values)), color="#1c2128", linewidth=1, linestyle="--")
+        axes.set_title(_text(look.label), fontsize=10.5, fontweight="bold" if look.learns else "normal")
+        caption = sample_caption(sample.mean.loc[name], int(sample.undefined.loc[name].sum()))
+        axes.set_xlabel(caption, fontsize=8.5)
+        axes.tick_params(labelbottom=True, labelsize=9)
+        axes.yaxis.set_major_locator(require("matplotlib.ticker").MaxNLocator(4, integer=True))
+    for axes in grid.flat[len(appearance) :]:
+        axes.set_axis_off()
+    figure.suptitle(
+        f"Net Sharpe ratio of every asset after {run.headline_bps:g} bp costs (dashed: median)",
+        fontsize=12,
+        fontweight="bold",
+    )
+    return figure
+
+
+def overview(run: Run, appearance: Mapping[str, Look]) -> Any:
+    """Sharpe ratios with their intervals beside growth; readable at 1200 pixels."""
+    figure = require("matplotlib.figure").Figure(figsize=(12, 5.2), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(1, 1.25))
+    _intervals(left, run, appearance)
+    paths = curves(run, run.headline_bps, "net")
+    _growth_axes(right, run, paths, appearance)
+    _end_labels(right, run, paths, appearance)
+    panel = run.about["panel"]
+    figure.supxlabel(
+        f"{panel['assets']} assets in {len(panel['markets'])} markets; costs {run.headline_bps:g} bp per "
+        f"unit of turnover; thick lines are learnt agents. {_caveat(run)}",
+        fontsize=9,
+        color="#57606a",
+    )
+    return figure
+
+
+def _caveat(run: Run) -> str:
+    """What must not be missed where the figure is shown without the page."""
+    quick = "Quick run, not comparable. " if run.about["config"].get("quick") else ""
+    few = "Hollow dots: too few seeds to compare. " if not run.leaderboard["comparable"].all() else ""
+    return f"{quick}{few}Research, not advice."
+
+
+def _intervals(axes: Any, run: Run, appearance: Mapping[str, Look]) -> None:
+    """Dot and 95% interval per agent, best on top."""
+    board = run.ranking(run.headline_bps)
+    labels = []
+    for y, row in enumerate(board.to_dict("records")):
+        look = appearance[row["agent"]]
+        low, high, point = row["sharpe_low"], row["sharpe_high"], row["sharpe"]
+        axes.plot([low, high], [y, y], color=look.colour, linewidth=look.width + 0.6, solid_capstyle="round")
+        face = look.colour if row["comparable"] else "white"
+        axes.plot(
+            [point], [y], "o", color=look.colour, markerfacecolor=face, markersize=8, markeredgewidth=1.8
+        )
+        known = "" if np.isfinite(point) else " (\N{EN DASH})"
+        labels.append(_text(look.label) + known)
+    axes.axvline(0, color="#57606a", linewidth=0.9)
+    axes.set_yticks(range(len(board)), labels)
+    for tick, agent in zip(axes.get_yticklabels(), board["agent"], strict=True):
+        tick.set_fontweight("bold" if appearance[agent].learns else "normal")
+    axes.set_ylim(len(board) - 0.4, -0.6)
+    axes.grid(visible=False, axis="y")
+    axes.tick_params(axis="y", length=0)
+    axes.set_title("Net Sharpe ratio, 95% interval")
+
+
+def _growth_axes(axes: Any, run: Run, paths: Mapping[str, Curve], appearance: Mapping[str, Look]) -> None:
+    _lines(axes, run, {name: path.growth for name, path in paths.items()}, appearance)
+    if is_long(run_dates(run)):
+        ticker = require("matplotlib.ticker")
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
+        axes.yaxis.set_minor_locator(ticker.NullLocator())
+    axes.set_title(f"Growth of 1 after {run.headline_bps:g} bp costs, mean over seeds")
+
+
+def _lines(axes: Any, run: Run, values: Mapping[str, FloatArray], appearance: Mapping[str, Look]) -> None:
+    """One line per agent over the run's dates, learnt agents on top."""
+    dates = run_dates(run).to_numpy()
+    if not len(dates):
+        axes.text(0.5, 0.5, "no day has half of the markets", ha="center", transform=axes.transAxes)
+        return
+    for name, look in appearance.items():
+        line = axes.plot(
+            dates, values[name], color=look.colour, linewidth=look.width, zorder=3 if look.learns else 2
+        )
+        line[0].set_dashes(look.dashes)
+    mdates = require("matplotlib.dates")
+    locator = mdates.AutoDateLocator(minticks=3, maxticks=7)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(mdates.ConciseDateFormatter(locator))
+    axes.margins(x=0.01)
+
+
+def _end_labels(axes: Any, run: Run, paths: Mapping[str, Curve], appearance: Mapping[str, Look]) -> None:
+    """Name every line at its end, moved apart so that no two names overlap."""
+    if not len(run_dates(run)):
+        return
+    ends = {name: path.growth[-1] for name, path in paths.items() if np.isfinite(path.growth[-1])}
+    axes.autoscale_view()  # limits are settled lazily; the positions below need them
+    to_share = axes.transData + axes.transAxes.inverted()
+    last = require("matplotlib.dates").date2num(run_dates(run).to_numpy()[-1])
+    shares = {name: float(to_share.transform((last, end))[1]) for name, end in ends.items()}
+    for name, y in spread(shares, gap=0.052).items():
+        look = appearance[name]
+        axes.annotate(
+            _text(look.label),
+            xy=(1.0, shares[name]),
+            xytext=(1.045, y),
+            xycoords="axes fraction",
+            textcoords="axes fraction",
+            color=look.colour,
+            fontsize=9.5,
+            fontweight="bold" if look.learns else "normal",
+            va="center",
+            arrowprops={
+                "arrowstyle": "-",
+                "color": look.colour,
+                "linewidth": 0.7,
+                "shrinkA": 1,
+                "shrinkB": 0,
+            },
+        )
+
+
+def spread(heights: Mapping[str, float], *, gap: float) -> dict[str, float]:
+    """Heights moved apart to at least `gap`, in order, kept within 0 and 1 where they fit.
+
+    Examples:
+        >>> spread({"a": 0.5, "b": 0.5}, gap=0.5)
+        {'a': 0.25, 'b': 0.75}
+    """
+    names = sorted(heights, key=lambda name: (heights[name], name))
+    steps = gap * np.arange(len(names))
+    level = np.array([heights[name] for name in names]) - steps  # in these terms "apart" is "not falling"
+    pushed_up, pushed_down = np.maximum.accumulate(level), np.minimum.accumulate(level[::-1])[::-1]
+    room = 1.0 - gap * max(len(names) - 1, 0)
+    placed = ((pushed_up + pushed_down) / 2).clip(0.0, max(room, 0.0)) + steps
+    return dict(zip(names, placed.tolist(), strict=True))
+
+
+def _legend(figure: Any, appearance: Mapping[str, Look]) -> None:
+    line = require("matplotlib.lines").Line2D
+    handles = [line([], [], color=look.colour, linewidth=look.width) for look in appearance.values()]
+    for handle, look in zip(handles, appearance.values(), strict=True):
+        handle.set_dashes(look.dashes)
+    names = [_text(look.label) for look in appearance.values()]
+    figure.legend(handles, names, loc="outside right upper", fontsize=9.5, handlelength=2.6)
+
+
+def _canvas(width: float, height: float) -> tuple[Any, Any]:
+    """A figure of `width` by `height` inches and its only axes."""
+    figure = require("matplotlib.figure").Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots()
+
+
+def _text(label: str) -> str:
+    """A name that matplotlib does not read as mathematics."""
+    return label.replace("$", r"\$")

@@ -1,0 +1,262 @@
+"""The page: everything a reader of a run needs, in one file that loads nothing from elsewhere."""
+
+from __future__ import annotations
+
+import html
+import math
+import re
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.config import SEEDS
+from experiments.report.extras import require
+from experiments.report.folder import Run
+from experiments.report.looks import Look, looks
+from experiments.report.series import (
+    MAX_POINTS,
+    asset_sharpes,
+    block_ends,
+    curves,
+    is_long,
+    market_sharpes,
+    run_dates,
+    thinned,
+)
+from experiments.report.tables import (
+    BAR_HEIGHT,
+    BAR_WIDTH,
+    COLUMNS,
+    HISTOGRAM_HEIGHT,
+    HISTOGRAM_WIDTH,
+    common_edges,
+    heat_map,
+    histograms,
+    leaderboard,
+    number,
+    undefined_days,
+)
+
+PLACE = ("out", "jobs")  # settings that change no figure; a run never overwrites another's folder
+VIEWS: Mapping[str, Any] = {"raw": "net", "scaled": "net_10"}
+
+
+def render(run: Run) -> str:
+    """The whole page as HTML; the same run gives the same text."""
+    jinja2, plotly = require("jinja2"), require("plotly.offline")
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template("page.html.jinja").render(**context(run), plotly_js=plotly.get_plotlyjs())
+    return str(page)
+
+
+def context(run: Run) -> dict[str, Any]:
+    """Everything the template shows."""
+    appearance = looks(run)
+    return {
+        "about": run.about,
+        "looks": appearance,
+        "headline": run.headline_bps,
+        "columns": COLUMNS,
+        "bar": (BAR_WIDTH, BAR_HEIGHT),
+        "box": (HISTOGRAM_WIDTH, HISTOGRAM_HEIGHT),
+        "views": _per_cost(run, appearance),
+        "charts": chart_data(run, appearance),
+        "step": _step(run),
+        "basis": run.basis,
+        "days": _days(run),
+        "statement": whole_dates(statement(run)),
+        "few_seeds": few_seeds(run),
+        "settings": agent_settings(run),
+        "command": command(run.about),
+        "duration": duration(float(run.about["seconds"])),
+        "enough_seeds": SEEDS,
+    }
+
+
+def _per_cost(run: Run, appearance: Mapping[str, Look]) -> list[dict[str, Any]]:
+    """The parts of the page that exist once per cost level."""
+    samples = {cost: asset_sharpes(run, cost) for cost in run.costs_bps}
+    edges = common_edges(list(samples.values()))
+    ends = [number(edge, 1) for edge in (edges[0], edges[-1])]
+    return [
+        {
+            "cost": cost,
+            "label": f"{cost:g}",
+            "leaderboard": leaderboard(run, cost, appearance),
+            "histograms": histograms(sample, edges, appearance),
+            "ends": ends,
+            "heat": heat_map(market_sharpes(run, cost), appearance),
+            "undefined_days": {
+                view: undefined_days(curves(run, cost, column), appearance) for view, column in VIEWS.items()
+            },
+        }
+        for cost, sample in samples.items()
+    ]
+
+
+def chart_data(run: Run, appearance: Mapping[str, Look]) -> dict[str, Any]:
+    """What the script draws: dates, agents' looks, and their paths per cost and view."""
+    dates, step = run_dates(run), _step(run)
+    kept = dates[block_ends(len(dates), step)]
+    return {
+        "cost": f"{run.headline_bps:g}",
+        "dates": [f"{date:%Y-%m-%d}" for date in kept],
+        "log": is_long(dates),
+        "agents": [
+            # Plotly reads names as markup of its own.
+            {"name": html.escape(look.label), "colour": look.colour, "dash": look.dash, "width": look.width}
+            | {"learns": look.learns}
+            for look in appearance.values()
+        ],
+        "paths": {
+            f"{cost:g}": {view: _paths(run, cost, column, step) for view, column in VIEWS.items()}
+            for cost in run.costs_bps
+        },
+    }
+
+
+def _paths(run: Run, cost_bps: float, column: Any, step: int) -> dict[str, list[list[float | None]]]:
+    """Growth and drawdown of every agent at one cost, as JSON can hold them."""
+    paths = [thinned(path, step) for path in curves(run, cost_bps, column).values()]
+    return {
+        "growth": [jsonable(path.growth) for path in paths],
+        "drawdown": [jsonable(path.drawdown) for path in paths],
+    }
+
+
+def jsonable(values: np.ndarray) -> list[float | None]:
+    """Rounded to four decimals; None where undefined.
+
+    Examples:
+        >>> jsonable(np.array([1.00004, np.nan]))
+        [1.0, None]
+    """
+    return [round(value, 4) if math.isfinite(value) else None for value in values.tolist()]
+
+
+def _step(run: Run) -> int:
+    """Days per point of the page's charts."""
+    return max(1, math.ceil(len(run_dates(run)) / MAX_POINTS))
+
+
+def _days(run: Run) -> dict[str, Any]:
+    """The portfolio's test days and how many markets each has."""
+    dates, markets = run_dates(run), run.portfolio["markets"]
+    return {
+        "count": len(dates),
+        "first": f"{dates[0]:%Y-%m-%d}" if len(dates) else "",
+        "last": f"{dates[-1]:%Y-%m-%d}" if len(dates) else "",
+        "fewest": int(markets.min()) if len(dates) else 0,
+        "most": int(markets.max()) if len(dates) else 0,
+    }
+
+
+def statement(run: Run) -> str:
+    """One paragraph: who was compared, on what, when, how and at what cost."""
+    panel, config, days = run.about["panel"], run.about["config"], _days(run)
+    learnt = sum(run.learns(agent) for agent in run.agents)
+    rules = len(run.agents) - learnt
+    costs = _listed([f"{cost:g}" for cost in run.costs_bps])
+    counts = sorted({int(seeds) for seeds in run.leaderboard["seeds"][_learnt_rows(run)]})
+    seeds = f", with {_listed([str(n) for n in counts])} seeds each" if counts else ""
+    target = config.get("vol_target")
+    source = f" ({config['panel']})" if config.get("panel") else ""
+    test = f", {days['first']} to {days['last']} ({days['count']} days)" if days["count"] else ""
+    volatility = "each agent's own setting" if target is None else f"{100 * target:g}% a year for all"
+    return (
+        f"{len(run.agents)} agents ({learnt} learnt{seeds}; {rules} rule{'s' * (rules != 1)}) on "
+        f"{panel['assets']} assets in {len(panel['markets'])} markets{source}, {panel['first']} to "
+        f"{panel['last']}. Protocol {config.get('protocol', 'not recorded')}: the figures are of test days "
+        f"that no agent saw in training{test}, after costs of {costs} bp per unit of turnover. "
+        f"Volatility target: {volatility}."
+    )
+
+
+def whole_dates(text: str) -> Any:
+    """The text escaped, with dates that no line break may cut."""
+    markup = require("markupsafe")
+    date = r'<span class="date">\g<0></span>'
+    return markup.Markup(re.sub(r"\b\d{4}-\d\d-\d\d\b", date, str(markup.escape(text))))
+
+
+def _learnt_rows(run: Run) -> Any:
+    return run.leaderboard["agent"].map(run.learns)
+
+
+def _listed(words: list[str]) -> str:
+    """Words with commas and one `and`.
+
+    Examples:
+        >>> _listed(["0", "2", "5"])
+        '0, 2 and 5'
+    """
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
+
+
+def few_seeds(run: Run) -> list[str]:
+    """Learnt agents with too few seeds to compare."""
+    board = run.leaderboard
+    few = set(board.loc[~board["comparable"] & (board["seeds"] < SEEDS), "agent"])
+    return [agent for agent in run.agents if agent in few]
+
+
+def agent_settings(run: Run) -> list[dict[str, Any]]:
+    """How each agent of the run was set, those without results included."""
+    return [
+        {
+            "name": name,
+            "kind": "learnt" if made.get("learns") else "rule",
+            "vol_target": "none" if made.get("vol_target") is None else f"{100 * made['vol_target']:g}%",
+            "train_cost": f"{made['train_cost_bps']:g} bp" if made.get("learns") else "",
+            "seeds": ", ".join(str(seed) for seed in made.get("seeds", [])),
+            "results": name in run.agents,
+        }
+        for name, made in run.about["agents"].items()
+    ]
+
+
+def command(about: Mapping[str, Any]) -> str:
+    """The command of the run: as recorded, else written from its config.
+
+    Examples:
+        >>> config = {"agents": ["macd", "ppo"], "costs": [0.0, 2.0], "panel": None, "quick": True}
+        >>> command({"config": config})
+        'qn run --agents macd,ppo --costs 0,2 --quick'
+    """
+    if about.get("command"):
+        return str(about["command"])
+    words = ["qn", "run"]
+    for key, value in about["config"].items():
+        if key not in PLACE and value is not None and value is not False and value != []:
+            words.append(f"--{key.replace('_', '-')}")
+            words += [] if value is True else [_word(value)]
+    return shlex.join(words)
+
+
+def _word(value: Any) -> str:
+    """A setting as the command line takes it: lists with commas, numbers in short."""
+    if isinstance(value, list):
+        return ",".join(_word(item) for item in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def duration(seconds: float) -> str:
+    """A time span in words.
+
+    Examples:
+        >>> duration(240.0), duration(7320.0), duration(8.2)
+        ('4 min 0 s', '2 h 2 min', '8 s')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

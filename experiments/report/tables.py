@@ -1,0 +1,244 @@
+"""The page's tables and small drawings as plain values, ready for the template to escape."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from experiments.report.folder import Run
+from experiments.report.looks import Look
+from experiments.report.series import Curve, Figures, FloatArray, bin_edges
+
+UNDEFINED = "\N{EN DASH}"
+BAR_WIDTH, BAR_HEIGHT = 112, 14  # of a whisker, SVG units
+HISTOGRAM_WIDTH, HISTOGRAM_HEIGHT = 220, 72
+STRONG_SHARPE = 1.5  # at and beyond it a heat-map cell has its full colour
+
+
+class Column(NamedTuple):
+    """One column of the leaderboard."""
+
+    key: str
+    title: str
+    kind: Literal["number", "percent", "count"]
+    help: str
+
+
+COLUMNS = (
+    Column("ann_return", "Return", "percent", "252 x mean daily net return"),
+    Column("ann_volatility", "Volatility", "percent", "annualised standard deviation of daily net returns"),
+    Column("max_drawdown", "Max drawdown", "percent", "deepest fall from a peak"),
+    Column("calmar", "Calmar", "number", "compound annual return over the absolute maximum drawdown"),
+    Column("turnover", "Turnover", "number", "annualised mean absolute change of weight per asset"),
+    Column("ann_return_10", "Return at 10%", "percent", "return after ex-ante scaling to 10% volatility"),
+    Column(
+        "max_drawdown_10", "Drawdown at 10%", "percent", "drawdown after ex-ante scaling to 10% volatility"
+    ),
+    Column("undefined", "Undefined", "count", "per-asset Sharpe ratios without a value"),
+)
+
+
+class Cell(NamedTuple):
+    """A figure as shown, and as sorted."""
+
+    text: str
+    value: float | None  # None where undefined: sorts last
+
+
+class Whisker(NamedTuple):
+    """A point and its interval on the table's common scale; SVG units."""
+
+    low: float
+    high: float
+    point: float
+    zero: float
+
+
+class Histogram(NamedTuple):
+    """One agent's sample of per-asset Sharpe ratios; bars are (x, y, width, height, tooltip)."""
+
+    look: Look
+    bars: list[tuple[float, float, float, float, str]]
+    zero: float
+    median: float | None
+    caption: str
+
+
+def number(value: float, digits: int = 2) -> str:
+    """A figure with a true minus sign; an en dash where it is undefined.
+
+    Examples:
+        >>> number(0.456), number(float("nan")) == UNDEFINED
+        ('0.46', True)
+    """
+    if not math.isfinite(value):
+        return UNDEFINED
+    text = f"{value:.{digits}f}"
+    return text.replace("-", "\N{MINUS SIGN}") if float(text) else text.lstrip("-")
+
+
+def percent(value: float) -> str:
+    """A decimal share in percent.
+
+    Examples:
+        >>> percent(0.1234)
+        '12.34%'
+    """
+    return number(100 * value) + ("%" if math.isfinite(value) else "")
+
+
+def cell(value: float, kind: str) -> Cell:
+    """A leaderboard cell."""
+    value = float(value)
+    text = percent(value) if kind == "percent" else number(value, 0 if kind == "count" else 2)
+    return Cell(text, value if math.isfinite(value) else None)
+
+
+def leaderboard(run: Run, cost_bps: float, appearance: Mapping[str, Look]) -> dict[str, Any]:
+    """Rows of the leaderboard at one cost, and the number of figures shown as undefined."""
+    scale = _scale(run.leaderboard)
+    rows = [_row(row, appearance, scale) for row in run.ranking(cost_bps).to_dict("records")]
+    cells = [shown for row in rows for shown in (row["sharpe"], *row["cells"])]
+    return {
+        "rows": rows,
+        "undefined": sum(shown.value is None for shown in cells),
+        "low": number(scale[0], 1),
+        "high": number(scale[1], 1),
+    }
+
+
+def _row(
+    row: Mapping[str, Any], appearance: Mapping[str, Look], scale: tuple[float, float]
+) -> dict[str, Any]:
+    seeds = int(row["seeds"])
+    spread = f"{number(row['seed_low'])} to {number(row['seed_high'])}" if seeds > 1 else ""
+    return {
+        "look": appearance[row["agent"]],
+        "rank": Cell(number(row["rank"], 0), float(row["rank"]) if math.isfinite(row["rank"]) else None),
+        "comparable": bool(row["comparable"]),
+        "sharpe": cell(row["sharpe"], "number"),
+        "interval": f"{number(row['sharpe_low'])} to {number(row['sharpe_high'])}",
+        "whisker": whisker(row["sharpe_low"], row["sharpe"], row["sharpe_high"], scale),
+        "seeds": seeds,
+        "spread": spread,
+        "cells": [cell(row[column.key], column.kind) for column in COLUMNS],
+    }
+
+
+def _scale(table: pd.DataFrame) -> tuple[float, float]:
+    """Range of every Sharpe ratio and bound of the run, zero included, at every cost."""
+    values = table[["sharpe", "sharpe_low", "sharpe_high"]].to_numpy(dtype=np.float64)
+    values = values[np.isfinite(values)]
+    low, high = (min(values.min(), 0.0), max(values.max(), 0.0)) if values.size else (0.0, 0.0)
+    return (float(low), float(high)) if high > low else (-1.0, 1.0)
+
+
+def whisker(low: float, point: float, high: float, scale: tuple[float, float]) -> Whisker | None:
+    """Where the interval's bar, its point and zero stand; None without a finite interval.
+
+    Examples:
+        >>> whisker(-1.0, 0.0, 1.0, (-1.0, 1.0))
+        Whisker(low=5.0, high=107.0, point=56.0, zero=56.0)
+    """
+    if not all(math.isfinite(value) for value in (low, point, high)):
+        return None
+    return Whisker(*(_place(value, scale, BAR_WIDTH) for value in (low, high, point, 0.0)))
+
+
+def _place(value: float, scale: tuple[float, float], width: int, margin: int = 5) -> float:
+    """A value's x on a drawing `width` wide."""
+    return round(margin + (width - 2 * margin) * (value - scale[0]) / (scale[1] - scale[0]), 1)
+
+
+def histograms(sample: Figures, edges: FloatArray, appearance: Mapping[str, Look]) -> list[Histogram]:
+    """One small histogram per agent, on common axes.
+
+    Args:
+        sample: per-asset Sharpe ratios of every agent.
+        edges: common bin edges, for every agent and cost.
+        appearance: the agents' looks, in order.
+    """
+    counts = {name: np.histogram(finite(sample.mean.loc[name]), edges)[0] for name in appearance}
+    tallest = max(1, *(int(count.max()) for count in counts.values()))
+    return [
+        _histogram(
+            look, counts[name], tallest, edges, sample.mean.loc[name], int(sample.undefined.loc[name].sum())
+        )
+        for name, look in appearance.items()
+    ]
+
+
+def common_edges(samples: list[Figures]) -> FloatArray:
+    """Histogram edges that hold every agent at every cost, so that the drawings compare."""
+    return bin_edges(np.concatenate([sample.mean.to_numpy(dtype=np.float64).ravel() for sample in samples]))
+
+
+def finite(values: pd.Series) -> FloatArray:
+    """The values of a row that are defined."""
+    row: FloatArray = values.to_numpy(dtype=np.float64)
+    return row[np.isfinite(row)]
+
+
+def sample_caption(values: pd.Series, undefined: int) -> str:
+    """One line under a histogram: median, share above zero, and what is undefined."""
+    known = finite(values)
+    parts = [f"median {number(float(np.median(known)))}"] if known.size else []
+    parts.append(f"{int((known > 0).sum())} of {len(values)} above 0")
+    if undefined:
+        parts.append(f"{UNDEFINED} {undefined} undefined")
+    return ", ".join(parts)
+
+
+def _histogram(
+    look: Look, counts: FloatArray, tallest: int, edges: FloatArray, values: pd.Series, undefined: int
+) -> Histogram:
+    scale, known = (float(edges[0]), float(edges[-1])), finite(values)
+    bars = []
+    for count, left, right in zip(counts.tolist(), edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+        x, end = (_place(edge, scale, HISTOGRAM_WIDTH) for edge in (left, right))
+        height = round((HISTOGRAM_HEIGHT - 8) * count / tallest, 1)
+        tip = f"{number(left)} to {number(right)}: {count}"
+        if count:
+            bars.append((x + 0.5, round(HISTOGRAM_HEIGHT - height, 1), round(end - x - 1, 1), height, tip))
+    return Histogram(
+        look=look,
+        bars=bars,
+        zero=_place(0.0, scale, HISTOGRAM_WIDTH),
+        median=_place(float(np.median(known)), scale, HISTOGRAM_WIDTH) if known.size else None,
+        caption=sample_caption(values, undefined),
+    )
+
+
+def heat_map(figures: Figures, appearance: Mapping[str, Look]) -> dict[str, Any]:
+    """Agents by markets: text, colour and the number of seeds without a value."""
+    rows = []
+    for name, look in appearance.items():
+        values, missing = figures.mean.loc[name].tolist(), figures.undefined.loc[name].tolist()
+        rows.append({"look": look, "cells": [_heat(v, m) for v, m in zip(values, missing, strict=True)]})
+    markets = [str(market) for market in figures.mean.columns.get_level_values("market")]
+    return {"markets": markets, "rows": rows, "undefined": int(figures.undefined.to_numpy().sum())}
+
+
+def _heat(value: float, undefined: int) -> dict[str, Any]:
+    strength = min(abs(value) / STRONG_SHARPE, 1.0) if math.isfinite(value) else 0.0
+    return {
+        "text": number(value),
+        "undefined": undefined,
+        "colour": "0, 114, 178" if value > 0 else "213, 94, 0",  # blue and vermilion, red, green, blue
+        "alpha": round(0.6 * strength, 2),
+    }
+
+
+def undefined_days(paths: Mapping[str, Curve], appearance: Mapping[str, Look]) -> str:
+    """One sentence on daily returns that have no value; empty when all have one."""
+    each = {path.undefined / path.seeds for path in paths.values()}
+    if each == {0.0}:
+        return ""
+    if len(each) == 1 and (days := each.pop()).is_integer():
+        return f"{UNDEFINED} Days without a value: {days:g} of every agent and seed."
+    listed = ", ".join(f"{appearance[name].label} {path.undefined}" for name, path in paths.items())
+    return f"{UNDEFINED} Days without a value, summed over seeds: {listed}."

@@ -1,0 +1,69 @@
+"""Statistics that say how far a figure can be trusted."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from qn_env.objectives import sharpe
+from qn_env.panel import FloatArray
+
+REPLICATIONS = 1000
+LEVEL = 0.95
+
+
+def sharpe_interval(net: FloatArray, *, seed: int, replications: int = REPLICATIONS) -> tuple[float, float]:
+    """95% percentile interval of the mean Sharpe ratio, by a stationary bootstrap of days and of seeds.
+
+    Days are resampled in blocks of random length (Politis and Romano 1994; mean length after Politis and
+    White 2004), the same days for all columns, so that dependence over time and between columns stays.
+
+    Args:
+        net: [S, D, K] daily net returns of S seeds and K series on D days; NaN where a series has none.
+        seed: the only chance.
+        replications: bootstrap samples.
+
+    Returns:
+        Annualised bounds; NaN where no Sharpe ratio is defined.
+    """
+    from arch.bootstrap import StationaryBootstrap
+
+    S, D, _ = net.shape
+    if D < 2 or not np.isfinite(mean_sharpe(net)):
+        return np.nan, np.nan
+    rng = np.random.default_rng(seed)
+    # Its block length is a mean, for which arch documents a float and declares an int.
+    mean_length: Any = block_length(net)
+    days = StationaryBootstrap(mean_length, np.arange(D), seed=rng)
+    found = []
+    for (rows,), _ in days.bootstrap(replications):
+        runs = rng.integers(S, size=S) if S > 1 else np.zeros(1, dtype=np.intp)
+        found.append(mean_sharpe(net[:, rows][runs]))
+    tail = (1.0 - LEVEL) / 2.0
+    low, high = np.nanquantile(found, [tail, 1.0 - tail])
+    return float(low), float(high)
+
+
+def mean_sharpe(net: FloatArray) -> float:
+    """Mean over seeds and series of the annualised Sharpe ratios of net [S, D, K]; NaN if none is defined."""
+    present = np.isfinite(net)
+    ratios = sharpe(np.where(present, net, 0.0), present, axis=1)
+    defined = np.isfinite(ratios)
+    return float(ratios[defined].mean()) if defined.any() else float("nan")
+
+
+def block_length(net: FloatArray) -> float:
+    """Mean block length in days for the average series of net [S, D, K]; at least 1."""
+    from arch.bootstrap import optimal_block_length
+
+    series = np.nan_to_num(net, nan=0.0).mean(axis=(0, 2))
+    if len(series) < 10 or np.ptp(series) == 0.0:
+        return 1.0
+    with warnings.catch_warnings():
+        # A short series makes the estimator's bandwidth warn; its answer is bounded below.
+        warnings.simplefilter("ignore")
+        length = optimal_block_length(pd.Series(series))["stationary"].iloc[0]
+    return float(max(length, 1.0)) if np.isfinite(length) else 1.0

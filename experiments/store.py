@@ -1,0 +1,118 @@
+"""The run folder: what a run writes and everything else reads.
+
+run.json              configuration, data, versions: all that is needed to repeat the run
+results.parquet       the tidy table: one metric of one series a row
+portfolio.parquet     daily returns of each agent's portfolio
+leaderboard.parquet   the ranking, with intervals
+units/NAME/           one agent with one seed: daily.parquet (per asset), checkpoint/, or error.txt
+report.html, figures/ the page and its figures
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from agents.agent import Agent
+from agents.checkpoint import write_atomically
+from qn_env.errors import ConfigError
+
+
+def unit_name(agent: str, seed: int) -> str:
+    """A folder name for one agent with one seed.
+
+    Examples:
+        >>> unit_name("my.module:Agent", 3)
+        'my.module--Agent-seed3'
+    """
+    return f"{agent.replace(':', '--')}-seed{seed}"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Reads and writes one run folder; every file appears whole or not at all."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: Path) -> RunFolder:
+        """A new folder.
+
+        Raises:
+            ConfigError: there is something at that path already.
+        """
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError as error:
+            raise ConfigError(
+                f"{path}: exists already; a run never overwrites another. Choose another --out or remove it."
+            ) from error
+        return cls(path)
+
+    def write_record(self, record: dict[str, Any]) -> None:
+        """Write what is needed to repeat the run; the last file of a run."""
+        write_atomically(self.path / "run.json", (json.dumps(record, indent=2) + "\n").encode())
+
+    def record(self) -> dict[str, Any]:
+        """Configuration, data, versions and failures of the run."""
+        found: dict[str, Any] = json.loads((self.path / "run.json").read_text())
+        return found
+
+    def write_unit(self, name: str, days: pd.DataFrame, agent: Agent) -> None:
+        """Store a finished unit: the agent's checkpoint, then its daily results, which mark it as done."""
+        folder = self.path / "units" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        save: Any = getattr(agent, "save", None)
+        if save is not None:
+            save(folder / "checkpoint")
+        _write_table(folder / "daily.parquet", days)
+
+    def write_error(self, name: str, text: str) -> None:
+        """Store why a unit failed."""
+        folder = self.path / "units" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / "error.txt", text.encode())
+
+    def has_unit(self, name: str) -> bool:
+        """Whether a unit has finished."""
+        return (self.path / "units" / name / "daily.parquet").exists()
+
+    def unit_days(self, name: str) -> pd.DataFrame:
+        """A unit's days: date, market, asset, gross, turnover, listed, counted."""
+        return pd.read_parquet(self.path / "units" / name / "daily.parquet")
+
+    def write_results(self, table: pd.DataFrame) -> None:
+        """Write the tidy table."""
+        columns = ["run", "agent", "market", "asset", "seed", "split", "cost_bps", "metric", "value"]
+        _write_table(self.path / "results.parquet", table[columns])
+
+    def results(self) -> pd.DataFrame:
+        """The tidy table."""
+        return pd.read_parquet(self.path / "results.parquet")
+
+    def write_portfolio(self, table: pd.DataFrame) -> None:
+        """Write the daily portfolio returns."""
+        _write_table(self.path / "portfolio.parquet", table)
+
+    def portfolio(self) -> pd.DataFrame:
+        """Daily portfolio returns of every agent, seed and cost."""
+        return pd.read_parquet(self.path / "portfolio.parquet")
+
+    def write_leaderboard(self, table: pd.DataFrame) -> None:
+        """Write the ranking."""
+        _write_table(self.path / "leaderboard.parquet", table)
+
+    def leaderboard(self) -> pd.DataFrame:
+        """The ranking."""
+        return pd.read_parquet(self.path / "leaderboard.parquet")
+
+
+def _write_table(path: Path, table: pd.DataFrame) -> None:
+    buffer = BytesIO()
+    table.to_parquet(buffer, index=False, compression="zstd")
+    write_atomically(path, buffer.getvalue())

@@ -1,0 +1,131 @@
+"""From the stored days of a unit to daily market and portfolio returns and to the tidy table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from experiments.metrics import all_metrics
+from qn_env.economics import BASIS_POINT, volatility_scale
+from qn_env.features import EwVolatility
+from qn_env.panel import BoolArray, FloatArray
+
+ALL = "*"  # all assets of a market; all markets
+SCALED_TARGET = 0.10  # annualised volatility of returns shown on one scale
+
+
+def market_days(days: pd.DataFrame) -> pd.DataFrame:
+    """Daily gross return and turnover of each market: the mean over its listed assets.
+
+    Args:
+        days: date, market, asset, gross, turnover, listed, of one unit.
+    """
+    listed = days[days["listed"]]
+    found: pd.DataFrame = (
+        listed.groupby(["market", "date"], sort=False)[["gross", "turnover"]].mean().reset_index()
+    )
+    return found
+
+
+def portfolio_table(by_market: pd.DataFrame, blocks: pd.DataFrame, costs: Sequence[float]) -> pd.DataFrame:
+    """Daily returns of the equal-weight portfolio of markets, at each cost.
+
+    A day counts if at least half of the markets are in their test block; a market that is closed that day
+    yields nothing. `net_10` is scaled to 10% volatility with the EW volatility of the portfolio's own past
+    net returns (span 60, known the day before), NaN until there is one.
+
+    Args:
+        by_market: market, date, gross, turnover, of one unit.
+        blocks: market, test_first, test_last.
+        costs: basis points.
+
+    Returns:
+        date, cost_bps, gross, turnover, cost, net, net_10, markets.
+    """
+    gross = by_market.pivot(index="date", columns="market", values="gross").sort_index()
+    turnover = by_market.pivot(index="date", columns="market", values="turnover").sort_index()
+    dates = pd.DatetimeIndex(gross.index)
+    block = blocks.set_index("market").loc[gross.columns]
+    inside = (dates.to_numpy()[:, None] >= pd.to_datetime(block["test_first"]).to_numpy()) & (
+        dates.to_numpy()[:, None] <= pd.to_datetime(block["test_last"]).to_numpy()
+    )
+    markets = inside.sum(axis=1)
+    enough = 2 * markets >= len(blocks)
+    base = pd.DataFrame(
+        {
+            "date": dates,
+            "gross": gross.sum(axis=1).to_numpy() / np.maximum(markets, 1),
+            "turnover": turnover.sum(axis=1).to_numpy() / np.maximum(markets, 1),
+            "markets": markets,
+        }
+    )[enough]
+    return pd.concat([_at_cost(base, cost) for cost in costs], ignore_index=True)
+
+
+def results_table(
+    days: pd.DataFrame, by_market: pd.DataFrame, portfolio: pd.DataFrame, costs: Sequence[float]
+) -> pd.DataFrame:
+    """Every metric of every asset, market and the portfolio at each cost, tidy.
+
+    Returns:
+        market, asset, cost_bps, metric, value; "*" stands for all.
+    """
+    by_asset = days.set_index(["date", "market", "asset"])
+    assets = by_asset[["gross", "turnover", "counted"]].unstack(["market", "asset"]).sort_index()
+    counted = assets["counted"].to_numpy(dtype=object) == True  # noqa: E712 - absent days are NaN
+    markets = by_market.set_index(["date", "market"]).unstack("market").sort_index()
+    one_cost = portfolio[portfolio["cost_bps"] == costs[0]]
+    whole = one_cost[["gross", "turnover"]].to_numpy()
+    parts = []
+    for cost in costs:
+        rate = cost * BASIS_POINT
+        parts += [
+            _tidy(_measured(assets["gross"], assets["turnover"], counted, rate), cost),
+            _tidy(
+                _measured(markets["gross"], markets["turnover"], markets["gross"].notna().to_numpy(), rate),
+                cost,
+            ),
+        ]
+        if len(whole):
+            everything = np.ones((len(whole), 1), dtype=bool)
+            found = all_metrics(whole[:, :1], whole[:, 1:], everything, rate)
+            parts.append(_tidy(pd.DataFrame(found, index=pd.Index([ALL], name="market")), cost))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _measured(gross: pd.DataFrame, turnover: pd.DataFrame, counted: BoolArray, rate: float) -> pd.DataFrame:
+    """Metrics of every column, one row per column."""
+    arrays = gross.to_numpy(dtype=float), turnover.to_numpy(dtype=float)
+    return pd.DataFrame(all_metrics(*arrays, counted, rate), index=gross.columns)
+
+
+def _tidy(measured: pd.DataFrame, cost: float) -> pd.DataFrame:
+    """One metric of one series a row."""
+    long = measured.melt(ignore_index=False, var_name="metric", value_name="value").reset_index()
+    if "asset" not in long:
+        long["asset"] = ALL
+    return long.assign(cost_bps=cost)
+
+
+def _at_cost(base: pd.DataFrame, cost: float) -> pd.DataFrame:
+    """The portfolio's days after costs, raw and scaled ex ante."""
+    paid = base["turnover"] * cost * BASIS_POINT
+    net = (base["gross"] - paid).to_numpy()
+    return base.assign(cost_bps=cost, cost=paid, net=net, net_10=scaled_ex_ante(net))
+
+
+def scaled_ex_ante(net: FloatArray, target: float = SCALED_TARGET) -> FloatArray:
+    """Net returns [T] or [T, K] times target over the volatility estimated the day before.
+
+    NaN until there is an estimate. The cost of the rescaling itself is left out.
+    """
+    if not len(net):
+        return net
+    columns = net.reshape(len(net), -1)
+    scale = np.full(columns.shape, np.nan)
+    volatility = EwVolatility()(columns)[:-1]
+    scale[1:] = np.where(np.isnan(volatility), np.nan, volatility_scale(volatility, target))
+    scaled: FloatArray = net * scale.reshape(net.shape)
+    return scaled

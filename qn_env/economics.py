@@ -1,0 +1,161 @@
+"""The one arithmetic: signals become weights, weights and returns become gross, cost and net.
+
+Everything here uses operators that NumPy and PyTorch share: the environment calls it on [N], the backtest
+on [T, N], a training loss on [B, T, N] tensors with gradients. Importing it does not import PyTorch.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
+
+import numpy as np
+
+from qn_env.features import DAYS_PER_YEAR
+
+Array = TypeVar("Array")
+
+BASIS_POINT = 1e-4
+
+
+class Ledger(NamedTuple, Generic[Array]):
+    """What one day's weights earned, asset by asset, as fractions of capital."""
+
+    gross: Array
+    turnover: Array
+    cost: Array
+    net: Array
+
+
+def settle(
+    weight_t: Array, weight_tm1: Array, return_tp1: Array, cost_rate: Array, exit_tp1: Array
+) -> Ledger[Array]:
+    """Settle one day, asset by asset: gross, turnover, cost and net.
+
+    Args:
+        weight_t: [..., N] weight chosen at the close of t, as a fraction of capital.
+        weight_tm1: [..., N] weight it replaces.
+        return_tp1: [..., N] simple return to the market's next trading day, 0 where closed.
+        cost_rate: [N] cost per unit of turnover, decimal (1e-4 is one basis point).
+        exit_tp1: [..., N] 1 where a delisting is booked on the next trading day: the weight is sold at the
+            last price, and pays for it; else 0.
+    """
+    w, before, r, c, leaves = _untyped(weight_t, weight_tm1, return_tp1, cost_rate, exit_tp1)
+    turnover = abs(w - before) + abs(w) * leaves
+    gross = w * r
+    cost = turnover * c
+    return Ledger(gross, turnover, cost, gross - cost)
+
+
+def hold(target_t: Array, weight_tm1: Array, tradable_t: Array, listed_t: Array) -> Array:
+    """The weight held after the close of t: the target where open, the old one where closed, else 0.
+
+    Args:
+        target_t: [..., N] the weight asked for.
+        weight_tm1: [..., N] the weight held before.
+        tradable_t: [..., N] 1 or True where the asset trades on t.
+        listed_t: [..., N] 1 or True where it is listed at t.
+    """
+    target, before, is_open, is_listed = _untyped(target_t, weight_tm1, tradable_t, listed_t)
+    held: Array = namespace(target).where(is_open, target, before) * is_listed
+    return held
+
+
+def carry(target: Array, order: Any) -> Array:
+    """`hold` over a whole history at once: the target of the decision in force.
+
+    Args:
+        target: [..., T, N] the weights asked for.
+        order: [..., T, N] integer row of the decision in force after the close of t, T where there is none;
+            without execution lag that of the asset's last open day.
+    """
+    (asked,) = _untyped(target)
+    xp = namespace(asked)
+    padded = xp.concatenate((asked, 0.0 * asked[..., :1, :]), axis=-2)
+    gather = xp.take_along_axis if xp is np else xp.take_along_dim
+    held: Array = gather(padded, order, -2)
+    return held
+
+
+def trade(
+    target: Array,
+    order: Any,
+    listed: Array,
+    exits: Array,
+    next_returns: Array,
+    cost_rate: Array,
+    *,
+    initial: Literal["flat", "free"] = "flat",
+    lag: int = 0,
+) -> Ledger[Array]:
+    """Settle a whole history of targets: the same numbers as `hold` and `settle` day by day.
+
+    Args:
+        target: [..., T, N] weights asked for at the close of each day.
+        order: [..., T, N] as in `carry`.
+        listed: [..., T, N] 1 where listed at t.
+        exits: [..., T, N] 1 where a delisting is booked on the day after t.
+        next_returns: [..., T, N] return of the day after t, 0 where closed.
+        cost_rate: [N] decimal cost per unit of turnover.
+        initial: the weight before the first day: "flat" is 0, so the first trade is charged; "free" equals
+            the first weight, for sampled training windows, whose edge is not a trade.
+        lag: days between a decision and its trade; the first weight of a window appears on row `lag`.
+    """
+    alive, leaves, r, c = _untyped(listed, exits, next_returns, cost_rate)
+    weight: Any = carry(target, order) * alive
+    xp = namespace(weight)
+    if initial == "free":
+        before = xp.concatenate((weight[..., : 1 + lag, :], weight[..., lag:-1, :]), axis=-2)
+    else:
+        before = xp.concatenate((0.0 * weight[..., :1, :], weight[..., :-1, :]), axis=-2)
+    # An asset delisted since was sold when its exit was booked: nothing is left to replace.
+    before = before * alive
+    ledger: Ledger[Array] = settle(weight, before, r, c, leaves)
+    return ledger
+
+
+def aggregate(values: Array, share: Array) -> Array:
+    """[...] weighted sum of per-asset values [..., N]; `share` from `equal_market_share` makes it a mean."""
+    v, s = _untyped(values, share)
+    total: Array = (v * s).sum(-1)
+    return total
+
+
+def equal_market_share(listed: Any, market_index: Any) -> Any:
+    """[..., N] weights of the mean over a market's listed assets, then over markets with a listed asset.
+
+    Args:
+        listed: [..., N] bool, NumPy.
+        market_index: [N] integer market of each asset, markets contiguous.
+
+    Examples:
+        >>> equal_market_share(np.array([True, True, False, True]), np.array([0, 0, 1, 2])).tolist()
+        [0.25, 0.25, 0.0, 0.5]
+    """
+    starts = np.flatnonzero(np.diff(market_index, prepend=-1))
+    size = np.add.reduceat(listed, starts, axis=-1, dtype=np.int64)
+    markets = np.maximum((size > 0).sum(axis=-1, keepdims=True), 1)
+    return listed / (np.maximum(size, 1)[..., market_index] * markets)
+
+
+def volatility_scale(volatility: Any, target: float | None) -> Any:
+    """[...] weight per unit of signal: target over annualised volatility, 1 without target, 0 where unknown.
+
+    Args:
+        volatility: [...] daily ex-ante standard deviation known at t, NaN where there is no estimate.
+        target: annualised volatility per asset (0.15 is 15%), or None (Lim et al. 2019, Eq. 1).
+    """
+    if target is None:
+        return np.ones_like(volatility)
+    return np.nan_to_num(target / (np.sqrt(DAYS_PER_YEAR) * volatility), nan=0.0)
+
+
+def namespace(array: Any) -> Any:
+    """The module whose functions act on `array`: torch for a tensor, else numpy."""
+    torch = sys.modules.get("torch")
+    return torch if torch is not None and isinstance(array, torch.Tensor) else np
+
+
+def _untyped(*arrays: Any) -> tuple[Any, ...]:
+    """The same arrays, for the type checker: NumPy and Torch share operators, not a static type."""
+    return arrays

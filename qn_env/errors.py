@@ -1,0 +1,31 @@
+"""Errors a user can act on: what was found, what was expected, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class QnError(Exception):
+    """Anything this project refuses on purpose; the message is meant for the user."""
+
+
+class DataError(QnError, ValueError):
+    """Market data that cannot be used as it is."""
+
+
+class ConfigError(QnError, ValueError):
+    """A setting, a name or a path that cannot be used."""
+
+
+def did_you_mean(found: str, known: Iterable[str]) -> str:
+    """A sentence naming the nearest known name, then all of them.
+
+    Examples:
+        >>> did_you_mean("qantnet", ["quantnet", "macd"])
+        "Did you mean 'quantnet'? Known: macd, quantnet."
+    """
+    names = sorted(known)
+    near = get_close_matches(found, names, n=1)
+    hint = f"Did you mean {near[0]!r}? " if near else ""
+    return f"{hint}Known: {', '.join(names)}."

@@ -1,0 +1,395 @@
+"""Panel and Market: daily returns of many assets, grouped into markets, on one union calendar."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from qn_env.errors import ConfigError, DataError, did_you_mean
+
+if TYPE_CHECKING:
+    from qn_env.features import Feature
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+IntArray = NDArray[np.intp]
+DateArray = NDArray[np.datetime64]
+DateLike: TypeAlias = str | np.datetime64
+Dates: TypeAlias = DateLike | Mapping[str, str] | Mapping[str, np.datetime64]  # one, or one per market
+
+
+def read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """The same array, no longer writable."""
+    array.setflags(write=False)
+    return array
+
+
+@dataclass(frozen=True, eq=False)
+class Market:
+    """One market of a panel: a slice of its asset axis and the rows of its own trading days.
+
+    Attributes:
+        name: the market's name.
+        columns: slice of the panel's asset axis, n assets.
+        rows: [T_i] rows of the panel's union calendar on which any asset of the market trades.
+        assets: [n] asset names.
+    """
+
+    name: str
+    columns: slice
+    rows: IntArray
+    assets: tuple[str, ...]
+
+    def compact(self, values: NDArray[Any]) -> NDArray[Any]:
+        """The market's own history [T_i, n, ...] out of an array [T, N, ...] on the union calendar."""
+        picked: NDArray[Any] = values[self.rows, self.columns]
+        return picked
+
+    def spread(self, values: NDArray[Any], out: NDArray[Any]) -> None:
+        """Write a compact array [T_i, n, ...] back into an array [T, N, ...] on the union calendar."""
+        out[self.rows, self.columns] = values
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """Daily simple returns of N assets in M markets on a union calendar of T days.
+
+    Build one with `Panel.build`, which checks its input, or with a function of `qn_env.sources`.
+    All arrays are read-only. The assets of a market stand side by side.
+
+    Attributes:
+        dates: [T] datetime64[D], strictly increasing; on each at least one asset trades.
+        assets: [N] names, unique within a market.
+        market_of: [N] market names, each market one contiguous run.
+        returns: [T, N] float64 simple return since the asset's previous observation, booked on the later
+            day; NaN where it does not trade and on an asset's first price.
+        tradable: [T, N] bool, the asset has an observation on that day.
+        notes: what a reader of results should know about the data.
+    """
+
+    dates: DateArray
+    assets: tuple[str, ...]
+    market_of: tuple[str, ...]
+    returns: FloatArray
+    tradable: BoolArray
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def build(
+        cls,
+        dates: ArrayLike,
+        assets: Sequence[str],
+        market_of: Sequence[str],
+        returns: ArrayLike,
+        *,
+        tradable: ArrayLike | None = None,
+        notes: Iterable[str] = (),
+        source: str = "panel",
+    ) -> Self:
+        """Check arrays, bring the assets of each market together, and freeze them.
+
+        Args:
+            dates: [T] days, strictly increasing.
+            assets: [N] names.
+            market_of: [N] the market of each asset.
+            returns: [T, N] simple returns, NaN where an asset does not trade.
+            tradable: [T, N] bool; default: where a return is present.
+            notes: remarks that travel with the panel.
+            source: what error messages call this data.
+
+        Raises:
+            DataError: shapes that disagree, unsorted or repeated dates, a name twice in a market, a return
+                that is infinite or not above -1, a return on a day marked as not tradable.
+        """
+        days = np.array(dates, dtype="datetime64[D]")
+        values = np.array(returns, dtype=np.float64)
+        _check_shapes(source, days, values, assets, market_of)
+        mask = np.isfinite(values) if tradable is None else np.array(tradable, dtype=bool)
+        _check_dates(source, days)
+        _check_returns(source, days, assets, values, mask)
+        order = _group(market_of)
+        names = tuple(str(assets[j]) for j in order)
+        groups = tuple(str(market_of[j]) for j in order)
+        _check_names(source, names, groups)
+        values, mask = values[:, order], mask[:, order]
+        keep = mask.any(axis=1)
+        remarks = tuple(notes)
+        if not keep.all():
+            dropped = days[~keep]
+            remarks += (
+                f"{source}: {len(dropped)} dates without any observation left out, from {dropped[0]}.",
+            )
+        return cls(
+            read_only(days[keep]), names, groups, read_only(values[keep]), read_only(mask[keep]), remarks
+        )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(T, N): days of the union calendar and assets."""
+        return self.returns.shape[0], self.returns.shape[1]
+
+    @cached_property
+    def markets(self) -> dict[str, Market]:
+        """The markets by name, in the order of the asset axis."""
+        found: dict[str, Market] = {}
+        labels = np.array(self.market_of)
+        for name in dict.fromkeys(self.market_of):
+            where = np.flatnonzero(labels == name)
+            columns = slice(int(where[0]), int(where[-1]) + 1)
+            rows = np.flatnonzero(self.tradable[:, columns].any(axis=1))
+            found[name] = Market(name, columns, read_only(rows), self.assets[columns])
+        return found
+
+    @cached_property
+    def market_index(self) -> IntArray:
+        """[N] the number of each asset's market."""
+        names = list(self.markets)
+        return read_only(np.array([names.index(m) for m in self.market_of], dtype=np.intp))
+
+    @cached_property
+    def listed(self) -> BoolArray:
+        """[T, N] the asset is listed at the close of day t: open or closed, but not before or after its life.
+
+        An asset is listed from its first observation up to the day before the market's first trading day
+        after its last one; there its delisting is booked. Where the market itself ends, nothing is booked.
+        """
+        listed = np.zeros(self.shape, dtype=bool)
+        for market in self.markets.values():
+            if not len(market.rows):
+                continue
+            alive = _between_first_and_last(market.compact(self.tradable))
+            today = np.searchsorted(market.rows, np.arange(len(self.dates)), side="right") - 1
+            listed[:, market.columns] = (today >= 0)[:, None] & alive[np.maximum(today, 0)]
+        return read_only(listed)
+
+    @cached_property
+    def awake(self) -> BoolArray:
+        """[T, N] the asset's market has a trading day on day t."""
+        awake = np.zeros(self.shape, dtype=bool)
+        for market in self.markets.values():
+            awake[market.rows, market.columns] = True
+        return read_only(awake)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over dates, names and numbers: equal for equal data, whatever its source."""
+        digest = hashlib.sha256()
+        for array in (self.dates.astype("datetime64[D]").astype(np.int64), self.returns, self.tradable):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        digest.update(repr((self.assets, self.market_of)).encode())
+        return digest.hexdigest()
+
+    def select(self, markets: Iterable[str]) -> Panel:
+        """The panel of the named markets on their own union calendar.
+
+        Raises:
+            ConfigError: an unknown market.
+        """
+        names = [markets] if isinstance(markets, str) else list(markets)
+        for name in names:
+            if name not in self.markets:
+                raise ConfigError(f"unknown market {name!r}. {did_you_mean(name, self.markets)}")
+        columns = np.concatenate([np.arange(self.shape[1])[self.markets[n].columns] for n in names])
+        return self._take(np.ones(len(self.dates), dtype=bool), columns)
+
+    def until(self, end: Dates) -> Panel:
+        """The panel cut after a date, or after a date per market; nothing later is referred to.
+
+        Assets without an observation by then stay as columns that never trade, so that the asset axis of a
+        training block and of a test block agree.
+        """
+        ends = per_market(end, self.markets)
+        returns, tradable = self.returns.copy(), self.tradable.copy()
+        for name, market in self.markets.items():
+            later = self.dates > ends[name]
+            returns[later, market.columns] = np.nan
+            tradable[later, market.columns] = False
+        keep = tradable.any(axis=1)
+        return replace(
+            self,
+            dates=read_only(self.dates[keep]),
+            returns=read_only(returns[keep]),
+            tradable=read_only(tradable[keep]),
+        )
+
+    def with_future_scrambled(self, day: DateLike, *, seed: int = 0) -> Panel:
+        """The same panel up to `day`; after it other returns, and some observations taken away.
+
+        An asset keeps its last observation, so that what the accounting books after the fact (a delisting)
+        keeps its date. What a causal agent does up to `day` is the same on both panels.
+        """
+        rng = np.random.default_rng(seed)
+        later = self.dates > as_day(day)
+        last = len(self.dates) - 1 - np.argmax(self.tradable[::-1], axis=0)
+        closed = later[:, None] & self.tradable & (rng.random(self.shape) < 0.1)
+        closed[last, np.arange(self.shape[1])] = False
+        noise = rng.standard_normal(self.shape) * 0.03
+        returns = np.where(
+            later[:, None] & np.isfinite(self.returns), np.clip(noise, -0.5, 0.5), self.returns
+        )
+        tradable = self.tradable & ~closed
+        keep = tradable.any(axis=1)
+        return replace(
+            self,
+            dates=read_only(self.dates[keep]),
+            returns=read_only(np.where(closed, np.nan, returns)[keep]),
+            tradable=read_only(tradable[keep]),
+        )
+
+    def feature(self, feature: Feature) -> FloatArray:
+        """[T, N] a causal feature on each asset's own trading days; NaN where undefined. Computed once."""
+        cache: dict[Feature, FloatArray] = self.__dict__.setdefault("_features", {})
+        if feature not in cache:
+            cache[feature] = read_only(self._on_own_days(feature))
+        return cache[feature]
+
+    def features(self, features: Sequence[Feature]) -> FloatArray:
+        """[T, N, F] features side by side, 0 where undefined or not tradable."""
+        if not features:
+            return np.zeros((*self.shape, 0))
+        return np.nan_to_num(np.stack([self.feature(f) for f in features], axis=-1), nan=0.0)
+
+    def table(self) -> pd.DataFrame:
+        """One row per market: assets, trading days, first and last day (QuantNet, Table 2)."""
+        rows = []
+        for name, market in self.markets.items():
+            own = self.dates[market.rows]
+            rows.append(
+                {
+                    "market": name,
+                    "assets": len(market.assets),
+                    "days": len(own),
+                    "first": own[0] if len(own) else np.datetime64("NaT"),
+                    "last": own[-1] if len(own) else np.datetime64("NaT"),
+                }
+            )
+        return pd.DataFrame(rows)
+
+    @cached_property
+    def _own_rows(self) -> IntArray:
+        """[T, N] per asset: the rows it trades on, first to last, then the others."""
+        return np.argsort(~self.tradable, axis=0, kind="stable")
+
+    def _on_own_days(self, feature: Feature) -> FloatArray:
+        """Evaluate a feature on every asset's own observations, brought to the top of its column."""
+        rows = self._own_rows
+        beyond = np.arange(len(self.dates))[:, None] >= self.tradable.sum(axis=0)
+        own = np.take_along_axis(self.returns, rows, axis=0)
+        values = np.where(beyond, np.nan, feature(own))
+        out = np.full(self.shape, np.nan)
+        np.put_along_axis(out, rows, values, axis=0)
+        return out
+
+    def _take(self, rows: BoolArray, columns: IntArray) -> Panel:
+        tradable = self.tradable[:, columns]
+        keep = rows & tradable.any(axis=1)
+        return replace(
+            self,
+            dates=read_only(self.dates[keep]),
+            assets=tuple(self.assets[j] for j in columns),
+            market_of=tuple(self.market_of[j] for j in columns),
+            returns=read_only(self.returns[keep][:, columns]),
+            tradable=read_only(tradable[keep]),
+        )
+
+
+def as_day(date: DateLike) -> np.datetime64:
+    """A date as datetime64[D].
+
+    Raises:
+        ConfigError: text that is no date.
+    """
+    try:
+        day: np.datetime64 = np.datetime64(str(date)).astype("datetime64[D]")
+        return day
+    except ValueError as error:
+        raise ConfigError(f"{date!r} is not a date; write YYYY-MM-DD.") from error
+
+
+def per_market(dates: Dates, markets: Iterable[str]) -> dict[str, np.datetime64]:
+    """One date for each market, from one for all of them or from a mapping.
+
+    Raises:
+        ConfigError: a mapping that leaves a market out.
+    """
+    if not isinstance(dates, Mapping):
+        return dict.fromkeys(markets, as_day(dates))
+    found: dict[str, np.datetime64] = {}
+    for name in markets:
+        if name not in dates:
+            raise ConfigError(f"no date for market {name!r}; a mapping of dates must name every market.")
+        found[name] = as_day(dates[name])
+    return found
+
+
+def _between_first_and_last(tradable: BoolArray) -> BoolArray:
+    """[T, n] True from the first to the last True of each column."""
+    seen = np.logical_or.accumulate(tradable, axis=0)
+    to_come: BoolArray = np.logical_or.accumulate(tradable[::-1], axis=0)[::-1]
+    alive: BoolArray = seen & to_come
+    return alive
+
+
+def _group(market_of: Sequence[str]) -> IntArray:
+    """The order that brings the assets of each market together, markets by first appearance."""
+    first = {name: i for i, name in reversed(list(enumerate(market_of)))}
+    return np.array(sorted(range(len(market_of)), key=lambda j: (first[market_of[j]], j)), dtype=np.intp)
+
+
+def _check_shapes(
+    source: str, dates: DateArray, returns: FloatArray, assets: Sequence[str], market_of: Sequence[str]
+) -> None:
+    expected = (len(dates), len(assets))
+    if returns.shape != expected or len(market_of) != len(assets) or 0 in expected:
+        raise DataError(
+            f"{source}: returns have shape {returns.shape} for {len(dates)} dates, {len(assets)} assets and "
+            f"{len(market_of)} market labels; expected [dates, assets], none of them empty."
+        )
+
+
+def _check_dates(source: str, dates: DateArray) -> None:
+    step = np.diff(dates)
+    bad = np.flatnonzero(~(step > np.timedelta64(0, "D")))
+    if len(bad):
+        what = "appears twice" if dates[bad[0] + 1] == dates[bad[0]] else f"follows {dates[bad[0]]}"
+        raise DataError(
+            f"{source}: date {dates[bad[0] + 1]} {what} ({len(bad)} such rows); expected strictly increasing "
+            "dates. Sort the rows and remove repeated ones."
+        )
+
+
+def _check_returns(
+    source: str, dates: DateArray, assets: Sequence[str], returns: FloatArray, tradable: BoolArray
+) -> None:
+    present = ~np.isnan(returns)
+    bad = np.argwhere(present & ~((returns > -1.0) & (returns < np.inf)))
+    if len(bad):
+        t, j = bad[0]
+        raise DataError(
+            f"{source}: column {assets[j]!r} on {dates[t]}: return is {returns[t, j]}, expected a finite "
+            f"number above -1 ({len(bad)} such entries). Fix the data; returns are never clipped."
+        )
+    stray = np.argwhere(present & ~tradable)
+    if len(stray):
+        t, j = stray[0]
+        raise DataError(
+            f"{source}: column {assets[j]!r} on {dates[t]}: a return on a day marked as not tradable "
+            f"({len(stray)} such entries)."
+        )
+
+
+def _check_names(source: str, assets: Sequence[str], market_of: Sequence[str]) -> None:
+    seen: set[tuple[str, str]] = set()
+    for pair in zip(market_of, assets, strict=True):
+        if pair in seen:
+            raise DataError(
+                f"{source}: asset {pair[1]!r} appears twice in market {pair[0]!r}; names must differ."
+            )
+        seen.add(pair)

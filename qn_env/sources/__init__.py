@@ -1,0 +1,10 @@
+"""Where panels come from: the embedded real panel, files, data frames, synthetic markets."""
+
+from __future__ import annotations
+
+from qn_env.sources.embedded import embedded
+from qn_env.sources.files import read_panel
+from qn_env.sources.frames import from_prices, from_returns
+from qn_env.sources.synthetic import ar1_trend, noise, ragged
+
+__all__ = ["ar1_trend", "embedded", "from_prices", "from_returns", "noise", "ragged", "read_panel"]

@@ -1,0 +1,248 @@
+"""Panels from a folder of Parquet or CSV files."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as arrow_csv
+import pyarrow.parquet as arrow_parquet
+
+from qn_env.errors import ConfigError, DataError, did_you_mean
+from qn_env.panel import Panel
+from qn_env.sources.frames import KINDS, Kind, check_kind, check_names, few, from_frame, join
+
+SUFFIXES = (".parquet", ".csv")
+RESERVED = ("meta", "markets")  # descriptions, never a market's data
+
+
+def read_panel(folder: str | Path, *, kind: Kind | None = None, exclude: Sequence[str] = ()) -> Panel:
+    """Read a panel folder of Parquet or CSV files.
+
+    The folder holds either one file `returns` or `prices` with a table `meta` (columns `instrument` or
+    `asset`, and `market`), or one file per market, named after it. The first column of a data file is
+    `date`, each other column one asset; an empty cell is a day on which the asset does not trade.
+
+    Args:
+        folder: the panel folder.
+        kind: what the numbers are; the names `returns` and `prices` say so themselves, files named after
+            markets hold prices unless told otherwise. Where both `returns` and `prices` are there, it picks
+            one; by default the returns.
+        exclude: names of markets to leave out, unread where each market has its own file.
+
+    Raises:
+        ConfigError: no such folder, an unknown kind, a kind the folder does not hold, an unknown market.
+        DataError: files that cannot be used as they are.
+    """
+    if kind is not None:
+        check_kind(kind)
+    left_out = (exclude,) if isinstance(exclude, str) else tuple(exclude)
+    shelf = _shelf(Path(folder))
+    if any(name in shelf.files for name in KINDS):
+        return _read_one_file(shelf, kind, left_out)
+    return _read_market_files(shelf, kind or "prices", left_out)
+
+
+@dataclass(frozen=True)
+class _Shelf:
+    """What a folder holds: data files by stem, and the names of everything else."""
+
+    folder: Path
+    files: dict[str, Path]
+    others: tuple[str, ...]
+
+    def notes(self, unread: Sequence[str], excluded: Sequence[str]) -> list[str]:
+        """Remarks on what was left out, and why."""
+        files = [*unread, *self.others]
+        return [
+            *([f"{self.folder}: files not read: {few(files)}."] if files else []),
+            *([f"{self.folder}: markets left out on request: {', '.join(excluded)}."] if excluded else []),
+        ]
+
+
+def _shelf(folder: Path) -> _Shelf:
+    if not folder.exists():
+        raise ConfigError(f"{folder}: no such folder. Give the path of a folder of Parquet or CSV files.")
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: is a file, expected a folder. Give the folder that holds it.")
+    files: dict[str, Path] = {}
+    others = []
+    for path in sorted(p for p in folder.iterdir() if not p.name.startswith(".")):
+        if path.suffix.lower() not in SUFFIXES or not path.is_file():
+            others.append(path.name)
+            continue
+        stem = path.stem.lower() if path.stem.lower() in (*RESERVED, *KINDS) else path.stem
+        if stem in files:
+            raise DataError(
+                f"{path}: {files[stem].name} is there too, expected one file named {stem!r}. "
+                "Remove one of them."
+            )
+        files[stem] = path
+    if not set(files) - set(RESERVED):
+        found = few([*(p.name for p in files.values()), *others]) or "nothing"
+        raise DataError(
+            f"{folder}: no data file; found {found}, expected returns or prices with meta, or one file "
+            "per market (.parquet or .csv)."
+        )
+    return _Shelf(folder, files, tuple(others))
+
+
+def _read_one_file(shelf: _Shelf, kind: Kind | None, exclude: tuple[str, ...]) -> Panel:
+    """All markets in one file, told apart by the table meta."""
+    chosen = _choose(shelf, kind)
+    path = shelf.files[chosen]
+    frame = _read_data(path)
+    meta_path, market_of = _read_meta(shelf)
+    _check_listed(path, meta_path, [str(name) for name in frame.columns], market_of)
+    _check_excluded(shelf.folder, exclude, list(market_of.values()))
+    kept = {asset: market for asset, market in market_of.items() if market not in exclude}
+    unread = [p.name for stem, p in shelf.files.items() if stem not in (*KINDS, *RESERVED)]
+    notes = shelf.notes(unread, exclude)
+    if all(name in shelf.files for name in KINDS):
+        notes.insert(0, f"{shelf.folder}: holds returns and prices; the {chosen} were read.")
+    data = frame[[name for name in frame.columns if name in kept]]
+    return from_frame(data, kept, kind=chosen, source=str(path), notes=notes)
+
+
+def _choose(shelf: _Shelf, kind: Kind | None) -> Kind:
+    """The kind to read: the one asked for, else returns, else prices."""
+    held: list[Kind] = [name for name in ("returns", "prices") if name in shelf.files]
+    if kind is None or kind in held:
+        return kind or held[0]
+    raise ConfigError(
+        f"{shelf.files[held[0]]}: is named {held[0]!r}, but kind={kind!r} was asked for. Leave kind out, or "
+        f"rename the file to {kind!r} if that is what it holds."
+    )
+
+
+def _read_market_files(shelf: _Shelf, kind: Kind, exclude: tuple[str, ...]) -> Panel:
+    """One file per market."""
+    markets = {stem: path for stem, path in shelf.files.items() if stem not in RESERVED}
+    _check_excluded(shelf.folder, exclude, list(markets))
+    panels = [
+        from_frame(_read_data(path), name, kind=kind, source=str(path))
+        for name, path in markets.items()
+        if name not in exclude
+    ]
+    return join(panels, source=str(shelf.folder), notes=shelf.notes((), exclude))
+
+
+def _check_excluded(folder: Path, exclude: tuple[str, ...], markets: Sequence[str]) -> None:
+    known = set(markets)
+    for name in exclude:
+        if name not in known:
+            raise ConfigError(
+                f"{folder}: cannot exclude unknown market {name!r}. {did_you_mean(name, known)}"
+            )
+    if known and known <= set(exclude):
+        raise ConfigError(f"{folder}: all {len(known)} markets are excluded, expected at least one to stay.")
+
+
+def _read_meta(shelf: _Shelf) -> tuple[Path, dict[str, str]]:
+    """The market of each instrument, from the table meta."""
+    if "meta" not in shelf.files:
+        raise DataError(
+            f"{shelf.folder}: no table meta; expected meta.parquet or meta.csv with the columns instrument "
+            "and market. Add it, or give each market a file of its own."
+        )
+    path = shelf.files["meta"]
+    meta = _read_table(path, empty_is_missing=False)
+    label = next((name for name in ("instrument", "asset") if name in meta), None)
+    if label is None or "market" not in meta:
+        raise DataError(
+            f"{path}: found the columns {few(map(str, meta.columns), most=10)}; expected 'instrument' (or "
+            "'asset') and 'market'. Rename or add them."
+        )
+    table = meta[[label, "market"]].astype(object)
+    missing = (table.isna() | (table == "")).any(axis=1).to_numpy()
+    if missing.any():
+        row = table.iloc[int(missing.argmax())]
+        raise DataError(
+            f"{path}: data row {missing.argmax() + 1} has {label} {row[label]!r} and market "
+            f"{row['market']!r} ({missing.sum()} such rows); expected a name in both. Fill them in or remove "
+            "the row."
+        )
+    instruments = [str(name) for name in table[label]]
+    _check_once(path, instruments)
+    return path, dict(zip(instruments, map(str, table["market"]), strict=True))
+
+
+def _check_once(path: Path, instruments: list[str]) -> None:
+    twice = {name: count for name, count in Counter(instruments).items() if count > 1}
+    for name, count in twice.items():
+        raise DataError(
+            f"{path}: instrument {name!r} is listed {count} times ({len(twice)} such: {few(twice)}); "
+            "expected one row each. Remove the others."
+        )
+
+
+def _check_listed(path: Path, meta_path: Path, columns: list[str], market_of: dict[str, str]) -> None:
+    unlisted = [name for name in columns if name not in market_of]
+    if unlisted:
+        raise DataError(
+            f"{path}: {len(unlisted)} columns are not listed in {meta_path}: {few(unlisted)}. Add a row with "
+            "the market of each, or remove the columns."
+        )
+
+
+def _read_data(path: Path) -> pd.DataFrame:
+    """[T, N] the numbers of a data file, by date."""
+    table = _read_table(path, empty_is_missing=True)
+    if table.index.name == "date":
+        return table
+    if not len(table.columns) or table.columns[0] != "date":
+        found = repr(str(table.columns[0])) if len(table.columns) else "missing"
+        raise DataError(
+            f"{path}: the first column is {found}, expected 'date'. Put the dates first, in a column named "
+            "date (columns of a CSV file are separated by commas)."
+        )
+    return table.set_index("date")
+
+
+def _read_table(path: Path, *, empty_is_missing: bool) -> pd.DataFrame:
+    """One file as it is, or an error that names it."""
+    if not path.stat().st_size:
+        raise DataError(f"{path}: is empty (0 bytes). Write it again.")
+    try:
+        if path.suffix.lower() == ".csv":
+            return _read_csv(path, empty_is_missing=empty_is_missing)
+        with arrow_parquet.ParquetFile(path) as file:  # pandas would add columns for folders named a=b
+            check_names(str(path), file.schema_arrow.names)
+            frame: pd.DataFrame = file.read().to_pandas()
+            return frame
+    except DataError:
+        raise
+    except (pa.ArrowException, OSError, ValueError, csv.Error) as error:
+        raise DataError(
+            f"{path}: cannot be read as {path.suffix.lower()[1:]}: {error}. Check or rewrite the file."
+        ) from error
+
+
+def _read_csv(path: Path, *, empty_is_missing: bool) -> pd.DataFrame:
+    """A CSV file, every row of which must be complete (pandas would fill short rows)."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        names = next(csv.reader(file), [])
+    check_names(str(path), names)
+    table = arrow_csv.read_csv(
+        path,
+        read_options=arrow_csv.ReadOptions(use_threads=False),  # threads lose the row number in errors
+        convert_options=arrow_csv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=empty_is_missing
+        ),
+    )
+    columns = {name: _to_numbers(table[name]) if empty_is_missing else table[name] for name in names}
+    frame: pd.DataFrame = pa.table(columns).to_pandas()
+    return frame
+
+
+def _to_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The column as float64, to the last bit; as it is where it holds text."""
+    try:
+        return column.cast(pa.float64())
+    except pa.ArrowInvalid:
+        return column

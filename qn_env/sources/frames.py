@@ -1,0 +1,320 @@
+"""Panels from data frames of prices or returns, checked at the edge."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal, get_args
+
+import numpy as np
+import pandas as pd
+
+from qn_env.errors import ConfigError, DataError, did_you_mean
+from qn_env.panel import BoolArray, DateArray, FloatArray, Panel
+
+Kind = Literal["prices", "returns"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+# Looser than this, a day-first date is read as month-first without a word.
+ISO_DAY = re.compile(r"\d{4}-\d{2}-\d{2}(?:[ T]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?)?")
+
+
+def from_prices(
+    frame: pd.DataFrame,
+    market_of: Mapping[str, str] | str,
+    *,
+    source: str = "prices",
+    notes: Iterable[str] = (),
+) -> Panel:
+    """A panel from prices.
+
+    A return runs from an asset's previous observation to its next, however far apart, and is booked on the
+    later day. An asset is tradable where it has a price; its first price has no return.
+
+    Args:
+        frame: [T, N] positive prices, NaN where an asset does not trade; index of days, columns of assets.
+        market_of: the market of each asset, or one name for all.
+        source: what error messages call this data.
+        notes: remarks that travel with the panel.
+
+    Raises:
+        DataError: dates or numbers that cannot be used as they are.
+
+    Examples:
+        >>> prices = pd.DataFrame({"A": [100.0, np.nan, 110.0]}, ["2020-01-01", "2020-01-02", "2020-01-03"])
+        >>> prices["B"] = [50.0, 25.0, 50.0]
+        >>> from_prices(prices, "US").returns.round(6)
+        array([[ nan,  nan],
+               [ nan, -0.5],
+               [ 0.1,  1. ]])
+    """
+    return from_frame(frame, market_of, kind="prices", source=source, notes=notes)
+
+
+def from_returns(
+    frame: pd.DataFrame,
+    market_of: Mapping[str, str] | str,
+    *,
+    source: str = "returns",
+    notes: Iterable[str] = (),
+) -> Panel:
+    """A panel from simple returns; an asset is tradable where it has a return.
+
+    Args:
+        frame: [T, N] simple returns above -1 (0.01 is one per cent), NaN where an asset does not trade;
+            index of days, columns of assets.
+        market_of: the market of each asset, or one name for all.
+        source: what error messages call this data.
+        notes: remarks that travel with the panel.
+
+    Raises:
+        DataError: dates or numbers that cannot be used as they are.
+    """
+    return from_frame(frame, market_of, kind="returns", source=source, notes=notes)
+
+
+def from_frame(
+    frame: pd.DataFrame,
+    market_of: Mapping[str, str] | str,
+    *,
+    kind: Kind,
+    source: str,
+    notes: Iterable[str] = (),
+) -> Panel:
+    """`from_prices` or `from_returns`, by name.
+
+    Args:
+        frame: [T, N] numbers, NaN where an asset does not trade.
+        market_of: the market of each asset, or one name for all.
+        kind: what the numbers are.
+        source: what error messages call this data.
+        notes: remarks that travel with the panel.
+
+    Raises:
+        ConfigError: an unknown kind.
+        DataError: dates or numbers that cannot be used as they are.
+    """
+    check_kind(kind)
+    assets = [str(name) for name in frame.columns]
+    _check_shape(source, frame)
+    check_names(source, assets)
+    markets, stray = _markets(source, assets, market_of)
+    dates, cut = _dates(source, frame.index)
+    values = _numbers(source, dates, assets, frame)
+    _check_observed(source, assets, values)
+    tradable = ~np.isnan(values)
+    if kind == "prices":
+        _check_prices(source, dates, assets, values)
+        values = _returns_between_observations(values)
+    remarks = (*notes, *stray, *cut)
+    return Panel.build(dates, assets, markets, values, tradable=tradable, notes=remarks, source=source)
+
+
+def from_market_frames(
+    frames: Mapping[str, pd.DataFrame],
+    *,
+    kind: Kind = "prices",
+    source: str = "frames",
+    notes: Iterable[str] = (),
+) -> Panel:
+    """A panel from one frame per market, each on its own calendar; asset names may repeat across markets.
+
+    Args:
+        frames: by market, [T_i, n] numbers, NaN where an asset does not trade.
+        kind: what the numbers are.
+        source: what error messages call this data.
+        notes: remarks that travel with the panel.
+
+    Raises:
+        ConfigError: an unknown kind.
+        DataError: no frame, or dates or numbers that cannot be used as they are.
+    """
+    panels = [
+        from_frame(frame, name, kind=kind, source=f"{source}: market {name!r}")
+        for name, frame in frames.items()
+    ]
+    return join(panels, source=source, notes=notes)
+
+
+def join(panels: Sequence[Panel], *, source: str = "join", notes: Iterable[str] = ()) -> Panel:
+    """Panels side by side on the union of their calendars, with all their notes.
+
+    Args:
+        panels: at least one; an asset may not occur twice in a market.
+        source: what error messages call this data.
+        notes: further remarks, put first.
+
+    Raises:
+        DataError: no panel, or an asset twice in a market.
+    """
+    if not panels:
+        raise DataError(f"{source}: no market; expected at least one.")
+    dates = np.unique(np.concatenate([panel.dates for panel in panels]))
+    assets = [name for panel in panels for name in panel.assets]
+    markets = [name for panel in panels for name in panel.market_of]
+    returns = np.full((len(dates), len(assets)), np.nan)
+    tradable = np.zeros(returns.shape, dtype=bool)
+    end = 0
+    for panel in panels:
+        rows = np.searchsorted(dates, panel.dates)
+        begin, end = end, end + len(panel.assets)
+        returns[rows, begin:end] = panel.returns
+        tradable[rows, begin:end] = panel.tradable
+    remarks = dict.fromkeys([*notes, *(note for panel in panels for note in panel.notes)])
+    return Panel.build(dates, assets, markets, returns, tradable=tradable, notes=remarks, source=source)
+
+
+def check_kind(kind: str) -> None:
+    """Refuse a kind of numbers that is neither prices nor returns.
+
+    Raises:
+        ConfigError: an unknown kind.
+    """
+    if kind not in KINDS:
+        raise ConfigError(f"unknown kind {kind!r}. {did_you_mean(str(kind), KINDS)}")
+
+
+def check_names(source: str, names: Sequence[str]) -> None:
+    """Refuse a column name that occurs twice.
+
+    Raises:
+        DataError: the first such name.
+    """
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise DataError(
+            f"{source}: column {twice[0]!r} appears {names.count(twice[0])} times ({len(twice)} such names); "
+            "expected each name once. Rename or remove the others."
+        )
+
+
+def few(names: Iterable[str], *, most: int = 5) -> str:
+    """The first names, and how many more there are.
+
+    Examples:
+        >>> few("abcdefg")
+        'a, b, c, d, e and 2 more'
+    """
+    listed = list(names)
+    more = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + more
+
+
+def _check_shape(source: str, frame: pd.DataFrame) -> None:
+    for count, what in zip(frame.shape, ("rows", "asset columns"), strict=True):
+        if not count:
+            raise DataError(f"{source}: no {what}; expected one row per day and one column per asset.")
+
+
+def _markets(
+    source: str, assets: list[str], market_of: Mapping[str, str] | str
+) -> tuple[list[str], list[str]]:
+    """The market of each asset, and a note on those that have a market but no data."""
+    if isinstance(market_of, str):
+        return [market_of] * len(assets), []
+    known = {str(asset): str(market) for asset, market in market_of.items()}
+    missing = [asset for asset in assets if asset not in known]
+    if missing:
+        raise DataError(
+            f"{source}: column {missing[0]!r} has no market ({len(missing)} such columns: {few(missing)}); "
+            "expected one for every column. Add them to market_of or remove the columns."
+        )
+    stray = sorted(set(known) - set(assets))
+    note = f"{source}: {len(stray)} assets have a market but no data: {few(stray)}."
+    return [known[asset] for asset in assets], [note] if stray else []
+
+
+def _dates(source: str, index: pd.Index) -> tuple[DateArray, list[str]]:
+    """[T] days of an index of dates or ISO text, and a note if times of day were cut off."""
+    stamps = _stamps(source, index)
+    days: DateArray = stamps.astype("datetime64[D]")
+    late = stamps != days
+    if not late.any():
+        return days, []
+    first = pd.Timestamp(stamps[late][0])
+    same = np.flatnonzero(days[1:] == days[:-1])
+    if len(same):
+        raise DataError(
+            f"{source}: several times on {days[same[0]]} ({len(same)} such rows; first time of day {first}); "
+            "expected one row per day. Keep one row, say the last, of each day."
+        )
+    return days, [f"{source}: times of day cut off in {int(late.sum())} rows, the first at {first}."]
+
+
+def _stamps(source: str, index: pd.Index) -> DateArray:
+    """[T] points in time; text must be written YYYY-MM-DD, so that 03/04/2020 is refused and not guessed."""
+    if isinstance(index, pd.DatetimeIndex) and index.tz is None:
+        times = index
+    else:
+        texts = [str(entry) for entry in index]
+        iso = [text if ISO_DAY.fullmatch(text) else None for text in texts]
+        times = pd.to_datetime(iso, format="ISO8601", errors="coerce")
+    bad = np.flatnonzero(times.isna())
+    if len(bad):
+        raise DataError(
+            f"{source}: date in data row {bad[0] + 1} is {str(index[bad[0]])!r}, expected a day written "
+            f"YYYY-MM-DD without time zone ({len(bad)} such rows). Write all dates as YYYY-MM-DD."
+        )
+    stamps: DateArray = times.to_numpy()
+    return stamps
+
+
+def _numbers(source: str, dates: DateArray, assets: list[str], frame: pd.DataFrame) -> FloatArray:
+    """[T, N] float64; float32 is widened before any arithmetic."""
+    values = np.empty(frame.shape)
+    for j, name in enumerate(assets):
+        values[:, j] = _column(source, dates, name, frame.iloc[:, j])
+    return values
+
+
+def _column(source: str, dates: DateArray, name: str, column: pd.Series) -> FloatArray:
+    """[T] the numbers of a column; text that is no number is refused."""
+    numbers = column
+    if not pd.api.types.is_any_real_numeric_dtype(column.dtype):
+        if not pd.api.types.is_string_dtype(column.dtype):  # true of text and of mixed objects
+            raise DataError(
+                f"{source}: column {name!r} holds {column.dtype}, expected numbers. Convert or remove it."
+            )
+        numbers = pd.to_numeric(column, errors="coerce")
+        bad = np.flatnonzero(numbers.isna() & column.notna())
+        if len(bad):
+            raise DataError(
+                f"{source}: column {name!r} on {dates[bad[0]]}: found the text {str(column.iloc[bad[0]])!r}, "
+                f"expected a number ({len(bad)} such entries). Correct it, or leave it empty if not traded."
+            )
+    values: FloatArray = numbers.to_numpy(dtype=np.float64, na_value=np.nan)
+    return values
+
+
+def _check_observed(source: str, assets: list[str], values: FloatArray) -> None:
+    empty = [assets[j] for j in np.flatnonzero(np.isnan(values).all(axis=0))]
+    if empty:
+        raise DataError(
+            f"{source}: column {empty[0]!r} has no observation ({len(empty)} such columns: {few(empty)}); "
+            "expected at least one. Remove the column."
+        )
+
+
+def _check_prices(source: str, dates: DateArray, assets: list[str], prices: FloatArray) -> None:
+    bad: BoolArray = ~np.isnan(prices) & ~((prices > 0) & (prices < np.inf))
+    if not bad.any():
+        return
+    t, j = np.argwhere(bad)[0]
+    hint = (
+        ' Negative numbers look like returns: if they are, read them with kind="returns" (on the command '
+        "line --kind returns) or from_returns, and rename a file named prices to returns."
+    )
+    raise DataError(
+        f"{source}: column {assets[j]!r} on {dates[t]}: price is {prices[t, j]}, expected a positive finite "
+        f"number ({int(bad.sum())} such entries). Correct it, or leave it empty if not traded; prices are "
+        f"never filled silently.{hint if (prices < 0).any() else ''}"
+    )
+
+
+def _returns_between_observations(prices: FloatArray) -> FloatArray:
+    """[T, N] simple return since each asset's previous price, on the later day."""
+    previous = pd.DataFrame(prices).ffill().shift().to_numpy()
+    with np.errstate(over="ignore"):  # an infinite return is refused with its name and date by Panel.build
+        returns: FloatArray = prices / previous - 1.0
+    return returns

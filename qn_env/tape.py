@@ -1,0 +1,178 @@
+"""Tape: a panel laid out for computing, finite numbers beside masks, one row per day.
+
+This is where NaN is replaced, once. The environment plays a tape of the whole panel day by day; backtests
+and training windows use the tape of one market at a time, on its own trading days.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from qn_env.economics import BASIS_POINT, Ledger, equal_market_share, trade, volatility_scale
+from qn_env.errors import ConfigError
+from qn_env.features import EwVolatility
+from qn_env.panel import BoolArray, DateArray, Dates, FloatArray, IntArray, Panel, per_market, read_only
+
+Start: TypeAlias = Dates | None
+
+
+@dataclass(frozen=True, eq=False)
+class Tape:
+    """Finite arrays of a panel, read-only, all on its union calendar.
+
+    Attributes:
+        dates: [T] the days.
+        returns: [T, N] simple returns, 0 where an asset does not trade.
+        tradable: [T, N] the asset has an observation (what an agent may know).
+        decides: [T, N] it is tradable and its signal is taken.
+        live: [T, N] it is tradable and its market's account is open: a trade takes place.
+        listed: [T, N] it is listed and its market's account is open: it counts in the day's mean.
+        awake: [T, N] its market has a trading day.
+        exits: [T, N] 1.0 where its delisting is booked on this day.
+        scale: [T, N] weight per unit of signal; all 1 without a volatility target.
+        share: [T, N] weight in the panel's mean (assets of a market, then markets).
+        cost_rate: [N] decimal cost per unit of turnover.
+        lag: the market's trading days between a decision and its trade.
+    """
+
+    dates: DateArray
+    returns: FloatArray
+    tradable: BoolArray
+    decides: BoolArray
+    live: BoolArray
+    listed: BoolArray
+    awake: BoolArray
+    exits: FloatArray
+    scale: FloatArray
+    share: FloatArray
+    cost_rate: FloatArray
+    lag: int
+
+    @classmethod
+    def of(
+        cls,
+        panel: Panel,
+        *,
+        cost_bps: float = 0.0,
+        vol_target: float | None = None,
+        start: Start = None,
+        execution_lag: int = 0,
+    ) -> Tape:
+        """Lay out a panel.
+
+        Args:
+            panel: the data.
+            cost_bps: cost per unit of turnover in basis points.
+            vol_target: annualised volatility per asset (0.15 is 15%); None trades the signals themselves.
+            start: first day whose return counts, one for all or per market; decisions begin at the close of
+                the market's day before, or `execution_lag` days earlier. Earlier days are history: seen, not
+                traded.
+            execution_lag: a decision at the close of t is traded so many of the market's days later, and
+                earns r_{t+1+lag}. An order stands until the asset is open.
+
+        Raises:
+            ConfigError: a negative or non-finite cost, a target that is not positive, a negative lag.
+        """
+        if execution_lag < 0:
+            raise ConfigError(f"execution_lag is {execution_lag}, expected a number of days >= 0.")
+        if not 0.0 <= cost_bps < np.inf:
+            raise ConfigError(f"cost_bps is {cost_bps}, expected a number of basis points >= 0.")
+        if vol_target is not None and not 0.0 < vol_target < np.inf:
+            raise ConfigError(f"vol_target is {vol_target}, expected an annualised volatility > 0 or None.")
+        account = _open_accounts(panel, start, 1)
+        listed = panel.listed & account
+        exits = np.zeros(panel.shape)
+        exits[1:] = listed[:-1] & ~listed[1:]
+        scale = np.ones(panel.shape)
+        if vol_target is not None:
+            scale = volatility_scale(panel.feature(EwVolatility()), vol_target)
+        return cls(
+            dates=panel.dates,
+            returns=read_only(np.nan_to_num(panel.returns, nan=0.0)),
+            tradable=panel.tradable,
+            decides=read_only(panel.tradable & _open_accounts(panel, start, 1 + execution_lag)),
+            live=read_only(panel.tradable & account),
+            listed=read_only(listed),
+            awake=panel.awake,
+            exits=read_only(exits),
+            scale=read_only(scale),
+            share=read_only(equal_market_share(listed, panel.market_index)),
+            cost_rate=read_only(np.full(panel.shape[1], cost_bps * BASIS_POINT)),
+            lag=execution_lag,
+        )
+
+    @property
+    def first(self) -> int:
+        """The row of the first decision."""
+        return int(np.argmax(self.decides.any(axis=1)))
+
+    @property
+    def counted(self) -> BoolArray:
+        """[T, N] days that enter a per-asset statistic: listed at t, on t + 1 an observation or an exit."""
+        counted = np.zeros_like(self.listed)
+        counted[:-1] = self.listed[:-1] & (self.tradable[1:] | (self.exits[1:] > 0))
+        return counted
+
+    def order(self) -> IntArray:
+        """[T, N] the row whose decision is in force after the close of t, T where there is none.
+
+        That of the asset's last decision `lag` days before its last trade; on one market's own calendar.
+        """
+        T = len(self.dates)
+        traded, decided = _latest(self.live), _latest(self.decides)
+        due = traded - self.lag
+        found = np.where(due >= 0, np.take_along_axis(decided, due.clip(0), axis=0), -1)
+        return np.where((traded >= 0) & (found >= 0), found, T)
+
+
+def backtest(tape: Tape, signals: FloatArray) -> Ledger[FloatArray]:
+    """Settle a whole history of signals over one market's tape, starting flat.
+
+    Args:
+        tape: the tape of one market, on its own trading days (`Tape.of(panel.select([name]))`).
+        signals: [T, N] in [-1, 1], decided at the close of each day.
+
+    Returns:
+        [T - 1, N] arrays; row t is booked on `tape.dates[t + 1]`.
+
+    Raises:
+        ConfigError: a panel of several calendars, or signals of another shape or not finite.
+    """
+    if not tape.awake.all():
+        raise ConfigError(
+            "backtest needs the tape of one market; markets of a panel close on different days."
+        )
+    if signals.shape != tape.returns.shape or not np.isfinite(signals).all():
+        raise ConfigError(f"signals have shape {signals.shape}, expected finite {tape.returns.shape}.")
+    ledger: Ledger[FloatArray] = trade(
+        (signals * tape.scale)[:-1],
+        tape.order()[:-1].clip(max=len(tape.dates) - 1),
+        tape.listed[:-1].astype(np.float64),
+        tape.exits[1:],
+        tape.returns[1:],
+        tape.cost_rate,
+    )
+    return ledger
+
+
+def _latest(mask: BoolArray) -> IntArray:
+    """[T, N] the last row up to t where `mask` is True, -1 where there was none."""
+    rows = np.where(mask, np.arange(len(mask))[:, None], -1)
+    latest: IntArray = np.maximum.accumulate(rows, axis=0)
+    return latest
+
+
+def _open_accounts(panel: Panel, start: Start, days: int) -> BoolArray:
+    """[T, N] True from the close of so many of the market's trading days before its start on."""
+    if start is None:
+        return np.ones(panel.shape, dtype=bool)
+    account = np.zeros(panel.shape, dtype=bool)
+    begin = per_market(start, panel.markets)
+    for name, market in panel.markets.items():
+        own = int(np.searchsorted(panel.dates[market.rows], begin[name]))
+        row = market.rows[max(own - days, 0)] if own < len(market.rows) else len(panel.dates)
+        account[row:, market.columns] = True
+    return account

@@ -1,0 +1,281 @@
+"""The Gymnasium environment: its API, its clock, and what public environments get wrong."""
+
+from __future__ import annotations
+
+import warnings
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+from gymnasium.wrappers import FlattenObservation
+from hypothesis import given
+from hypothesis import strategies as st
+from stable_baselines3.common.env_checker import check_env as sb3_check_env
+
+import qn_env
+from qn_env.environment import TradingEnv
+from qn_env.errors import ConfigError
+from qn_env.features import MeanReturn, NormalisedReturn
+from qn_env.panel import Panel
+from qn_env.sources.synthetic import ragged, weekdays
+
+FEATURES = (NormalisedReturn(1), MeanReturn(5))
+
+
+def flat(days: int = 12, assets: int = 1) -> Panel:
+    """Prices that never move."""
+    return Panel.build(
+        weekdays(days), [f"A{j}" for j in range(assets)], ["M"] * assets, np.zeros((days, assets))
+    )
+
+
+def of_returns(*returns: float) -> Panel:
+    return Panel.build(weekdays(len(returns) + 1), ["A"], ["M"], np.array([0.0, *returns])[:, None])
+
+
+def rewards_of(env: TradingEnv, signals: list[float]) -> list[float]:
+    env.reset()
+    return [env.step(np.array([s]))[1] for s in signals]
+
+
+def play(env: TradingEnv, seed: int = 0) -> list[tuple]:
+    """All observations, rewards and infos of an episode of random signals."""
+    rng = np.random.default_rng(seed)
+    observation, info = env.reset()
+    found = [(observation, 0.0, info)]
+    done = False
+    while not done:
+        observation, reward, terminated, truncated, info = env.step(
+            rng.uniform(-1, 1, env.action_space.shape)
+        )
+        found.append((observation, reward, info))
+        done = terminated or truncated
+    return found
+
+
+def test_make_without_arguments_plays_the_embedded_panel():
+    env = gymnasium.make("qn_env/Trading-v0")
+    observation, _ = env.reset(seed=0)
+    assert observation["returns"].shape == (63, 25)
+    assert list(env.unwrapped.panel.markets)[:2] == ["Technology", "Financials"]
+
+
+@pytest.mark.parametrize("options", [{}, {"features": FEATURES, "vol_target": 0.15, "window": 5}])
+def test_gymnasiums_checker_finds_nothing(panel, options):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env(gymnasium.make(qn_env.ENV_ID, panel=panel, **options).unwrapped)
+
+
+def test_stable_baselines3s_checker_finds_nothing_on_the_flat_observation(panel):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sb3_check_env(FlattenObservation(TradingEnv(panel, window=5, features=FEATURES)), warn=True)
+
+
+def test_every_observation_lies_in_its_space_and_is_finite(panel):
+    env = TradingEnv(panel, window=7, features=FEATURES, vol_target=0.15)
+    for observation, reward, _ in play(env):
+        assert env.observation_space.contains(observation)
+        assert all(np.isfinite(part).all() for part in observation.values())
+        assert np.isfinite(reward)
+
+
+def test_the_window_ends_today_and_shows_zeros_before_the_data_begin(panel):
+    env = TradingEnv(panel, window=5)
+    for t, (observation, _, info) in enumerate(play(env)):
+        assert info["date"] == str(panel.dates[t])
+        expected = np.zeros((5, panel.shape[1]))
+        rows = np.nan_to_num(panel.returns[max(t - 4, 0) : t + 1], nan=0.0)
+        expected[5 - len(rows) :] = rows
+        np.testing.assert_array_equal(observation["returns"], expected)
+        np.testing.assert_array_equal(observation["tradable"][-1], panel.tradable[t])
+
+
+def test_features_shown_are_the_panels(panel):
+    env = TradingEnv(panel, window=3, features=FEATURES)
+    wanted = panel.features(FEATURES)
+    for t, (observation, _, _) in enumerate(play(env)):
+        np.testing.assert_array_equal(observation["features"][-1], wanted[t])
+
+
+@pytest.mark.parametrize("cost_bps", [1.0, 50.0])
+def test_flat_prices_cost_exactly_the_round_trips(cost_bps):
+    env = TradingEnv(flat(), window=2, cost_bps=cost_bps)
+    rewards = rewards_of(env, [1.0, -1.0] * 5)
+    turnover = [1.0] + [2.0] * 9
+    assert sum(rewards) == pytest.approx(-cost_bps * 1e-4 * sum(turnover), abs=1e-12)
+    assert env.step(np.array([-1.0]))[4]["equity"] == pytest.approx(
+        np.prod([1 - cost_bps * 1e-4 * u for u in turnover]), abs=1e-12
+    )
+
+
+def test_a_doubling_price_pays_day_by_day():
+    rewards = rewards_of(TradingEnv(of_returns(0.5, 1 / 3, 0.0), cost_bps=0.0), [1.0, 1.0, 1.0])
+    assert rewards == pytest.approx([0.5, 1 / 3, 0.0])
+
+
+def test_a_short_mirrors_a_long():
+    fall = rewards_of(TradingEnv(of_returns(-0.2, 0.1), cost_bps=0.0), [-0.7, -0.7])
+    rise = rewards_of(TradingEnv(of_returns(0.2, -0.1), cost_bps=0.0), [0.7, 0.7])
+    assert fall == rise == pytest.approx([0.14, -0.07])
+
+
+def test_costs_are_in_the_reward_by_the_arithmetic():
+    free = rewards_of(TradingEnv(of_returns(0.01, 0.02), cost_bps=0.0), [0.5, 0.5])
+    dear = rewards_of(TradingEnv(of_returns(0.01, 0.02), cost_bps=5000.0), [0.5, 0.5])
+    assert free == pytest.approx([0.005, 0.01])
+    assert dear == pytest.approx([0.005 - 0.25, 0.01])
+
+
+def test_a_small_action_is_a_small_position():
+    env = TradingEnv(of_returns(0.01, 0.01))
+    env.reset()
+    assert env.step(np.array([0.009]))[0]["positions"][0] == 0.009
+
+
+def test_ruin_is_paid_in_the_reward_and_ends_the_episode():
+    # 11 days of 0.1% moves make a 15% target a weight far above 1; then the price falls by half.
+    calm = [0.001, -0.001] * 15
+    env = TradingEnv(of_returns(*calm, -0.5, 0.0), cost_bps=0.0, vol_target=0.15)
+    env.reset()
+    done = False
+    while not done:
+        _, reward, terminated, truncated, _ = env.step(np.array([1.0]))
+        done = terminated or truncated
+    assert terminated
+    assert not truncated
+    assert reward < -1.0
+
+
+def test_running_out_of_data_truncates():
+    env = TradingEnv(of_returns(0.01, 0.01))
+    env.reset()
+    assert env.step(np.array([1.0]))[2:4] == (False, False)
+    assert env.step(np.array([1.0]))[2:4] == (False, True)
+    with pytest.raises(ConfigError, match="call reset"):
+        env.step(np.array([1.0]))
+
+
+def test_resets_are_alike_and_leave_the_global_generators_alone(panel):
+    env = TradingEnv(panel, window=3)
+    state = np.random.get_state()[1].copy()  # noqa: NPY002
+    first = env.reset(seed=0)
+    for _ in range(20):
+        again = env.reset(seed=0)
+        for part, values in first[0].items():
+            np.testing.assert_array_equal(again[0][part], values)
+    np.testing.assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
+
+
+def test_nothing_of_one_episode_is_visible_in_the_next(panel):
+    env = TradingEnv(panel, window=3)
+    fresh = play(TradingEnv(panel, window=3), seed=5)
+    play(env, seed=4)
+    for (a, reward_a, info_a), (b, reward_b, info_b) in zip(play(env, seed=5), fresh, strict=True):
+        assert reward_a == reward_b
+        assert info_a["equity"] == info_b["equity"]
+        for part in a:
+            np.testing.assert_array_equal(a[part], b[part])
+
+
+def test_writing_into_what_was_returned_changes_nothing(panel):
+    honest = play(TradingEnv(panel, window=3, features=FEATURES), seed=1)
+    env = TradingEnv(panel, window=3, features=FEATURES)
+    rng = np.random.default_rng(1)
+    observation, info = env.reset()
+    for wanted, reward_wanted, _ in honest[1:]:
+        for values in (*observation.values(), *(info[k] for k in ("gross", "turnover", "cost", "net"))):
+            values[...] = 77
+        observation, reward, _, _, info = env.step(rng.uniform(-1, 1, env.action_space.shape))
+        assert reward == reward_wanted
+        for part in wanted:
+            np.testing.assert_array_equal(observation[part], wanted[part])
+    assert not panel.returns.flags.writeable
+
+
+@given(seed=st.integers(0, 500), cut=st.floats(0.2, 0.9))
+def test_data_after_the_next_day_changes_neither_observation_nor_reward(seed, cut):
+    panel = ragged(sizes=(2, 3), days=60, seed=seed)
+    row = int(cut * len(panel.dates))
+    other = panel.with_future_scrambled(panel.dates[row], seed=seed)
+    options = {"window": 4, "features": FEATURES, "vol_target": 0.15}
+    before, after = play(TradingEnv(panel, **options), seed), play(TradingEnv(other, **options), seed)
+    for t in range(row + 1):
+        assert before[t][1] == after[t][1]
+        assert before[t][2]["date"] == after[t][2]["date"]
+        for part in before[t][0]:
+            np.testing.assert_array_equal(before[t][0][part], after[t][0][part])
+
+
+@pytest.mark.parametrize(
+    ("action", "message"),
+    [
+        (np.zeros(3), "has shape"),
+        (np.full(8, np.nan), "expected a signal"),
+        (np.array([0, 0, 0, 0, 1.5, 0, 0, 0]), r"asset 'A0' is 1.5"),
+    ],
+)
+def test_bad_actions_are_refused(panel, action, message):
+    env = TradingEnv(panel)
+    env.reset()
+    with pytest.raises(ConfigError, match=message):
+        env.step(action)
+
+
+def test_stepping_before_reset_is_refused(panel):
+    with pytest.raises(ConfigError, match="call reset"):
+        TradingEnv(panel).step(np.zeros(8))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [({"window": 0}, "window is 0"), ({"start": "2049-01-01"}, "no day")]
+)
+def test_bad_settings_are_refused(panel, options, message):
+    with pytest.raises(ConfigError, match=message):
+        TradingEnv(panel, **options)
+
+
+def test_only_days_from_the_start_on_are_traded_and_counted(panel):
+    start = {"M0": panel.dates[100], "M1": panel.dates[150], "M2": panel.dates[120]}
+    env = TradingEnv(panel, window=2, start=start, cost_bps=10.0)
+    for observation, _, info in play(env):
+        day = np.datetime64(info["date"])
+        for name, market in panel.markets.items():
+            if day < start[name]:
+                assert not info["net"][market.columns].any()
+            own = panel.dates[market.rows]
+            if day < own[np.searchsorted(own, start[name]) - 1]:
+                assert not observation["positions"][market.columns].any()
+
+
+def test_warmup_days_are_seen_but_neither_traded_nor_counted(panel):
+    start = panel.dates[200]
+    env, warm = TradingEnv(panel, start=start), TradingEnv(panel, start=start, warmup=50)
+    short, long = play(env), play(warm)
+    extra = len(long) - len(short)
+    for name, market in panel.markets.items():
+        seen = [d for d in panel.dates[market.rows] if np.datetime64(long[0][2]["date"]) <= d < start]
+        assert len(seen) > 50, f"{name} is shown 50 days before its first decision"
+    assert all(reward == 0.0 for _, reward, _ in long[: extra + 1])
+    assert [i["date"] for _, _, i in long[extra:]] == [i["date"] for _, _, i in short]
+
+
+def test_split_holds_back_the_latest_days_of_every_market(panel):
+    earlier, later = TradingEnv(panel, window=2).split(0.25)
+    for name, market in panel.markets.items():
+        own = panel.dates[market.rows]
+        kept = earlier.panel.dates[earlier.panel.markets[name].rows]
+        np.testing.assert_array_equal(kept, own[: len(kept)])
+        assert len(kept) == int(len(own) * 0.75)
+        traded = later.tape.dates[later.tape.live[:, market.columns].any(axis=1)]
+        assert traded[0] == kept[-1], "the first decision falls at the close of the last day kept"
+
+
+def test_float64_signals_keep_their_precision_through_make(panel):
+    env = gymnasium.make(qn_env.ENV_ID, panel=panel, window=1)
+    env.reset()
+    signal = 1 / 3
+    held = env.step(np.full(8, signal))[0]["positions"]
+    assert set(held[panel.tradable[0] & panel.listed[1]]) == {signal}

@@ -1,0 +1,550 @@
+"""Whole runs on small panels: what a run folder holds, what a run refuses, and the command line."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from agents.agent import AGENTS, load_agent, settings_of, signals_of, warmup_of
+from experiments import RunConfig, compare
+from experiments.cli import main
+from experiments.protocols import holdout
+from experiments.runner import load_panel, run
+from experiments.store import RunFolder
+from qn_env.environment import TradingEnv
+from qn_env.errors import ConfigError, DataError, QnError
+from qn_env.panel import Panel
+from qn_env.sources import ragged
+from qn_env.tape import Tape, backtest
+
+COSTS = (0.0, 2.5, 40.0)
+RULES = ("buy-and-hold", "macd")
+
+# Agents as a user would write them: one acts day by day, its twin in one pass; one learns; some are broken.
+USER_MODULE = '''
+import json
+import numpy as np
+
+
+class Follow:
+    """Goes with the sign of the mean of all returns it has seen since reset."""
+
+    learns = False
+
+    def fit(self, env, *, seed, validation=None):
+        return self
+
+    def reset(self):
+        self.total = 0.0
+
+    def act(self, observation):
+        self.total = self.total + np.where(observation["tradable"][-1] > 0, observation["returns"][-1], 0.0)
+        return np.sign(self.total) * 0.5
+
+
+class Streak:
+    """Goes with the sign of the last return."""
+
+    learns = False
+
+    def fit(self, env, *, seed, validation=None):
+        return self
+
+    def reset(self):
+        pass
+
+    def act(self, observation):
+        return np.sign(observation["returns"][-1])
+
+
+class StreakTwin(Streak):
+    def signals(self, panel):
+        return np.sign(np.nan_to_num(panel.returns))
+
+    def act(self, observation):
+        raise AssertionError("signals come in one pass")
+
+
+class Guess:
+    """Draws one signal per asset from its seed."""
+
+    def fit(self, env, *, seed, validation=None):
+        self.signal = np.random.default_rng(seed).uniform(-1, 1, env.panel.shape[1])
+        self.seen = [str(env.panel.dates[-1]), str(validation.panel.dates[-1])]
+        return self
+
+    def reset(self):
+        pass
+
+    def act(self, observation):
+        return self.signal
+
+    def save(self, folder):
+        folder.mkdir(parents=True)
+        (folder / "guess.json").write_text(json.dumps({"signal": self.signal.tolist(), "seen": self.seen}))
+
+
+class Unlucky(Streak):
+    def fit(self, env, *, seed, validation=None):
+        raise RuntimeError("no luck today")
+
+
+class Greedy(Streak):
+    def act(self, observation):
+        return np.full(observation["returns"].shape[1], 1.5)
+'''
+FOLLOW, STREAK, TWIN, GUESS, UNLUCKY, GREEDY = (
+    f"users_agents:{name}" for name in ("Follow", "Streak", "StreakTwin", "Guess", "Unlucky", "Greedy")
+)
+PLAYED = (*RULES, FOLLOW, GUESS, UNLUCKY)
+
+
+@pytest.fixture(scope="module")
+def panel() -> Panel:
+    """Three markets of 1185, 1132 and 1184 own days; two have a delisting in their test block."""
+    return ragged(sizes=(2, 1, 2), days=1300, seed=9)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def users_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A user's folder with a module of agents, as the working directory."""
+    folder = tmp_path_factory.mktemp("user")
+    (folder / "users_agents.py").write_text(USER_MODULE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.syspath_prepend(folder)
+        yield folder
+    sys.modules.pop("users_agents", None)
+
+
+def run_into(folder: Path, panel: Panel, **settings: Any) -> RunFolder:
+    table = compare(PLAYED, panel, out=folder, seeds=2, costs=COSTS, **settings)
+    found = RunFolder(folder)
+    pd.testing.assert_frame_equal(found.results(), table)
+    return found
+
+
+@pytest.fixture(scope="module")
+def finished(panel: Panel, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A run of rules and of a user's agents, one of which fails, in this process."""
+    return run_into(tmp_path_factory.mktemp("alone") / "run", panel, jobs=1)
+
+
+def agent_days(folder: RunFolder, unit: str) -> pd.DataFrame:
+    return folder.unit_days(unit).sort_values(["market", "asset", "date"], ignore_index=True)
+
+
+def settled(signals: np.ndarray, panel: Panel, vol_target: float | None) -> pd.DataFrame:
+    """Gross and turnover of signals [T, N] on the test block, market by market."""
+    fold = holdout(panel)
+    parts = []
+    for name, market in panel.markets.items():
+        tape = Tape.of(panel.select([name]), vol_target=vol_target, start=fold.test_start[name])
+        ledger = backtest(tape, market.compact(signals))
+        for j, asset in enumerate(market.assets):
+            frame = pd.DataFrame({"date": tape.dates[1:], "market": name, "asset": asset})
+            frame = frame.assign(gross=ledger.gross[:, j], turnover=ledger.turnover[:, j])
+            parts.append(frame[frame["date"] >= fold.test_start[name]])
+    return pd.concat(parts).sort_values(["market", "asset", "date"], ignore_index=True)
+
+
+def test_two_processes_give_what_one_gives_to_the_last_bit(
+    finished: RunFolder, panel: Panel, tmp_path: Path
+) -> None:
+    other = run_into(tmp_path / "run", panel, jobs=2)
+    for table in ("results", "portfolio", "leaderboard"):
+        one, two = (getattr(folder, table)() for folder in (finished, other))
+        pd.testing.assert_frame_equal(one, two, check_exact=True)
+    assert finished.record()["failed"] == other.record()["failed"]
+    names = sorted(p.name for p in (finished.path / "units").iterdir())
+    assert names == sorted(p.name for p in (other.path / "units").iterdir())
+    for name in names:
+        if finished.has_unit(name):
+            pd.testing.assert_frame_equal(finished.unit_days(name), other.unit_days(name), check_exact=True)
+
+
+def test_a_failing_agent_is_reported_and_the_others_finish(finished: RunFolder) -> None:
+    assert finished.record()["failed"] == [
+        {"agent": UNLUCKY, "seed": seed, "error": "RuntimeError: no luck today"}
+        for seed in finished.record()["agents"][UNLUCKY]["seeds"]
+    ]
+    error = (finished.path / "units" / "users_agents--Unlucky-seed0" / "error.txt").read_text()
+    assert "Traceback" in error
+    assert "no luck today" in error
+    assert not finished.has_unit("users_agents--Unlucky-seed0")
+    done = set(PLAYED) - {UNLUCKY}
+    assert set(finished.results()["agent"]) == set(finished.leaderboard()["agent"]) == done
+
+
+def test_all_agents_failing_is_an_error_that_says_why(panel: Panel, tmp_path: Path) -> None:
+    with pytest.raises(QnError, match=r"not a single unit finished.*no luck today"):
+        compare([UNLUCKY], panel, out=tmp_path / "run", jobs=1)
+
+
+def test_signals_outside_their_bounds_fail_the_unit_naming_asset_and_day(
+    panel: Panel, tmp_path: Path
+) -> None:
+    with pytest.raises(QnError, match=r"1\.5"):
+        compare([GREEDY], panel, out=tmp_path / "run", jobs=1)
+
+
+def test_an_existing_folder_is_refused_and_left_as_it_was(panel: Panel, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("precious")
+    with pytest.raises(ConfigError, match=r"exists already; a run never overwrites another"):
+        compare(RULES, panel, out=tmp_path, jobs=1)
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_nothing_is_written_for_a_run_that_cannot_start(panel: Panel, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="Did you mean 'macd'"):
+        compare(["macdd"], panel, out=tmp_path / "run")
+    with pytest.raises(DataError, match=r"market 'M0' has .* trading days"):
+        compare(RULES, ragged(sizes=(1,), days=300, seed=0), out=tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"agents": ("macd", "macd")}, "agents: macd appears twice"),
+        ({"agents": ()}, "agents is empty"),
+        ({"costs": (1.0, 1.0)}, r"costs: 1\.0 appears twice"),
+        ({"costs": ()}, "costs is empty"),
+        ({"costs": (-1.0,)}, r"costs: -1\.0 is not a number of basis points >= 0"),
+        ({"costs": (float("nan"),)}, "costs: nan is not a number"),
+        ({"costs": (float("inf"),)}, "costs: inf is not a number"),
+        ({"protocol": "holdot"}, "unknown protocol 'holdot'. Did you mean 'holdout'"),
+        ({"seeds": 0}, "seeds is 0, expected at least 1"),
+        ({"jobs": 0}, "jobs is 0, expected at least 1"),
+        ({"seed": -1}, "seed is -1, expected at least 0"),
+        ({"vol_target": 0.0}, r"vol_target is 0\.0, expected a volatility > 0"),
+        ({"vol_target": float("nan")}, "vol_target is nan"),
+    ],
+)
+def test_a_bad_setting_is_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        RunConfig(**settings)
+
+
+def test_seeds_count_up_from_the_first() -> None:
+    assert RunConfig().seed_list == (0, 1, 2, 3, 4)
+    assert RunConfig(quick=True).seed_list == (0, 1)
+    assert RunConfig(quick=True, seeds=3, seed=7).seed_list == (7, 8, 9)
+
+
+def test_leaving_out_every_market_is_refused() -> None:
+    markets = tuple(load_panel(RunConfig()).markets)
+    assert tuple(load_panel(RunConfig(exclude=markets[1:])).markets) == markets[:1]
+    with pytest.raises(ConfigError, match=rf"all {len(markets)} markets are excluded"):
+        load_panel(RunConfig(exclude=markets))
+    with pytest.raises(ConfigError, match=r"unknown market 'Enrgy'\. Did you mean 'Energy'"):
+        load_panel(RunConfig(exclude=("Enrgy",)))
+
+
+def test_the_record_says_what_ran_on_what(finished: RunFolder, panel: Panel) -> None:
+    record = finished.record()
+    assert record["config"]["agents"] == list(PLAYED)
+    assert record["config"]["costs"] == list(COSTS)
+    assert record["panel"]["fingerprint"] == panel.fingerprint
+    assert record["panel"]["markets"] == holdout(panel).blocks.to_dict("records")
+    assert record["panel"]["assets"] == 5
+    assert record["agents"]["buy-and-hold"] == {
+        "vol_target": None,
+        "train_cost_bps": 0.0,
+        "warmup": 0,
+        "learns": False,
+        "seeds": [0],
+    }
+    assert (record["agents"]["macd"]["vol_target"], record["agents"]["macd"]["warmup"]) == (0.15, 315)
+    assert (record["agents"][GUESS]["learns"], record["agents"][GUESS]["seeds"]) == (True, [0, 1])
+
+
+def test_a_learnt_agent_is_shown_to_the_end_of_its_blocks_and_not_comparable_with_two_seeds(
+    finished: RunFolder, panel: Panel
+) -> None:
+    fold = holdout(panel)
+    stored = [
+        json.loads(
+            (finished.path / "units" / f"users_agents--Guess-seed{s}/checkpoint/guess.json").read_text()
+        )
+        for s in (0, 1)
+    ]
+    assert stored[0]["signal"] != stored[1]["signal"]
+    assert stored[0]["seen"] == [str(fold.train.dates[-1]), str(fold.select.dates[-1])]
+    board = finished.leaderboard().set_index("agent")
+    assert not board.loc[GUESS, "comparable"].any()
+    assert board.loc[["macd", "buy-and-hold", FOLLOW], "comparable"].all()
+    assert (board.loc[GUESS, "seed_low"] < board.loc[GUESS, "seed_high"]).all()
+
+
+def test_days_lie_in_the_test_block_of_their_market_and_no_day_is_missing(
+    finished: RunFolder, panel: Panel
+) -> None:
+    fold = holdout(panel)
+    for unit in ("macd-seed0", "users_agents--Follow-seed0"):
+        days = finished.unit_days(unit)
+        for name, market in panel.markets.items():
+            own = panel.dates[market.rows]
+            expected = own[own >= fold.test_start[name]]
+            for asset in market.assets:
+                mine = days[(days["market"] == name) & (days["asset"] == asset)]
+                assert mine["date"].tolist() == list(pd.DatetimeIndex(expected))
+
+
+def test_a_day_counts_where_a_listed_asset_trades_or_is_booked_out(finished: RunFolder, panel: Panel) -> None:
+    days = finished.unit_days("macd-seed0").set_index(["market", "asset", "date"])
+    start, booked_out = holdout(panel).test_start, 0
+    for name, market in panel.markets.items():
+        own = panel.dates[market.rows]
+        for asset, traded in zip(market.assets, market.compact(panel.tradable).T, strict=True):
+            first, last = np.flatnonzero(traded)[[0, -1]]
+            for t in range(1, len(own)):
+                if own[t] < start[name]:
+                    continue
+                row = days.loc[(name, asset, pd.Timestamp(own[t]))]
+                assert row["listed"] == (first <= t - 1 <= last)
+                assert row["counted"] == (row["listed"] and (traded[t] or t == last + 1))
+                booked_out += row["counted"] and t == last + 1
+    assert booked_out == 2
+
+
+@pytest.mark.parametrize("agent", ["buy-and-hold", "macd", FOLLOW, GUESS])
+def test_stored_days_reproduce_the_table_at_every_cost(finished: RunFolder, agent: str) -> None:
+    table = finished.results()
+    table = table[(table["agent"] == agent) & (table["seed"] == 0)]
+    found = table.set_index(["cost_bps", "metric", "market", "asset"])["value"]
+    assert found.index.is_unique
+    days = finished.unit_days(f"{agent.replace(':', '--')}-seed0")
+    for cost in COSTS:
+        net = days.assign(net=days["gross"] - cost * 1e-4 * days["turnover"])
+        series = dict(iter(net[net["counted"]].groupby(["market", "asset"])["net"]))
+        by_day = net[net["listed"]].groupby(["market", "date"])["net"].mean()
+        series |= {(name, "*"): s for name, s in by_day.groupby("market")}
+        for name, r in series.items():
+            wealth = (1.0 + r).cumprod()
+            expected = {
+                "days": len(r),
+                "ann_return": 252 * r.mean(),
+                "ann_volatility": 252**0.5 * r.std(),
+                "sharpe": 252**0.5 * r.mean() / r.std(),
+                "max_drawdown": min((wealth / wealth.cummax().clip(lower=1.0) - 1.0).min(), 0.0),
+                "skew": r.skew(),
+            }
+            for metric, value in expected.items():
+                np.testing.assert_allclose(found[(cost, metric, *name)], value, rtol=1e-9, err_msg=metric)
+
+
+def test_the_portfolio_is_stored_for_every_agent_seed_and_cost(finished: RunFolder) -> None:
+    portfolio = finished.portfolio()
+    found = set(zip(portfolio["agent"], portfolio["seed"], portfolio["cost_bps"], strict=True))
+    runs = [(a, 0) for a in ("buy-and-hold", "macd", FOLLOW)] + [(GUESS, 0), (GUESS, 1)]
+    assert found == {(agent, seed, cost) for agent, seed in runs for cost in COSTS}
+    table = finished.results()
+    whole = table[(table["market"] == "*") & (table["metric"] == "sharpe")]
+    expected = portfolio.groupby(["agent", "seed", "cost_bps"])["net"].agg(
+        lambda r: 252**0.5 * r.mean() / r.std()
+    )
+    found_sharpe = whole.set_index(["agent", "seed", "cost_bps"])["value"].sort_index()
+    np.testing.assert_allclose(found_sharpe, expected.sort_index(), rtol=1e-9)
+
+
+def test_the_environment_day_by_day_books_what_the_run_stored(finished: RunFolder, panel: Panel) -> None:
+    fold = holdout(panel)
+    agent = load_agent("macd", finished.path / "units" / "macd-seed0" / "checkpoint")
+    env = TradingEnv(
+        panel,
+        window=1,
+        features=settings_of(agent).features,
+        vol_target=0.15,
+        cost_bps=0.0,
+        start=fold.test_start,
+        warmup=warmup_of(agent),
+    )
+    booked: dict[np.datetime64, dict[str, Any]] = {}
+    observation, _ = env.reset()
+    done = False
+    while not done:
+        observation, _, terminated, truncated, info = env.step(agent.act(observation))
+        booked[np.datetime64(info["date"])] = info
+        done = terminated or truncated
+    days = agent_days(finished, "macd-seed0")
+    for j, pair in enumerate(zip(panel.market_of, panel.assets, strict=True)):
+        mine = days[(days["market"] == pair[0]) & (days["asset"] == pair[1])]
+        own = mine["date"].to_numpy().astype("datetime64[D]")
+        for name in ("gross", "turnover"):
+            played = [booked[day][name][j] for day in own]
+            np.testing.assert_allclose(mine[name], played, rtol=1e-12, atol=1e-15)
+            elsewhere = [info[name][j] for day, info in booked.items() if day not in set(own)]
+            assert not np.any(elsewhere)  # a market that is closed books nothing
+        assert mine["turnover"].sum() > 0.0
+
+
+def test_acting_day_by_day_and_in_one_pass_give_the_same_run(panel: Panel, tmp_path: Path) -> None:
+    table = compare([STREAK, TWIN], panel, out=tmp_path / "run", costs=COSTS, jobs=1)
+    one, two = (
+        table[table["agent"] == name].drop(columns="agent").reset_index(drop=True) for name in (STREAK, TWIN)
+    )
+    pd.testing.assert_frame_equal(one, two, check_exact=True)
+    assert one["value"].notna().any()
+    folder = RunFolder(tmp_path / "run")
+    days = [folder.unit_days(f"users_agents--{name}-seed0") for name in ("Streak", "StreakTwin")]
+    pd.testing.assert_frame_equal(*days, check_exact=True)
+
+
+def test_a_volatility_target_for_all_is_recorded_and_applied(panel: Panel, tmp_path: Path) -> None:
+    half, full = (
+        run(RunConfig(agents=RULES, vol_target=target, jobs=1, out=tmp_path / f"{target}"), panel)
+        for target in (0.1, 0.2)
+    )
+    record = RunFolder(full).record()
+    assert record["config"]["vol_target"] == 0.2
+    assert [record["agents"][name]["vol_target"] for name in RULES] == [0.2, 0.2]
+    for name in RULES:
+        small, large = (RunFolder(f).unit_days(f"{name}-seed0") for f in (half, full))
+        assert large["gross"].abs().sum() > 0.0
+        np.testing.assert_allclose(large["gross"], 2.0 * small["gross"], rtol=1e-12)
+        np.testing.assert_allclose(large["turnover"], 2.0 * small["turnover"], rtol=1e-12)
+
+
+TINY_TRAININGS: dict[str, dict[str, Any]] = {
+    "quantnet": {"steps": 2, "patience": 1},
+    "no-transfer-lstm": {"steps": 2, "patience": 1},
+    "dmn-lstm-sharpe": {"epochs": 1, "patience": 1},
+    "ppo": {"timesteps": 64, "options": {"n_steps": 32, "batch_size": 32, "n_epochs": 1}},
+}
+
+
+def test_checkpoints_of_all_registered_agents_play_what_the_run_played(
+    panel: Panel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, quick in TINY_TRAININGS.items():
+        monkeypatch.setitem(AGENTS, name, replace(AGENTS[name], quick=quick))
+    config = RunConfig(agents=tuple(AGENTS), quick=True, seeds=1, jobs=1, out=tmp_path / "run")
+    folder = RunFolder(run(config, panel))
+    assert folder.record()["failed"] == []
+    start = holdout(panel).test_start
+    for name in AGENTS:
+        agent = load_agent(name, folder.path / "units" / f"{name}-seed0" / "checkpoint")
+        settings = settings_of(agent)
+        env = TradingEnv(
+            panel,
+            window=settings.window,
+            features=settings.features,
+            vol_target=settings.vol_target,
+            start=start,
+            warmup=warmup_of(agent),
+        )
+        expected = settled(signals_of(agent, panel, env), panel, settings.vol_target)
+        stored = agent_days(folder, f"{name}-seed0")
+        np.testing.assert_array_equal(stored["gross"], expected["gross"], err_msg=name)
+        np.testing.assert_array_equal(stored["turnover"], expected["turnover"], err_msg=name)
+        assert stored["turnover"].sum() > 0.0, name
+
+
+@pytest.fixture(scope="module")
+def panel_folder(panel: Panel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The panel as one file of returns per market."""
+    folder = tmp_path_factory.mktemp("panel")
+    for name, market in panel.markets.items():
+        frame = pd.DataFrame(market.compact(panel.returns), columns=list(market.assets))
+        frame.insert(0, "date", panel.dates[market.rows])
+        frame.to_csv(folder / f"{name}.csv", index=False)
+    return folder
+
+
+def test_the_command_line_runs_a_folder_of_files_and_writes_the_page(
+    panel_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("plotly")
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("jinja2")
+    out = tmp_path / "run"
+    words = ["run", "--panel", str(panel_folder), "--kind", "returns", "--exclude", "M1", "--jobs", "1"]
+    code = main([*words, "--agents", "buy-and-hold, macd", "--costs", "0,2.5", "--out", str(out)])
+    printed = capsys.readouterr()
+    assert code == 0, printed.err
+    assert "Panel: 4 assets in 2 markets" in printed.out
+    assert "Net of 2.5 bps per unit of turnover" in printed.out
+    assert "Research, not investment advice." in printed.out
+    assert "[2/2]" in printed.err
+    folder = RunFolder(out)
+    assert folder.record()["config"]["agents"] == ["buy-and-hold", "macd"]
+    assert folder.record()["config"]["costs"] == [0.0, 2.5]
+    assert set(folder.results()["market"]) == {"M0", "M2", "*"}
+    page = out / "report.html"
+    first = page.read_bytes()
+    page.unlink()
+    assert main(["report", str(out)]) == 0
+    assert page.read_bytes() == first
+    assert str(page) in capsys.readouterr().out
+
+
+def test_the_command_line_says_which_agent_failed(
+    panel_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["run", "--panel", str(panel_folder), "--kind", "returns", "--jobs", "1"]
+    assert main([*words, "--agents", UNLUCKY, "--out", str(tmp_path / "run")]) == 1
+    assert "qn: not a single unit finished" in capsys.readouterr().err
+
+
+def test_a_misspelt_agent_is_refused_with_the_nearest_name(
+    panel_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["run", "--panel", str(panel_folder), "--kind", "returns", "--out", str(tmp_path / "run")]
+    assert main([*words, "--agents", "buy-and-hodl"]) == 1
+    assert "qn: unknown agent 'buy-and-hodl'. Did you mean 'buy-and-hold'?" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_missing_run_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(tmp_path / "none")]) == 1
+    assert "no such run folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run", "--nonsense", "1"], "--nonsense"),
+        (["run", "--costs", "cheap"], "cheap"),
+        (["run", "--seeds", "0"], "seeds is 0, expected at least 1"),
+        (["run", "--agents", "macd,macd"], "agents: macd appears twice"),
+        (["run", "--protocol", "holdot"], "Did you mean 'holdout'"),
+        (["report"], "run"),
+        (["nonsense"], "nonsense"),
+        ([], "run"),
+    ],
+)
+def test_a_wrong_command_line_exits_with_2_and_says_why(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(words)
+    assert stopped.value.code == 2
+    printed = capsys.readouterr()
+    text = " ".join((printed.err + printed.out).replace("│", " ").split())
+    assert message in text
+
+
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["report", "--help"], ["agents", "--help"]])
+def test_help_exits_with_0(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(words)
+    assert stopped.value.code == 0
+    assert "usage: qn" in capsys.readouterr().out
+
+
+def test_the_list_of_agents_names_every_registered_one_and_whether_it_learns(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["agents"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [line[0] for line in lines] == list(AGENTS)
+    assert [line[1] == "learns" for line in lines] == [entry.learns for entry in AGENTS.values()]

@@ -1,0 +1,140 @@
+"""The interval of a Sharpe ratio: what it covers, what it depends on, where it is undefined."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from experiments.statistics import block_length, mean_sharpe, sharpe_interval
+from qn_env.panel import FloatArray
+
+NAN = np.nan
+YEAR = 252**0.5
+
+
+def normal(seed: int, days: int, *, runs: int = 1, series: int = 1, mean: float = 0.0005) -> FloatArray:
+    """[S, D, K] independent daily returns with volatility 1%."""
+    return mean + 0.01 * np.random.default_rng(seed).standard_normal((runs, days, series))
+
+
+def autocorrelated(seed: int, days: int, coefficient: float) -> FloatArray:
+    """[1, D, 1] an AR(1) series."""
+    shocks = np.random.default_rng(seed).standard_normal(days) * 0.01
+    values = np.zeros(days)
+    for t in range(1, days):
+        values[t] = coefficient * values[t - 1] + shocks[t]
+    return values[None, :, None]
+
+
+def width(net: FloatArray, seed: int = 0) -> float:
+    low, high = sharpe_interval(net, seed=seed, replications=400)
+    return high - low
+
+
+def test_the_interval_covers_the_true_sharpe_ratio_about_as_often_as_it_says() -> None:
+    truth = YEAR * 0.05
+    covered = 0
+    for i in range(150):
+        low, high = sharpe_interval(normal(i, 400), seed=i, replications=200)
+        covered += low <= truth <= high
+    # 95% of 150 is 142.5 with a standard deviation of 2.7; a percentile bootstrap is a little short.
+    assert 130 <= covered <= 149
+
+
+def test_independent_days_have_the_width_of_the_asymptotic_interval() -> None:
+    # Lo (2002): standard error sqrt(252 / D) for a small Sharpe ratio, 2 * 1.96 of them.
+    assert width(normal(0, 2000)) == pytest.approx(2 * 1.96 * (252 / 2000) ** 0.5, rel=0.15)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_interval_holds_the_point_estimate(seed: int) -> None:
+    net = normal(seed, 300, runs=2, series=3)
+    low, high = sharpe_interval(net, seed=seed, replications=200)
+    assert low < mean_sharpe(net) < high
+
+
+def test_the_same_seed_gives_the_same_bounds_and_another_seed_others() -> None:
+    net = normal(0, 300, runs=3)
+    first = sharpe_interval(net, seed=7, replications=100)
+    assert sharpe_interval(net, seed=7, replications=100) == first
+    assert sharpe_interval(net, seed=8, replications=100) != first
+
+
+def test_fewer_days_give_a_wider_interval() -> None:
+    # A 16th of the days: four times the width.
+    assert 2.5 < width(normal(1, 250)) / width(normal(1, 4000)) < 6.0
+
+
+def test_positive_autocorrelation_widens_the_interval() -> None:
+    net = autocorrelated(2, 1500, 0.6)
+    shuffled = np.random.default_rng(0).permutation(net, axis=1)
+    # The variance of the mean is (1 + 0.6) / (1 - 0.6) = 4 times that of independent days.
+    assert width(net) > 1.4 * width(shuffled)
+
+
+def test_copies_of_a_series_add_no_evidence_and_independent_ones_do() -> None:
+    one = normal(3, 500)
+    assert sharpe_interval(np.repeat(one, 4, axis=2), seed=0, replications=200) == pytest.approx(
+        sharpe_interval(one, seed=0, replications=200), rel=1e-9
+    )
+    assert width(normal(3, 500, series=16)) < 0.4 * width(one)  # a quarter, by the square root of 16
+
+
+def test_disagreement_between_seeds_widens_the_interval() -> None:
+    one = normal(4, 500)
+    agreeing = np.concatenate([one, one, one, one])
+    apart = agreeing + np.array([-0.004, -0.002, 0.002, 0.004])[:, None, None]
+    assert width(apart) > 1.5 * width(agreeing)
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        pytest.param(np.zeros((1, 300, 1)), id="flat"),
+        pytest.param(np.full((2, 300, 2), 0.001), id="constant"),
+        pytest.param(np.full((1, 300, 1), NAN), id="no day"),
+        pytest.param(np.full((1, 1, 1), 0.01), id="one day"),
+        pytest.param(np.zeros((1, 0, 1)), id="no row"),
+    ],
+)
+def test_without_a_sharpe_ratio_there_is_no_interval(net: FloatArray) -> None:
+    assert np.isnan(mean_sharpe(net))
+    assert np.isnan(sharpe_interval(net, seed=0)).all()
+
+
+def test_the_mean_sharpe_ratio_is_over_the_series_that_have_one() -> None:
+    # Mean 0.02 over standard deviation 0.01 * sqrt(2); mean 0.01 over 0.02 * sqrt(2); the others have none.
+    net = np.full((2, 3, 2), NAN)
+    net[0, :, 0] = [0.01, NAN, 0.03]
+    net[1, :, 1] = [NAN, -0.01, 0.03]
+    net[1, :, 0] = 0.0
+    assert mean_sharpe(net) == pytest.approx(YEAR * (2**0.5 + 0.5 / 2**0.5) / 2)
+
+
+def test_a_series_without_a_day_changes_nothing() -> None:
+    net = normal(5, 300)
+    padded = np.concatenate([net, np.full_like(net, NAN)], axis=2)
+    assert mean_sharpe(padded) == pytest.approx(mean_sharpe(net), rel=1e-12)
+    assert sharpe_interval(padded, seed=0, replications=100) == pytest.approx(
+        sharpe_interval(net, seed=0, replications=100)
+    )
+
+
+def test_autocorrelated_series_get_longer_blocks() -> None:
+    white, mild, strong = (block_length(autocorrelated(6, 1500, c)) for c in (0.0, 0.4, 0.9))
+    assert 1.0 <= white < mild < strong
+
+
+@pytest.mark.parametrize("days", [0, 1, 9])
+def test_a_short_series_is_resampled_day_by_day(days: int) -> None:
+    assert block_length(normal(7, days)) == 1.0
+
+
+@pytest.mark.parametrize("days", [10, 11, 15, 30])
+def test_blocks_of_a_just_long_enough_series_are_between_a_day_and_the_series(days: int) -> None:
+    assert 1.0 <= block_length(normal(8, days)) <= days
+
+
+@pytest.mark.parametrize("value", [0.0, 0.01, NAN])
+def test_a_constant_series_is_resampled_day_by_day(value: float) -> None:
+    assert block_length(np.full((2, 200, 3), value)) == 1.0
