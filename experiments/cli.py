@@ -66,10 +66,11 @@ def _run(config: RunConfig) -> None:
     folder = RunFolder(run(config, panel))
     board = folder.leaderboard()
     print(f"\n{as_text(board)}\n")
+    print("* scaled ex ante to 10% volatility")
     if not board["comparable"].all():
-        print("* not comparable: a quick run, or a learnt agent with fewer than 5 seeds.")
+        print("! not comparable: a quick run, or a learnt agent with fewer than 5 seeds")
     if board["basis"].iloc[0] == "markets":
-        print("Means over markets: too few days have half of the markets in their test block.")
+        print("Figures are means over markets: too few days have half of them in their test block.")
     for failure in folder.record()["failed"]:
         print(f"failed: {failure['agent']} seed {failure['seed']}: {failure['error']}")
     print(f"Results, checkpoints and page: {folder.path} (open {_report(folder.path)})")

@@ -133,29 +133,43 @@ def _market_net(
     return np.stack(stack)
 
 
+# Column of the table, heading, format.
+PRINTED = (
+    ("ann_return", "return", ".2%"),
+    ("ann_volatility", "volat.", ".2%"),
+    ("max_drawdown", "max DD", ".1%"),
+    ("calmar", "Calmar", ".2f"),
+    ("turnover", "turnover", ".1f"),
+    ("ann_return_10", "return*", ".2%"),
+    ("max_drawdown_10", "max DD*", ".1%"),
+)
+
+
 def as_text(table: pd.DataFrame) -> str:
-    """The leaderboard as it is printed, one block per cost."""
-    blocks = []
-    for cost, rows in table.groupby("cost_bps"):
-        width = max(5, *(len(str(a)) for a in rows["agent"]))
-        head = (
-            f"{'':>2}  {'agent':<{width}}  {'Sharpe':>6}  {'95% interval':>15}  {'return':>7}  "
-            f"{'volat.':>7}  {'max DD':>7}  {'Calmar':>6}  {'turnover':>8}  {'seeds':>5}"
+    """The leaderboard as it is printed, one block per cost.
+
+    A star marks figures scaled ex ante to 10% volatility, an exclamation mark agents that are not comparable.
+    """
+    return "\n\n".join(_block(float(cost), rows) for cost, rows in table.groupby("cost_bps"))
+
+
+def _block(cost: float, rows: pd.DataFrame) -> str:
+    cells = [["", "agent", "Sharpe", "95% interval", *(heading for _, heading, _ in PRINTED), "seeds"]]
+    for _, row in rows.iterrows():
+        interval = f"[{_number(row['sharpe_low'], '.2f')}, {_number(row['sharpe_high'], '.2f')}]"
+        shown = [_number(row[column], form) for column, _, form in PRINTED]
+        seeds = f"{row['seeds']}" if row["comparable"] else f"{row['seeds']} !"
+        cells.append(
+            [str(row["rank"]), str(row["agent"]), _number(row["sharpe"], ".2f"), interval, *shown, seeds]
         )
-        lines = [f"Net of {cost:g} bps per unit of turnover", head, "-" * len(head)]
-        lines += [_line(row, width) for _, row in rows.iterrows()]
-        blocks.append("\n".join(lines))
-    return "\n\n".join(blocks)
-
-
-def _line(row: pd.Series, width: int) -> str:
-    interval = f"[{_number(row['sharpe_low'], '.2f')}, {_number(row['sharpe_high'], '.2f')}]"
-    return (
-        f"{row['rank']:>2}  {row['agent']:<{width}}  {_number(row['sharpe'], '.2f'):>6}  {interval:>15}  "
-        f"{_number(row['ann_return'], '.2%'):>7}  {_number(row['ann_volatility'], '.2%'):>7}  "
-        f"{_number(row['max_drawdown'], '.1%'):>7}  {_number(row['calmar'], '.2f'):>6}  "
-        f"{_number(row['turnover'], '.1f'):>8}  {row['seeds']:>5}{'' if row['comparable'] else ' *'}"
-    )
+    widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
+    left = {1, len(widths) - 1}  # names and seeds; numbers stand to the right
+    lines = [
+        "  ".join(c.ljust(widths[i]) if i in left else c.rjust(widths[i]) for i, c in enumerate(line))
+        for line in cells
+    ]
+    lines.insert(1, "-" * max(len(line) for line in lines))
+    return "\n".join([f"Net of {cost:g} bps per unit of turnover", *(line.rstrip() for line in lines)])
 
 
 def _number(value: float, form: str) -> str:

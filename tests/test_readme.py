@@ -1,0 +1,43 @@
+"""The README's code runs as it stands, in the order it stands."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from experiments.cli import main
+
+README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with the README's agent in it."""
+    monkeypatch.chdir(tmp_path)
+    [agent] = [block for block in BLOCKS if block.startswith("# my_agents.py")]
+    (tmp_path / "my_agents.py").write_text(agent)
+    return tmp_path
+
+
+def test_every_python_block_runs(folder, capsys):
+    names: dict[str, object] = {}
+    for block in BLOCKS:
+        exec(compile(block, "README.md", "exec"), names)
+    assert (folder / "runs" / "reversal" / "results.parquet").exists()
+    assert set(names["table"]["agent"]) == {"my_agents:WeeklyReversal", "buy-and-hold"}
+    assert names["position"].grad is not None
+
+
+def test_the_agent_of_the_readme_runs_from_the_command_line(folder, capsys):
+    [command] = re.findall(r"^qn (run --agents my_agents.*)$", README, flags=re.MULTILINE)
+    assert main([*command.split(), "--jobs", "1"]) == 0
+    assert "my_agents:WeeklyReversal" in capsys.readouterr().out
+    assert (folder / "runs" / "reversal" / "report.html").exists()
+
+
+def test_an_agent_takes_twenty_lines():
+    [agent] = [block for block in BLOCKS if block.startswith("# my_agents.py")]
+    assert len([line for line in agent.splitlines() if line.strip()]) <= 20
