@@ -421,7 +421,8 @@ def test_the_printed_board_has_one_block_per_cost_and_one_line_per_agent_by_rank
     assert title == "Net of 0 bps per unit of turnover"
     assert len(rule) == len(head)
     assert len(first) <= len(head)
-    assert " ".join(first.split()) == "1 macd 1.23 [-0.10, 2.00] 12.34% 10.00% -25.5% 0.48 12.3 12.00% -20.0% 1"
+    shown = "1 macd 1.23 [-0.10, 2.00] 12.34% 10.00% -25.5% 0.48 12.3 12.00% -20.0% 1"
+    assert " ".join(first.split()) == shown
     assert " ".join(second.split()) == "2 a-long-name - [-, -] 0.00% 0.00% 0.0% - 0.0 - - 5 !"
     assert costly.splitlines()[0] == "Net of 2.5 bps per unit of turnover"
     assert len(costly.splitlines()) == 4
