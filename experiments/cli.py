@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +38,7 @@ Command = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; 0 on success, 1 for a refused input, 2 for a wrong command line."""
+    """Run a command; 0 on success, 1 for a refused input, 2 for a wrong command line, 130 if interrupted."""
     try:
         command = tyro.cli(Command, args=argv, prog="qn", description="Is this trading policy any good?")
         if isinstance(command, RunConfig):
@@ -48,6 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except QnError as error:
         print(f"qn: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("qn: interrupted; the finished units are in the run folder.", file=sys.stderr)
+        return 130
     return 0
 
 
@@ -62,7 +67,7 @@ def _run(config: RunConfig) -> None:
         f"Panel: {N} assets in {len(panel.markets)} markets, {T} days, {panel.dates[0]} to {panel.dates[-1]}."
     )
     for note in panel.notes:
-        print(f"Note: {note}")
+        _print_wrapped(f"Note: {note}")
     folder = RunFolder(run(config, panel))
     board = folder.leaderboard()
     print(f"\n{as_text(board)}\n")
@@ -75,6 +80,12 @@ def _run(config: RunConfig) -> None:
         print(f"failed: {failure['agent']} seed {failure['seed']}: {failure['error']}")
     print(f"Results, checkpoints and page: {folder.path} (open {_report(folder.path)})")
     print("Research, not investment advice.")
+
+
+def _print_wrapped(text: str) -> None:
+    """Print a paragraph broken between words; a long path stays whole, so that it can be copied."""
+    width = shutil.get_terminal_size().columns
+    print(textwrap.fill(text, width=max(width, 60), break_long_words=False, break_on_hyphens=False))
 
 
 def _report(folder: Path) -> Path:

@@ -112,8 +112,9 @@ def overview(run: Run, appearance: Mapping[str, Look]) -> Any:
     figure = require("matplotlib.figure").Figure(figsize=(12, 5.2), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.25))
     _intervals(left, run, appearance)
-    paths = curves(run, run.headline_bps, "net")
+    paths = curves(run, run.headline_bps, "net_10")
     _growth_axes(right, run, paths, appearance)
+    right.set_title(f"Growth of 1, scaled to 10% volatility, after {run.headline_bps:g} bp")
     _end_labels(right, run, paths, appearance)
     panel = run.about["panel"]
     figure.supxlabel(
@@ -208,6 +209,7 @@ def _end_labels(axes: Any, run: Run, paths: Mapping[str, Curve], appearance: Map
             va="center",
             arrowprops={
                 "arrowstyle": "-",
+                "relpos": (0, 0.5),  # from the name's left edge, not through it
                 "color": look.colour,
                 "linewidth": 0.7,
                 "shrinkA": 1,
