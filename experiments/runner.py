@@ -207,6 +207,7 @@ def _units(config: RunConfig, agents: dict[str, Agent]) -> list[Unit]:
 def _run_units(units: list[Unit], fold: Fold, folder: RunFolder, config: RunConfig) -> list[dict[str, Any]]:
     """Run all units over processes; a failing one is reported and the others finish."""
     from joblib import Parallel, cpu_count, delayed
+    from joblib.externals.loky import get_reusable_executor
 
     jobs = min(config.jobs if config.jobs is not None else cpu_count(), len(units))
     with ProgressBoard([unit_name(u.agent, u.seed) for u in units]) as board:
@@ -216,6 +217,9 @@ def _run_units(units: list[Unit], fold: Fold, folder: RunFolder, config: RunConf
             board.finished(unit_name(unit.agent, unit.seed), error)
             if error is not None:
                 failed.append({"agent": unit.agent, "seed": unit.seed, "error": error})
+    if jobs > 1:
+        # Workers kept for the next run would keep this one's working directory and imported agents.
+        get_reusable_executor().shutdown(wait=True)
     return sorted(failed, key=lambda f: (f["agent"], f["seed"]))
 
 
@@ -223,6 +227,7 @@ def _guarded(unit: Unit, fold: Fold, folder: RunFolder, board: Path) -> tuple[Un
     """Run a unit on one thread; any error becomes its report, with the traceback in the unit's folder."""
     import torch
 
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     name = unit_name(unit.agent, unit.seed)
     try:
@@ -231,6 +236,8 @@ def _guarded(unit: Unit, fold: Fold, folder: RunFolder, board: Path) -> tuple[Un
     except Exception as error:  # noqa: BLE001 - a user's agent may raise anything; the other units go on
         folder.write_error(name, traceback.format_exc())
         return unit, f"{type(error).__name__}: {error}"
+    finally:
+        torch.set_num_threads(threads)
     return unit, None
 
 

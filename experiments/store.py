@@ -52,7 +52,7 @@ class RunFolder:
             raise ConfigError(
                 f"{path}: exists already; a run never overwrites another. Choose another --out or remove it."
             ) from error
-        return cls(path)
+        return cls(path.resolve())
 
     def write_record(self, record: dict[str, Any]) -> None:
         """Write what is needed to repeat the run; the last file of a run."""

@@ -548,3 +548,30 @@ def test_the_list_of_agents_names_every_registered_one_and_whether_it_learns(
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert [line[0] for line in lines] == list(AGENTS)
     assert [line[1] == "learns" for line in lines] == [entry.learns for entry in AGENTS.values()]
+
+
+def test_workers_import_the_agent_of_the_folder_the_run_starts_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """Workers of an earlier run, with another working directory, are not used again."""
+    request.addfinalizer(lambda: sys.modules.pop("same_name", None))
+    panel, found = ar1_trend(markets=1, assets=2, days=1400, seed=0), []
+    for side in (1, -1):
+        here = tmp_path / f"side{side}"
+        here.mkdir()
+        (here / "same_name.py").write_text(
+            "import numpy as np\n"
+            "class Fixed:\n"
+            "    learns = False\n"
+            "    def fit(self, env, *, seed, validation=None): return self\n"
+            "    def reset(self): ...\n"
+            f"    def act(self, observation): return np.full(2, {side}.0)\n"
+        )
+        monkeypatch.chdir(here)
+        monkeypatch.syspath_prepend(str(here))
+        sys.modules.pop("same_name", None)
+        table = compare(["same_name:Fixed", "buy-and-hold"], panel, out="run", costs=[0], jobs=2)
+        assert (here / "run" / "results.parquet").exists()
+        mine = table[(table["agent"] == "same_name:Fixed") & (table["metric"] == "ann_return")]
+        found.append(mine["value"].to_numpy())
+    np.testing.assert_allclose(found[0], -found[1], rtol=0, atol=1e-12)
