@@ -22,7 +22,7 @@ from experiments.store import RunFolder
 from qn_env.environment import TradingEnv
 from qn_env.errors import ConfigError, DataError, QnError
 from qn_env.panel import Panel
-from qn_env.sources import ragged
+from qn_env.sources import ar1_trend, ragged
 from qn_env.tape import Tape, backtest
 
 COSTS = (0.0, 2.5, 40.0)
