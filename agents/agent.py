@@ -11,10 +11,11 @@ from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 
-from qn_env.environment import Observation, TradingEnv
+from qn_env.environment import TradingEnv
 from qn_env.errors import ConfigError, did_you_mean
 from qn_env.features import Feature
 from qn_env.panel import FloatArray, Panel
+from qn_env.stage import Observation
 
 
 @runtime_checkable

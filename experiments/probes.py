@@ -51,7 +51,7 @@ def out_of_sample(agent: str, panel: Panel, train_days: int, *, seed: int) -> Fl
     chosen.fit(environment(panel.until(panel.dates[train_days - 1])), seed=seed)
     signals = signals_of(chosen, panel, environment(panel))
     net = np.zeros(panel.shape)
-    for name, market in panel.markets.items():
-        tape = Tape.of(panel.select([name]), vol_target=settings.vol_target)
-        net[1:, market.columns] = backtest(tape, market.compact(signals)).net
+    tape = Tape.of(panel, vol_target=settings.vol_target)
+    for market in panel.markets.values():
+        net[1:, market.columns] = backtest(tape.of_market(market), market.compact(signals)).net
     return net[train_days:]

@@ -166,14 +166,11 @@ def run_unit(unit: Unit, fold: Fold, folder: RunFolder) -> None:
 def _test_days(fold: Fold, signals: FloatArray, unit: Unit) -> pd.DataFrame:
     """Gross return and turnover of every asset on every day of its market's test block."""
     parts = []
+    whole = Tape.of(
+        fold.test, vol_target=unit.vol_target, start=fold.test_start, execution_lag=unit.execution_lag
+    )
     for name, market in fold.test.markets.items():
-        panel = fold.test.select([name])
-        tape = Tape.of(
-            panel,
-            vol_target=unit.vol_target,
-            start=fold.test_start[name],
-            execution_lag=unit.execution_lag,
-        )
+        tape = whole.of_market(market)
         ledger = backtest(tape, market.compact(signals))
         booked = tape.dates[1:] >= fold.test_start[name]
         days, n = int(booked.sum()), len(market.assets)

@@ -11,9 +11,19 @@ if TYPE_CHECKING:
     from qn_env.environment import TradingEnv
     from qn_env.errors import ConfigError, DataError, QnError
     from qn_env.panel import Market, Panel
+    from qn_env.vector import TradingVectorEnv
 
 __version__ = "0.1.0"
-__all__ = ["ENV_ID", "ConfigError", "DataError", "Market", "Panel", "QnError", "TradingEnv"]
+__all__ = [
+    "ENV_ID",
+    "ConfigError",
+    "DataError",
+    "Market",
+    "Panel",
+    "QnError",
+    "TradingEnv",
+    "TradingVectorEnv",
+]
 
 ENV_ID = "qn_env/Trading-v0"
 
@@ -25,10 +35,15 @@ _HOME = {
     "Panel": "qn_env.panel",
     "QnError": "qn_env.errors",
     "TradingEnv": "qn_env.environment",
+    "TradingVectorEnv": "qn_env.vector",
 }
 
 if ENV_ID not in gymnasium.registry:
-    gymnasium.register(ENV_ID, entry_point="qn_env.environment:TradingEnv")
+    gymnasium.register(
+        ENV_ID,
+        entry_point="qn_env.environment:TradingEnv",
+        vector_entry_point="qn_env.vector:TradingVectorEnv",
+    )
 
 
 def __getattr__(name: str) -> object:

@@ -7,6 +7,7 @@ on [T, N], a training loss on [B, T, N] tensors with gradients. Importing it doe
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
@@ -27,8 +28,56 @@ class Ledger(NamedTuple, Generic[Array]):
     net: Array
 
 
+class Costs(NamedTuple, Generic[Array]):
+    """Rates of every cost, per asset [N] or [..., N]; None is absent, and the same as zero."""
+
+    turnover: Array  # per unit of turnover, decimal (1e-4 is one basis point)
+    impact: Array | None = None  # per unit of turnover to the power 1.5
+    short: Array | None = None  # per day and unit of short weight
+    long: Array | None = None  # per day and unit of long weight
+
+    def each(self, change: Callable[[Any], Any]) -> Costs[Any]:
+        """Every rate that is present, changed."""
+        return Costs(*(None if rate is None else change(rate) for rate in self))
+
+
+class Account(NamedTuple, Generic[Array]):
+    """What is remembered from day to day."""
+
+    weight: Array  # [..., N] held after the last close
+    settled: Array  # [..., N] the last weight whose trade was charged
+    orders: Array  # [lag + 1, ..., N] targets in force, the newest first
+
+
+class Day(NamedTuple, Generic[Array]):
+    """One decision day t of a tape, and what the day after it brings; every field [..., N]."""
+
+    scale: Array
+    decides: Array
+    live: Array
+    listed: Array
+    awake: Array
+    awake_tp1: Array
+    return_tp1: Array
+    exit_tp1: Array
+    listed_tp1: Array
+    costs: Costs[Array]
+
+    def of_assets(self, assets: Array) -> Day[Array]:
+        """The same day for an account that holds only some assets [..., N]: the others stay unlisted."""
+        (held,) = _untyped(assets)
+        decides, live, listed, listed_tp1 = (
+            part & held for part in _untyped(self.decides, self.live, self.listed, self.listed_tp1)
+        )
+        return self._replace(decides=decides, live=live, listed=listed, listed_tp1=listed_tp1)
+
+
 def settle(
-    weight_t: Array, weight_tm1: Array, return_tp1: Array, cost_rate: Array, exit_tp1: Array
+    weight_t: Array,
+    weight_tm1: Array,
+    return_tp1: Array,
+    costs: Costs[Array],
+    exit_tp1: Array | None = None,
 ) -> Ledger[Array]:
     """Settle one day, asset by asset: gross, turnover, cost and net.
 
@@ -36,15 +85,57 @@ def settle(
         weight_t: [..., N] weight chosen at the close of t, as a fraction of capital.
         weight_tm1: [..., N] weight it replaces.
         return_tp1: [..., N] simple return to the market's next trading day, 0 where closed.
-        cost_rate: [N] cost per unit of turnover, decimal (1e-4 is one basis point).
+        costs: rates, [N] or [..., N].
         exit_tp1: [..., N] 1 where a delisting is booked on the next trading day: the weight is sold at the
-            last price, and pays for it; else 0.
+            last price, and pays for it; else 0. None where nothing is delisted.
     """
-    w, before, r, c, leaves = _untyped(weight_t, weight_tm1, return_tp1, cost_rate, exit_tp1)
-    turnover = abs(w - before) + abs(w) * leaves
+    w, before, r = _untyped(weight_t, weight_tm1, return_tp1)
+    turnover = abs(w - before)
+    if exit_tp1 is not None:
+        turnover = turnover + abs(w) * exit_tp1
     gross = w * r
-    cost = turnover * c
+    cost = turnover * costs.turnover
+    if costs.impact is not None:
+        cost = cost + turnover**1.5 * costs.impact
+    if costs.short is not None:
+        cost = cost + (abs(w) - w) * 0.5 * costs.short
+    if costs.long is not None:
+        cost = cost + (abs(w) + w) * 0.5 * costs.long
     return Ledger(gross, turnover, cost, gross - cost)
+
+
+def advance(account: Account[Array], signals: Array, day: Day[Array]) -> tuple[Account[Array], Ledger[Array]]:
+    """One day of an account: decide at the close of t, trade what is due, book the day after.
+
+    A market that is closed on t + 1 settles its trade on its own next trading day: until then it yields
+    exactly nothing.
+
+    Args:
+        account: as the last day left it.
+        signals: [..., N] in [-1, 1].
+        day: the day's rows of a tape.
+    """
+    target, weight, settled, orders = _untyped(signals, account.weight, account.settled, account.orders)
+    xp = namespace(target)
+    target = target * day.scale
+    if len(orders) > 1:
+        standing = xp.where(day.decides, target, orders[0])
+        moved = xp.concatenate((standing[None], orders[:-1]))
+        orders = xp.where(day.awake, moved, orders)
+        target = orders[-1]
+    weight = hold(target, weight, day.live, day.listed)
+    effective = xp.where(day.awake_tp1, weight, settled)
+    ledger: Ledger[Any] = settle(effective, settled, day.return_tp1, _awake(day), day.exit_tp1)
+    return Account(weight * day.listed_tp1, effective * day.listed_tp1, orders), ledger
+
+
+def _awake(day: Day[Any]) -> Costs[Any]:
+    """The day's rates; nothing is charged for holding where the market is closed on the day after."""
+    costs = day.costs
+    if costs.short is None and costs.long is None:
+        return costs
+    held = [None if rate is None else rate * day.awake_tp1 for rate in (costs.short, costs.long)]
+    return Costs(costs.turnover, costs.impact, *held)
 
 
 def hold(target_t: Array, weight_tm1: Array, tradable_t: Array, listed_t: Array) -> Array:
@@ -83,7 +174,7 @@ def trade(
     listed: Array,
     exits: Array,
     next_returns: Array,
-    cost_rate: Array,
+    costs: Costs[Array],
     *,
     initial: Literal["flat", "free"] = "flat",
     lag: int = 0,
@@ -96,12 +187,12 @@ def trade(
         listed: [..., T, N] 1 where listed at t.
         exits: [..., T, N] 1 where a delisting is booked on the day after t.
         next_returns: [..., T, N] return of the day after t, 0 where closed.
-        cost_rate: [N] decimal cost per unit of turnover.
+        costs: rates, [N] or [..., T, N].
         initial: the weight before the first day: "flat" is 0, so the first trade is charged; "free" equals
             the first weight, for sampled training windows, whose edge is not a trade.
         lag: days between a decision and its trade; the first weight of a window appears on row `lag`.
     """
-    alive, leaves, r, c = _untyped(listed, exits, next_returns, cost_rate)
+    alive, leaves, r = _untyped(listed, exits, next_returns)
     weight: Any = carry(target, order) * alive
     xp = namespace(weight)
     if initial == "free":
@@ -110,7 +201,7 @@ def trade(
         before = xp.concatenate((0.0 * weight[..., :1, :], weight[..., :-1, :]), axis=-2)
     # An asset delisted since was sold when its exit was booked: nothing is left to replace.
     before = before * alive
-    ledger: Ledger[Array] = settle(weight, before, r, c, leaves)
+    ledger: Ledger[Array] = settle(weight, before, r, costs, leaves)
     return ledger
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
@@ -10,10 +11,13 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from qn_env.economics import Ledger, aggregate, hold, settle
+from qn_env.costs import Cost, PerAsset
+from qn_env.economics import Account, Ledger, advance, aggregate, settle
 from qn_env.errors import ConfigError
 from qn_env.features import Feature
 from qn_env.panel import FloatArray, Panel
+from qn_env.rewards import RewardName, Weighting
+from qn_env.stage import EnvConfig, Observation, Stage, View, check_signals
 from qn_env.tape import Start, Tape
 
 if TYPE_CHECKING:
@@ -21,11 +25,7 @@ if TYPE_CHECKING:
 
     from qn_env.episodes import Episodes
 
-Observation = dict[str, Any]
-Action = NDArray[np.floating[Any]]
-
-# Bounds of the observation space: no return, feature or weight of sound data comes near.
-LIMIT = 1e9
+Action = NDArray[Any]
 
 
 class TradingEnv(gymnasium.Env[Observation, Action]):
@@ -37,20 +37,22 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
     A closed asset keeps its weight and its action is ignored. Weights are set daily; the drift of a
     position between two closes is not traded.
 
-    Observation (`spaces.Dict` of Boxes):
-        returns: [window, N] daily simple returns, 0 where an asset does not trade.
-        tradable: [window, N] int8, 1 where it does; the last row is today.
-        positions: [N] weights held, as fractions of capital.
-        features: [window, N, F] only if features are asked for; 0 where undefined.
+    Observation (`spaces.Dict` of Boxes), by `observation`:
+        window: returns [window, N] (0 where an asset does not trade), tradable [window, N] int8 (the last row
+            is today), features [window, N, F] if asked for (0 where undefined).
+        row: the last row of each, [N] and [N, F].
+        index: index [1], today's row of the panel; who has the panel looks the rest up.
+        and positions [N], the weights held as fractions of capital, unless switched off.
 
     Action: Box(-1, 1, [N]), the signals.
 
-    Reward: the panel's net return of the day: mean over a market's listed assets, then over markets.
+    Reward: by default the panel's net return of the day: mean over a market's listed assets, then over
+    markets. See `qn_env.rewards.Reward` for the others.
 
     Info: `date` (the day the reward is booked on), `gross`, `turnover`, `cost`, `net` per asset [N],
-    `equity` (prod of 1 + reward).
+    `equity` (prod of 1 + the panel's net return).
 
-    The episode is truncated where the data end and terminated by ruin (reward <= -1).
+    The episode is truncated where the data or its length end, and terminated by ruin (net return <= -1).
     """
 
     metadata = {"render_modes": []}  # noqa: RUF012 - the name and type are Gymnasium's
@@ -60,76 +62,106 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
         panel: Panel | None = None,
         *,
         window: int = 63,
-        cost_bps: float = 2.0,
+        cost_bps: PerAsset = 2.0,
+        costs: Sequence[Cost] = (),
         vol_target: float | None = None,
         features: Sequence[Feature] = (),
+        observation: View = "window",
+        positions: bool = True,
+        reward: RewardName = "net",
+        weighting: Weighting = "market",
         start: Start = None,
         warmup: int = 0,
         execution_lag: int = 0,
+        random_start: bool = False,
+        episode_days: int | None = None,
     ) -> None:
         """Lay the panel out once; every later step copies, looks up and multiplies.
 
         Args:
             panel: the data; default: the embedded panel (`qn_env.sources.embedded`).
             window: days an observation shows.
-            cost_bps: cost per unit of turnover in basis points.
+            cost_bps: cost per unit of turnover in basis points, one for all, by asset name or [N].
+            costs: further costs, added to it (`qn_env.costs`).
             vol_target: annualised volatility target per asset (0.15 is 15%), or None.
             features: causal features to show beside the returns.
+            observation: "window", "row" or "index".
+            positions: whether an observation shows the weights held.
+            reward: "net", "log", "volatility_scaled" or "differential_sharpe".
+            weighting: "market" weighs markets alike, "asset" weighs listed assets alike.
             start: first day whose return counts, one for all or per market; default: the second.
             warmup: trading days of every market to play before that, where there are any: they are seen,
                 their actions are ignored, nothing is charged.
             execution_lag: trading days of the market between a decision and its trade; 0 trades at the close
                 the decision is made at.
+            random_start: begin each episode on a random day, drawn from the seed given to `reset`.
+            episode_days: steps of an episode; default: to the end of the data.
 
         Raises:
-            ConfigError: a window below 1, a panel too short to take a step, bad costs or targets.
+            ConfigError: a setting that cannot be used, a panel too short to take a step.
         """
         if panel is None:
             from qn_env.sources import embedded
 
             panel = embedded()
-        if window < 1:
-            raise ConfigError(f"window is {window}, expected at least 1 day.")
-        self.panel = panel
-        self.window = window
-        self.cost_bps = cost_bps
-        self.vol_target = vol_target
-        self.feature_list = tuple(features)
-        self.start = start
-        self.execution_lag = execution_lag
-        self.tape = Tape.of(
-            panel, cost_bps=cost_bps, vol_target=vol_target, start=start, execution_lag=execution_lag
+        self.config = EnvConfig(
+            panel=panel,
+            window=window,
+            cost_bps=cost_bps,
+            costs=tuple(costs),
+            vol_target=vol_target,
+            features=tuple(features),
+            observation=observation,
+            positions=positions,
+            reward=reward,
+            weighting=weighting,
+            start=start,
+            warmup=warmup,
+            execution_lag=execution_lag,
+            random_start=random_start,
+            episode_days=episode_days,
         )
-        if not self.tape.live[:-1].any():
-            raise ConfigError(f"the panel leaves no day to trade: {len(panel.dates)} days, start {start}.")
-        self.first = self._first_row(warmup)
-        self._pad()
-        N, F = panel.shape[1], len(self.feature_list)
-        parts: dict[str, spaces.Space[Any]] = {
-            "returns": spaces.Box(-1.0, LIMIT, (window, N), np.float64),
-            "tradable": spaces.Box(0, 1, (window, N), np.int8),
-            "positions": spaces.Box(-LIMIT, LIMIT, (N,), np.float64),
-        }
-        if F:
-            parts["features"] = spaces.Box(-LIMIT, LIMIT, (window, N, F), np.float64)
-        self.observation_space = spaces.Dict(parts)
-        # float32, as policies give it; float64 signals are taken as they are.
-        self.action_space = spaces.Box(-1.0, 1.0, (N,), np.float32)
-        self._t = -1
+        self._play(Stage(self.config))
+
+    def _play(self, stage: Stage) -> None:
+        self.stage = stage
+        self.observation_space: spaces.Dict
+        self.observation_space, self.action_space = stage.spaces()
+        self._shape = (self.panel.shape[1],)
+        self._t = self._last = -1
+        self._over = True
+
+    @property
+    def panel(self) -> Panel:
+        """The data."""
+        return self.config.panel
+
+    @property
+    def tape(self) -> Tape:
+        """The data laid out for computing."""
+        return self.stage.tape
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Begin at the first day to play, flat. There is no chance in the environment itself."""
+        """Begin an episode, flat.
+
+        Args:
+            seed: of the random starts; the only chance.
+            options: `start` (date), `length` (days), `markets` (names) of this episode.
+
+        Raises:
+            ConfigError: an option that cannot be used.
+        """
         super().reset(seed=seed)
-        N = self.panel.shape[1]
-        self._t = self.first
-        self._weight = np.zeros(N)
-        self._settled = np.zeros(N)
-        self._orders = np.zeros((self.execution_lag + 1, N))
+        self._t, self._last, self._assets = self.stage.draw(self.np_random, options)
+        self._over = False
+        nothing = np.zeros(self._shape)
+        lag = self.config.execution_lag
+        self._account = Account(nothing, nothing, np.zeros((lag + 1, *self._shape)))
+        self._memory = self.stage.reward.start()
         self._equity = 1.0
-        zero = Ledger(np.zeros(N), np.zeros(N), np.zeros(N), np.zeros(N))
-        return self._observe(), self._info(zero)
+        return self.stage.observe(self._t, nothing), self._info(Ledger(*np.zeros((4, *self._shape))))
 
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Trade at the close of t, move to t + 1, and book its returns and costs.
@@ -137,21 +169,26 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
         Raises:
             ConfigError: before `reset`, after the end, or an action that is not [N] numbers in [-1, 1].
         """
-        tape, t = self.tape, self._t
-        self._check(action)
-        target = self._due(np.asarray(action, dtype=np.float64) * tape.scale[t])
-        weight = hold(target, self._weight, tape.live[t], tape.listed[t])
-        # A market that is closed on t + 1 settles this trade on its own next trading day.
-        effective = np.where(tape.awake[t + 1], weight, self._settled)
-        ledger = settle(effective, self._settled, tape.returns[t + 1], tape.cost_rate, tape.exits[t + 1])
-        still = tape.listed[t + 1]
-        self._weight, self._settled = weight * still, effective * still
-        reward = float(aggregate(ledger.net, tape.share[t]))
-        self._equity *= 1.0 + reward
+        stage, tape, t = self.stage, self.stage.tape, self._t
+        signals = self._checked(action)
+        if stage.plain[t] and self._assets is None:
+            # The general day below, without what cannot happen on a plain one.
+            target = signals * tape.scale[t]
+            ledger = settle(target, self._account.settled, tape.returns[t + 1], tape.rates(t))
+            self._account = Account(target, target, self._account.orders)
+        else:
+            day = tape.day(t) if self._assets is None else tape.day(t).of_assets(self._assets)
+            self._account, ledger = advance(self._account, signals, day)
+        share = stage.share(t, self._assets)
+        portfolio = float(aggregate(ledger.net, share))
+        reward, self._memory = stage.reward(portfolio, ledger.net, t, share, self._memory)
+        self._equity *= 1.0 + portfolio
         self._t = t + 1
-        terminated = reward <= -1.0
-        truncated = self._t == len(tape.dates) - 1
-        return self._observe(), reward, terminated, truncated, self._info(ledger)
+        terminated = portfolio <= -1.0
+        truncated = self._t == self._last
+        self._over = terminated or truncated
+        observation = stage.observe(t + 1, self._account.weight)
+        return observation, float(reward), terminated, truncated, self._info(ledger)
 
     def split(self, latest: float = 0.1) -> tuple[TradingEnv, TradingEnv]:
         """This environment without the latest share of each market's days, and one that trades only them.
@@ -166,18 +203,14 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
             keep = max(int(len(own) * (1.0 - latest)), 1)
             cut[name] = own[min(keep, len(own)) - 1] if len(own) else self.panel.dates[0]
             begin[name] = own[keep] if keep < len(own) else self.panel.dates[-1] + 1
-        return self._like(self.panel.until(cut), self.start), self._like(self.panel, begin)
+        return self.like(panel=self.panel.until(cut)), self.like(start=begin)
 
-    def _like(self, panel: Panel, start: Start) -> TradingEnv:
-        return TradingEnv(
-            panel,
-            window=self.window,
-            cost_bps=self.cost_bps,
-            vol_target=self.vol_target,
-            features=self.feature_list,
-            start=start,
-            execution_lag=self.execution_lag,
-        )
+    def like(self, **changes: Any) -> TradingEnv:
+        """The same environment with some settings changed."""
+        twin = TradingEnv.__new__(type(self))
+        twin.config = replace(self.config, **changes)
+        twin._play(Stage(twin.config))
+        return twin
 
     def episodes(self, *, generator: torch.Generator | None = None) -> Episodes:
         """The differentiable mode: the same panel and economics as tensors (needs PyTorch)."""
@@ -185,60 +218,37 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
 
         return Episodes(self, generator=generator)
 
-    def _first_row(self, warmup: int) -> int:
-        """The row `warmup` trading days before the first decision of every market."""
-        rows = [self.tape.first]
-        for market in self.panel.markets.values():
-            trading = np.flatnonzero(market.compact(self.tape.decides).any(axis=1))
-            if len(trading):
-                rows.append(int(market.rows[max(trading[0] - warmup, 0)]))
-        return min(rows)
-
-    def _due(self, target: FloatArray) -> FloatArray:
-        """Take today's orders and return the ones to trade today: those of `execution_lag` days ago."""
-        if self.execution_lag == 0:
-            return target
-        decides, awake = self.tape.decides[self._t], self.tape.awake[self._t]
-        standing = np.where(decides, target, self._orders[0])
-        moved = np.concatenate([standing[None], self._orders[:-1]])
-        self._orders = np.where(awake, moved, self._orders)
-        due: FloatArray = self._orders[-1]
-        return due
-
-    def _check(self, action: Action) -> None:
-        if self._t < 0 or self._t >= len(self.tape.dates) - 1:
-            raise ConfigError("step was called before reset or after the episode's end; call reset first.")
-        found = np.shape(action)
-        if found != self.action_space.shape:
-            raise ConfigError(f"the action has shape {found}, expected {self.action_space.shape}.")
-        # Written so that NaN fails it.
-        if not np.abs(action).max() <= 1.0:
-            asset = int(np.argmax(~(np.abs(action) <= 1.0)))
-            raise ConfigError(
-                f"the action for asset {self.panel.assets[asset]!r} is {action[asset]}, "
-                "expected a signal in [-1, 1]."
-            )
-
-    def _pad(self) -> None:
-        """Lay `window` - 1 empty days before the first, so that every window has the same shape."""
-
-        def padded(array: Any) -> Any:
-            return np.concatenate([np.zeros((self.window - 1, *array.shape[1:]), array.dtype), array])
-
-        self._returns = padded(self.tape.returns)
-        self._tradable = padded(self.tape.tradable.astype(np.int8))
-        self._features = padded(self.panel.features(self.feature_list)) if self.feature_list else None
-
-    def _observe(self) -> Observation:
-        rows = slice(self._t, self._t + self.window)
-        observation = {
-            "returns": self._returns[rows].copy(),
-            "tradable": self._tradable[rows].copy(),
-            "positions": self._weight.copy(),
+    def get_state(self) -> dict[str, Any]:
+        """All that is needed to go on from here in another environment like this one; copies."""
+        if self._over:
+            raise ConfigError("there is no episode to keep; call reset first.")
+        return {
+            "t": self._t,
+            "last": self._last,
+            "assets": None if self._assets is None else self._assets.copy(),
+            "account": Account(*(part.copy() for part in self._account)),
+            "memory": self._memory.copy(),
+            "equity": self._equity,
+            "chance": self.np_random.bit_generator.state,
         }
-        if self._features is not None:
-            observation["features"] = self._features[rows].copy()
-        return observation
+
+    def set_state(self, state: Mapping[str, Any]) -> Observation:
+        """Go on from a state of `get_state`, and return what is seen there."""
+        self._t, self._last, self._over = state["t"], state["last"], False
+        self._assets = None if state["assets"] is None else state["assets"].copy()
+        self._account = Account(*(part.copy() for part in state["account"]))
+        self._memory, self._equity = state["memory"].copy(), state["equity"]
+        self.np_random.bit_generator.state = state["chance"]
+        return self.stage.observe(self._t, self._account.weight)
+
+    def _checked(self, action: Action) -> FloatArray:
+        if self._over:
+            raise ConfigError("step was called before reset or after the episode's end; call reset first.")
+        signals = np.asarray(action, dtype=np.float64)
+        if signals.shape != self._shape:
+            raise ConfigError(f"the action has shape {signals.shape}, expected {self._shape}.")
+        check_signals(signals, self.panel)
+        return signals
 
     def _info(self, ledger: Ledger[FloatArray]) -> dict[str, Any]:
         return {"date": str(self.tape.dates[self._t]), "equity": self._equity, **ledger._asdict()}

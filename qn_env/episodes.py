@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from qn_env.economics import Ledger, trade
+from qn_env.economics import Costs, Ledger, trade
 from qn_env.errors import ConfigError
 from qn_env.panel import FloatArray, IntArray, Panel
 from qn_env.tape import Tape
@@ -40,7 +40,7 @@ class Episode:
         exits: [B, L, N] float64.
         scale: [B, L, N] float64 weight per unit of signal.
         order: [B, L, N] integer row of the decision in force, L where there is none.
-        cost_rate: [N] float64, decimal.
+        costs: rates, [N] or [B, L, N] float64.
         lag: days between a decision and its trade.
     """
 
@@ -52,7 +52,7 @@ class Episode:
     exits: Tensor
     scale: Tensor
     order: Tensor
-    cost_rate: Tensor
+    costs: Costs[Tensor]
     lag: int
 
     def settle(self, signals: Tensor, *, initial: Literal["flat", "free"] = "free") -> Ledger[Tensor]:
@@ -69,15 +69,16 @@ class Episode:
             self.listed,
             self.exits,
             self.next_returns,
-            self.cost_rate,
+            self.costs,
             initial=initial,
             lag=self.lag,
         )
 
     def take(self, rows: Tensor) -> Episode:
         """The windows of the given numbers [b]."""
-        parts = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Episode(**{k: v if k in ("cost_rate", "lag") else v[rows] for k, v in parts.items()})
+        parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("costs", "lag")}
+        taken = {name: values[rows] for name, values in parts.items()}
+        return Episode(**taken, costs=_rates(self.costs, rows), lag=self.lag)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +94,7 @@ class _Reel:
     counted: Tensor
     exits: Tensor
     scale: Tensor
-    cost_rate: Tensor
+    costs: Costs[Tensor]
     first: int
     lag: int
 
@@ -112,7 +113,7 @@ class _Reel:
             tensor(tape.counted, torch.bool),
             tensor(tape.exits, torch.float64),
             tensor(tape.scale, torch.float64),
-            tensor(tape.cost_rate, torch.float64),
+            tape.costs.each(lambda rate: tensor(rate, torch.float64)),
             tape.first,
             tape.lag,
         )
@@ -134,7 +135,7 @@ class _Reel:
             self.exits[rows + 1],
             self.scale[rows],
             order_of(self.live[rows], self.decides[rows], self.lag),
-            self.cost_rate,
+            _rates(self.costs, rows),
             self.lag,
         )
 
@@ -157,13 +158,12 @@ class Episodes:
         self.generator = generator if generator is not None else torch.Generator().manual_seed(0)
         self._device = torch.device(device)
         self._env = env
-        features = env.panel.features(env.feature_list)
+        features = env.panel.features(tuple(env.config.features))
         self._reels: dict[str, _Reel] = {}
         for name, market in env.panel.markets.items():
             if len(market.rows):
-                tape = _tape(env, env.panel.select([name]))
                 own = torch.tensor(market.compact(features), dtype=torch.float32)
-                self._reels[name] = _Reel.of(tape, own, self._device)
+                self._reels[name] = _Reel.of(env.tape.of_market(market), own, self._device)
 
     @property
     def markets(self) -> tuple[str, ...]:
@@ -212,10 +212,10 @@ class Episodes:
         Raises:
             ConfigError: no asset has two days to trade on.
         """
-        tape = _tape(self._env, self.panel)
-        features = self.panel.features(self._env.feature_list)
+        tape = self._env.tape
+        features = self.panel.features(tuple(self._env.config.features))
         chunks = [
-            _cut(tape, features, np.flatnonzero(tape.live[:, j]), j, length)
+            _cut(tape, features, np.flatnonzero(tape.decides[:, j]), j, length)
             for j in range(self.panel.shape[1])
         ]
         chunks = [chunk for chunk in chunks if len(chunk["listed"])]
@@ -225,10 +225,10 @@ class Episodes:
         tensors = {k: torch.tensor(v, device=self._device) for k, v in arrays.items()}
         return Episode(
             order=order_of(tensors["listed"], tensors["listed"], tape.lag),
-            lag=tape.lag,
-            cost_rate=torch.tensor(tape.cost_rate[:1], device=self._device),
+            costs=Costs(tensors.pop("turnover"), *(tensors.pop(k, None) for k in Costs._fields[1:])),
             exits=torch.zeros_like(tensors["scale"]),
             counted=tensors["listed"],
+            lag=tape.lag,
             **tensors,
         )
 
@@ -250,15 +250,9 @@ class Episodes:
         return reel.windows(starts.to(self._device) + reel.first, span)
 
 
-def _tape(env: TradingEnv, panel: Panel) -> Tape:
-    """The tape of a panel under the environment's settings."""
-    return Tape.of(
-        panel,
-        cost_bps=env.cost_bps,
-        vol_target=env.vol_target,
-        start=env.start,
-        execution_lag=env.execution_lag,
-    )
+def _rates(costs: Costs[Tensor], rows: Tensor) -> Costs[Tensor]:
+    """Rates of the given rows; rates per asset alone are as they are."""
+    return costs.each(lambda rate: rate if rate.ndim == 1 else rate[rows])
 
 
 def order_of(live: Tensor, decides: Tensor, lag: int) -> Tensor:
@@ -293,4 +287,9 @@ def _cut(
         "next_returns": windows(tape.returns[following, asset], "float64"),
         "listed": windows(np.ones(len(now), dtype=bool), "bool"),
         "scale": windows(tape.scale[now, asset], "float64"),
+        **{
+            name: windows(np.broadcast_to(rate, tape.returns.shape)[now, asset], "float64")
+            for name, rate in tape.costs._asdict().items()
+            if rate is not None
+        },
     }

@@ -6,15 +6,27 @@ and training windows use the tape of one market at a time, on its own trading da
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from qn_env.economics import BASIS_POINT, Ledger, equal_market_share, trade, volatility_scale
+from qn_env.costs import Cost, PerAsset, Proportional, total
+from qn_env.economics import Costs, Day, Ledger, equal_market_share, trade, volatility_scale
 from qn_env.errors import ConfigError
 from qn_env.features import EwVolatility
-from qn_env.panel import BoolArray, DateArray, Dates, FloatArray, IntArray, Panel, per_market, read_only
+from qn_env.panel import (
+    BoolArray,
+    DateArray,
+    Dates,
+    FloatArray,
+    IntArray,
+    Market,
+    Panel,
+    per_market,
+    read_only,
+)
 
 Start: TypeAlias = Dates | None
 
@@ -34,7 +46,7 @@ class Tape:
         exits: [T, N] 1.0 where its delisting is booked on this day.
         scale: [T, N] weight per unit of signal; all 1 without a volatility target.
         share: [T, N] weight in the panel's mean (assets of a market, then markets).
-        cost_rate: [N] decimal cost per unit of turnover.
+        costs: rates of every cost, [N] or [T, N].
         lag: the market's trading days between a decision and its trade.
     """
 
@@ -48,7 +60,7 @@ class Tape:
     exits: FloatArray
     scale: FloatArray
     share: FloatArray
-    cost_rate: FloatArray
+    costs: Costs[FloatArray]
     lag: int
 
     @classmethod
@@ -56,7 +68,8 @@ class Tape:
         cls,
         panel: Panel,
         *,
-        cost_bps: float = 0.0,
+        cost_bps: PerAsset = 0.0,
+        costs: Sequence[Cost] = (),
         vol_target: float | None = None,
         start: Start = None,
         execution_lag: int = 0,
@@ -65,7 +78,8 @@ class Tape:
 
         Args:
             panel: the data.
-            cost_bps: cost per unit of turnover in basis points.
+            cost_bps: cost per unit of turnover in basis points, one for all or per asset.
+            costs: further costs, added to it (`qn_env.costs`).
             vol_target: annualised volatility per asset (0.15 is 15%); None trades the signals themselves.
             start: first day whose return counts, one for all or per market; decisions begin at the close of
                 the market's day before, or `execution_lag` days earlier. Earlier days are history: seen, not
@@ -78,8 +92,6 @@ class Tape:
         """
         if execution_lag < 0:
             raise ConfigError(f"execution_lag is {execution_lag}, expected a number of days >= 0.")
-        if not 0.0 <= cost_bps < np.inf:
-            raise ConfigError(f"cost_bps is {cost_bps}, expected a number of basis points >= 0.")
         if vol_target is not None and not 0.0 < vol_target < np.inf:
             raise ConfigError(f"vol_target is {vol_target}, expected an annualised volatility > 0 or None.")
         account = _open_accounts(panel, start, 1)
@@ -100,7 +112,7 @@ class Tape:
             exits=read_only(exits),
             scale=read_only(scale),
             share=read_only(equal_market_share(listed, panel.market_index)),
-            cost_rate=read_only(np.full(panel.shape[1], cost_bps * BASIS_POINT)),
+            costs=total((Proportional(cost_bps), *costs), panel),
             lag=execution_lag,
         )
 
@@ -115,6 +127,43 @@ class Tape:
         counted = np.zeros_like(self.listed)
         counted[:-1] = self.listed[:-1] & (self.tradable[1:] | (self.exits[1:] > 0))
         return counted
+
+    def day(self, t: Any) -> Day[Any]:
+        """Decision day t, or days t [B], for `economics.advance`."""
+        return Day(
+            self.scale[t],
+            self.decides[t],
+            self.live[t],
+            self.listed[t],
+            self.awake[t],
+            self.awake[t + 1],
+            self.returns[t + 1],
+            self.exits[t + 1],
+            self.listed[t + 1],
+            self.rates(t),
+        )
+
+    def rates(self, rows: Any) -> Costs[Any]:
+        """The rates of the given rows; rates that do not change over time are as they are."""
+        return self.costs.each(lambda rate: rate if rate.ndim == 1 else rate[rows])
+
+    def of_market(self, market: Market) -> Tape:
+        """The same tape on one market's own trading days."""
+        listed = market.compact(self.listed)
+        return replace(
+            self,
+            dates=self.dates[market.rows],
+            share=equal_market_share(listed, np.zeros(listed.shape[1], dtype=np.intp)),
+            listed=listed,
+            costs=self.costs.each(lambda r: r[market.columns] if r.ndim == 1 else market.compact(r)),
+            returns=market.compact(self.returns),
+            tradable=market.compact(self.tradable),
+            decides=market.compact(self.decides),
+            live=market.compact(self.live),
+            awake=market.compact(self.awake),
+            exits=market.compact(self.exits),
+            scale=market.compact(self.scale),
+        )
 
     def order(self) -> IntArray:
         """[T, N] the row whose decision is in force after the close of t, T where there is none.
@@ -153,7 +202,7 @@ def backtest(tape: Tape, signals: FloatArray) -> Ledger[FloatArray]:
         tape.listed[:-1].astype(np.float64),
         tape.exits[1:],
         tape.returns[1:],
-        tape.cost_rate,
+        tape.rates(slice(None, -1)),
     )
     return ledger
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from qn_env.economics import (
     BASIS_POINT,
+    Costs,
     aggregate,
     carry,
     equal_market_share,
@@ -152,12 +153,16 @@ def test_everything_bought_is_sold_or_still_held(panel, seed):
 
 def test_settle_by_hand():
     # Long 0.5 from 0.2 at 10 bps: turnover 0.3 costs 3 bps; a 2% day earns 1%; net 0.97%.
-    ledger = settle(np.array([0.5]), np.array([0.2]), np.array([0.02]), np.array([1e-3]), np.array([0.0]))
+    ledger = settle(
+        np.array([0.5]), np.array([0.2]), np.array([0.02]), Costs(np.array([1e-3])), np.array([0.0])
+    )
     np.testing.assert_allclose([x[0] for x in ledger], [0.01, 0.3, 0.0003, 0.0097], atol=1e-15)
 
 
 def test_settle_charges_the_sale_of_a_delisted_asset():
-    ledger = settle(np.array([0.5]), np.array([0.5]), np.array([0.0]), np.array([1e-3]), np.array([1.0]))
+    ledger = settle(
+        np.array([0.5]), np.array([0.5]), np.array([0.0]), Costs(np.array([1e-3])), np.array([1.0])
+    )
     np.testing.assert_allclose([x[0] for x in ledger], [0.0, 0.5, 0.0005, -0.0005], atol=1e-15)
 
 
@@ -215,9 +220,9 @@ def test_numpy_and_torch_settle_alike():
     rate = np.full(3, 3 * BASIS_POINT)
     exits = np.zeros((2, 9, 3))
     for initial in ("flat", "free"):
-        mine = trade(arrays[0], index, listed, exits, arrays[1], rate, initial=initial)
-        t = [torch.tensor(a) for a in (arrays[0], index, listed, exits, arrays[1], rate)]
-        theirs = trade(*t, initial=initial)
+        mine = trade(arrays[0], index, listed, exits, arrays[1], Costs(rate), initial=initial)
+        t = [torch.tensor(a) for a in (arrays[0], index, listed, exits, arrays[1])]
+        theirs = trade(*t, Costs(torch.tensor(rate)), initial=initial)
         for a, b in zip(mine, theirs, strict=True):
             np.testing.assert_array_equal(a, b.numpy())
     assert mine.turnover[:, 0].sum() == 0, "the edge of a free window is not a trade"
@@ -231,7 +236,7 @@ def test_gradients_flow_through_costs_and_carried_weights():
     rate = torch.full((2,), 0.01, dtype=torch.float64)
 
     def net(x: torch.Tensor) -> torch.Tensor:
-        return trade(x, index, ones, zeros, returns, rate).net
+        return trade(x, index, ones, zeros, returns, Costs(rate)).net
 
     assert torch.autograd.gradcheck(net, (target,))
 

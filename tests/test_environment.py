@@ -279,3 +279,109 @@ def test_float64_signals_keep_their_precision_through_make(panel):
     signal = 1 / 3
     held = env.step(np.full(8, signal))[0]["positions"]
     assert set(held[panel.tradable[0] & panel.listed[1]]) == {signal}
+
+
+def test_rows_and_indices_show_the_same_day_as_windows(panel):
+    settings = {"features": FEATURES, "window": 4}
+    shown = [
+        play(TradingEnv(panel, observation=view, **settings), seed=2) for view in ("window", "row", "index")
+    ]
+    for t, (window, row, index) in enumerate(zip(*shown, strict=True)):
+        assert index[0]["index"].tolist() == [t]
+        for part in ("returns", "tradable", "features"):
+            np.testing.assert_array_equal(window[0][part][-1], row[0][part])
+        for other in (row, index):
+            np.testing.assert_array_equal(window[0]["positions"], other[0]["positions"])
+            assert other[1] == window[1]
+
+
+@pytest.mark.parametrize("view", ["window", "row", "index"])
+@pytest.mark.parametrize("positions", [True, False])
+def test_gymnasiums_checker_finds_nothing_in_any_view(panel, view, positions):
+    settings = {"observation": view, "positions": positions, "random_start": True, "reward": "log"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env(gymnasium.make(qn_env.ENV_ID, panel=panel, **settings).unwrapped)
+    assert ("positions" in TradingEnv(panel, **settings).reset()[0]) is positions
+
+
+def test_random_episodes_start_on_a_day_of_their_seed_and_last_as_asked(panel):
+    env = TradingEnv(panel, window=1, random_start=True, episode_days=12)
+    starts = [env.reset(seed=s)[1]["date"] for s in range(30)]
+    assert len(set(starts)) > 20
+    assert [env.reset(seed=s)[1]["date"] for s in range(30)] == starts
+    assert {len(play(env)) - 1 for _ in range(5)} == {12}
+
+
+def test_every_start_that_leaves_a_whole_episode_is_drawn():
+    panel = flat(days=9)
+    env = TradingEnv(panel, random_start=True, episode_days=5)
+    env.reset(seed=0)
+    starts = {env.reset()[1]["date"] for _ in range(200)}
+    assert starts == {str(d) for d in panel.dates[:4]}
+
+
+def test_reset_options_choose_start_length_and_markets(panel):
+    env = TradingEnv(panel, window=1, cost_bps=0.0)
+    observation, info = env.reset(options={"start": panel.dates[50], "length": 30, "markets": ["M0", "M2"]})
+    assert info["date"] == str(panel.dates[50])
+    idle = panel.markets["M1"].columns
+    for step in range(30):
+        observation, reward, _, truncated, info = env.step(np.full(8, 0.5))
+        assert not observation["positions"][idle].any()
+        t = 50 + step
+        means = [
+            info["net"][panel.markets[m].columns][panel.listed[t, panel.markets[m].columns]].mean()
+            for m in ("M0", "M2")
+            if panel.listed[t, panel.markets[m].columns].any()
+        ]
+        assert reward == pytest.approx(np.mean(means), abs=1e-15)
+    assert truncated
+    env.reset()
+    assert env.step(np.full(8, 0.5))[0]["positions"].any()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"begin": "2000-01-01"}, "unknown reset option 'begin'"),
+        ({"markets": ["M7"]}, "unknown market 'M7'"),
+        ({"start": "2050-01-01"}, "no day to trade"),
+        ({"length": 0}, "length is 0"),
+        ({"start": "soon"}, "'soon' is not a date"),
+    ],
+)
+def test_bad_reset_options_are_refused(panel, options, message):
+    with pytest.raises(ConfigError, match=message):
+        TradingEnv(panel).reset(options=options)
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"execution_lag": 2}, {"reward": "differential_sharpe", "random_start": True}]
+)
+def test_an_episode_goes_on_exactly_from_a_kept_state(panel, settings):
+    env = TradingEnv(panel, window=3, vol_target=0.15, **settings)
+    rng = np.random.default_rng(0)
+    env.reset(seed=4, options={"start": panel.dates[20], "markets": ["M0", "M1"]})
+    for _ in range(40):
+        env.step(rng.uniform(-1, 1, 8))
+    state = env.get_state()
+    actions = rng.uniform(-1, 1, (60, 8))
+    wanted = [env.step(a) for a in actions]
+    then = env.reset()[1]["date"]
+    other = TradingEnv(panel, window=3, vol_target=0.15, **settings)
+    for again in (env, other):
+        again.reset()
+        again.set_state(state)
+        for action, (observation, reward, *_, info) in zip(actions, wanted, strict=True):
+            found = again.step(action)
+            assert found[1] == reward
+            assert found[4]["equity"] == info["equity"]
+            for part in observation:
+                np.testing.assert_array_equal(found[0][part], observation[part])
+        assert again.reset()[1]["date"] == then
+
+
+def test_without_an_episode_there_is_no_state(panel):
+    with pytest.raises(ConfigError, match="no episode"):
+        TradingEnv(panel).get_state()

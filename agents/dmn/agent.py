@@ -15,12 +15,13 @@ from agents.agent import Settings
 from agents.checkpoint import load_json, load_tensors, save_json, save_tensors
 from agents.dmn.network import LstmNetwork, State
 from agents.training import seeded, train
-from qn_env.environment import Observation, TradingEnv
+from qn_env.environment import TradingEnv
 from qn_env.episodes import Episode
 from qn_env.errors import ConfigError
 from qn_env.features import dmn_features
 from qn_env.objectives import LOSS_FLOOR, sharpe
 from qn_env.panel import FloatArray, Panel
+from qn_env.stage import Observation
 
 # Days a prediction pass handles at once; bounds memory, changes no number.
 CHUNK = 512

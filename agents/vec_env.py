@@ -1,0 +1,111 @@
+"""The Stable-Baselines3 `VecEnv` over the native vector environment: one batch, no loop of environments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode
+from numpy.typing import NDArray
+from stable_baselines3.common.vec_env import VecEnv
+
+from qn_env.errors import ConfigError
+from qn_env.stage import Observation
+from qn_env.vector import TradingVectorEnv
+
+
+class SB3VecEnv(VecEnv):
+    """Plays a `TradingVectorEnv` in SAME_STEP mode for Stable-Baselines3.
+
+    Infos hold only what Stable-Baselines3 reads: `terminal_observation` and `TimeLimit.truncated` where an
+    episode ends. With `flat`, an observation is one float32 vector (`MlpPolicy`), in the order of
+    `gymnasium.spaces.flatten`; else the Dict (`MultiInputPolicy`).
+    """
+
+    def __init__(self, env: TradingVectorEnv, *, flat: bool = True) -> None:
+        """Wrap an environment made with `autoreset_mode="SameStep"`.
+
+        Raises:
+            ConfigError: another autoreset mode.
+        """
+        if env.autoreset_mode is not AutoresetMode.SAME_STEP:
+            raise ConfigError('SB3VecEnv needs TradingVectorEnv(..., autoreset_mode="SameStep").')
+        self.env = env
+        self._flat = flat
+        single = env.single_observation_space
+        space: spaces.Space[Any] = single
+        if flat:
+            size = spaces.flatdim(single)
+            space = spaces.Box(-np.inf, np.inf, (size,), np.float32)
+        super().__init__(env.num_envs, space, env.single_action_space)
+        self._actions: NDArray[Any] = np.zeros(0)
+
+    def reset(self) -> Any:
+        """Begin all episodes, with the seeds given to `seed`, if any."""
+        given = [s for s in self._seeds if s is not None]
+        observation, _ = self.env.reset(seed=list(self._seeds) if given else None)
+        self._reset_seeds()
+        self._reset_options()
+        return self._shown(observation)
+
+    def step_async(self, actions: NDArray[Any]) -> None:
+        """Take the actions of the next step."""
+        self._actions = actions
+
+    def step_wait(self) -> Any:
+        """One day of every episode."""
+        observation, rewards, terminated, truncated, info = self.env.step(self._actions)
+        dones = terminated | truncated
+        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        if dones.any():
+            last = self._shown(info["final_obs"])
+            for b in np.flatnonzero(dones):
+                ended = last[b] if self._flat else {name: part[b] for name, part in last.items()}
+                infos[b]["terminal_observation"] = ended
+                infos[b]["TimeLimit.truncated"] = bool(truncated[b] and not terminated[b])
+        return self._shown(observation), rewards.astype(np.float32), dones, infos
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        """The vector environment's attribute, once per environment."""
+        value = getattr(self.env, attr_name) if attr_name != "render_mode" else None
+        return [value] * len(list(self._get_indices(indices)))
+
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        """Refused: the environments of a batch share their settings.
+
+        Raises:
+            ConfigError: always.
+        """
+        raise ConfigError(
+            f"{attr_name}: the environments of a batch share their settings; build another one."
+        )
+
+    def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
+        """Refused: there are no single environments in a batch.
+
+        Raises:
+            ConfigError: always.
+        """
+        raise ConfigError(f"{method_name}: there are no single environments in a batch.")
+
+    def env_is_wrapped(self, wrapper_class: type[Any], indices: Any = None) -> list[bool]:
+        """Never: wrappers go around the adapter."""
+        return [False] * len(list(self._get_indices(indices)))
+
+    def get_images(self) -> Sequence[NDArray[np.uint8] | None]:
+        """A batch draws no pictures."""
+        return [None] * self.num_envs
+
+    def _shown(self, observation: Observation) -> Any:
+        if not self._flat:
+            return observation
+        parts: Iterable[NDArray[Any]] = (
+            observation[name] for name in self.env.single_observation_space.spaces
+        )
+        flat = [part.reshape(self.num_envs, -1) for part in parts]
+        return np.concatenate(flat, axis=1, dtype=np.float32, casting="unsafe")

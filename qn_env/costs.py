@@ -1,0 +1,131 @@
+"""What trading and holding cost: small objects that add up, each a formula of turnover or weight."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from qn_env.economics import BASIS_POINT, Costs
+from qn_env.errors import ConfigError
+from qn_env.features import DAYS_PER_YEAR, EwVolatility
+from qn_env.panel import FloatArray, Panel
+
+PerAsset = float | Mapping[str, float] | ArrayLike
+
+
+class Cost(Protocol):
+    """A cost that knows its rates on a panel."""
+
+    def rates(self, panel: Panel) -> Costs[Any]:
+        """Rates per asset [N], or per day and asset [T, N]."""
+
+
+@dataclass(frozen=True, eq=False)
+class Proportional:
+    """`bps` basis points per unit of turnover, one for all or per asset."""
+
+    bps: PerAsset
+
+    def rates(self, panel: Panel) -> Costs[Any]:
+        """Rates per asset [N]."""
+        return Costs(per_asset("cost_bps", self.bps, panel) * BASIS_POINT)
+
+
+@dataclass(frozen=True, eq=False)
+class HalfSpread:
+    """Half the bid-ask spread, in basis points of the price, paid on every trade: always adverse."""
+
+    half_spread_bps: PerAsset
+
+    def rates(self, panel: Panel) -> Costs[Any]:
+        """Rates per asset [N]."""
+        return Costs(per_asset("half_spread_bps", self.half_spread_bps, panel) * BASIS_POINT)
+
+
+@dataclass(frozen=True, eq=False)
+class SquareRootImpact:
+    """Square-root impact: coefficient * sigma_t * sqrt(capital * turnover / volume) per unit of turnover.
+
+    Grinold and Kahn (2000), Almgren et al. (2005). `sigma_t` is the daily EW volatility known at t; where
+    there is no estimate yet the impact is zero.
+    """
+
+    capital: float  # money behind a weight of 1 in one asset
+    volume: PerAsset  # daily traded value, in the same money
+    coefficient: float = 1.0
+
+    def rates(self, panel: Panel) -> Costs[Any]:
+        """Rates per day and asset [T, N]."""
+        volume = per_asset("volume", self.volume, panel)
+        if not (volume > 0).all() or not self.capital >= 0:
+            raise ConfigError("SquareRootImpact: volume must be > 0 and capital >= 0.")
+        sigma = np.nan_to_num(panel.feature(EwVolatility()), nan=0.0)
+        return Costs(
+            np.zeros(panel.shape[1]), impact=self.coefficient * sigma * np.sqrt(self.capital / volume)
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Borrow:
+    """Fee on short weights, `annual_bps` a year, charged on every trading day of the market."""
+
+    annual_bps: PerAsset
+
+    def rates(self, panel: Panel) -> Costs[Any]:
+        """Daily rates per asset [N]."""
+        daily = per_asset("annual_bps", self.annual_bps, panel) * BASIS_POINT / DAYS_PER_YEAR
+        return Costs(np.zeros(panel.shape[1]), short=daily)
+
+
+@dataclass(frozen=True, eq=False)
+class Financing:
+    """Interest on long weights, `annual_bps` a year, charged on every trading day of the market."""
+
+    annual_bps: PerAsset
+
+    def rates(self, panel: Panel) -> Costs[Any]:
+        """Daily rates per asset [N]."""
+        daily = per_asset("annual_bps", self.annual_bps, panel) * BASIS_POINT / DAYS_PER_YEAR
+        return Costs(np.zeros(panel.shape[1]), long=daily)
+
+
+def total(costs: Sequence[Cost], panel: Panel) -> Costs[FloatArray]:
+    """All costs together; a rate that is zero everywhere is absent."""
+    found = [cost.rates(panel) for cost in costs]
+
+    def added(parts: list[Any]) -> FloatArray | None:
+        present = [part for part in parts if part is not None]
+        rate = sum(present[1:], present[0]) if present else None
+        return rate if rate is not None and rate.any() else None
+
+    turnover = sum((c.turnover for c in found), np.zeros(panel.shape[1]))
+    return Costs(
+        turnover, *(added([getattr(c, name) for c in found]) for name in ("impact", "short", "long"))
+    )
+
+
+def per_asset(name: str, value: PerAsset, panel: Panel) -> FloatArray:
+    """[N] numbers, one for all assets, from a mapping by asset name, or from an array.
+
+    Raises:
+        ConfigError: an asset left out, another number of values, a value that is negative or not finite.
+    """
+    if isinstance(value, Mapping):
+        missing = [asset for asset in panel.assets if asset not in value]
+        if missing:
+            raise ConfigError(f"{name}: no value for asset {missing[0]!r} ({len(missing)} left out).")
+        numbers = np.array([value[asset] for asset in panel.assets], dtype=np.float64)
+    else:
+        given = np.asarray(value, dtype=np.float64)
+        if given.shape not in ((), (panel.shape[1],)):
+            raise ConfigError(f"{name} has shape {given.shape}, expected one number or [{panel.shape[1]}].")
+        numbers = np.broadcast_to(given, (panel.shape[1],)).copy()
+    bad = ~((numbers >= 0.0) & (numbers < np.inf))
+    if bad.any():
+        asset = panel.assets[int(np.argmax(bad))]
+        raise ConfigError(f"{name} is {numbers[bad][0]} for asset {asset!r}, expected a number >= 0.")
+    return numbers

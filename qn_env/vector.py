@@ -1,0 +1,229 @@
+"""The native vector environment: many episodes of one panel, stepped as one batch of arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from qn_env.economics import Account, Ledger, advance, aggregate, settle
+from qn_env.environment import TradingEnv
+from qn_env.errors import ConfigError
+from qn_env.panel import BoolArray, FloatArray, IntArray, Panel
+from qn_env.stage import Observation, Span, check_signals
+
+ArrayType = NDArray[Any]
+
+
+class TradingVectorEnv(VectorEnv[Observation, ArrayType, ArrayType]):
+    """`num_envs` episodes of `TradingEnv` at once, in batched NumPy: the same actions, the same net returns.
+
+    Observations, rewards and infos are those of `TradingEnv` with a leading axis [B]; `date` is [B]
+    datetime64[D]. Each environment draws its own random starts from its own seed. Autoreset, as Gymnasium
+    defines it:
+        NEXT_STEP: the step after an episode's end ignores the action and returns the next episode's first
+            observation with reward 0.
+        SAME_STEP: the step that ends an episode returns the next one's first observation; what was seen at
+            the end is in `info["final_obs"]` and `info["final_info"]`, at the places `_final_obs` marks.
+        DISABLED: the caller resets, with `reset(options={"reset_mask": mask})`.
+    """
+
+    single_observation_space: spaces.Dict
+    _rows: IntArray  # [B] the day each environment is at
+    _last: IntArray  # [B] the day each episode ends on
+    _over: BoolArray  # [B] episodes that have ended and not begun again
+    _assets: BoolArray | None  # [B, N] what each episode trades; None: everything
+    _account: Account[FloatArray]
+    _memory: FloatArray
+    _equity: FloatArray  # [B]
+
+    metadata = {"render_modes": [], "autoreset_mode": AutoresetMode.NEXT_STEP}  # noqa: RUF012 - Gymnasium's
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        *,
+        panel: Panel | None = None,
+        autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
+        **settings: Any,
+    ) -> None:
+        """Lay the panel out once for all environments.
+
+        Args:
+            num_envs: B, how many.
+            panel: the data; default: the embedded panel.
+            autoreset_mode: "NextStep", "SameStep" or "Disabled".
+            settings: those of `TradingEnv`.
+
+        Raises:
+            ConfigError: no environment, or a setting that cannot be used.
+        """
+        if num_envs < 1:
+            raise ConfigError(f"num_envs is {num_envs}, expected at least 1.")
+        env = TradingEnv(panel, **settings)
+        self.config, self.stage, self.panel = env.config, env.stage, env.panel
+        self.num_envs = num_envs
+        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
+        self.single_observation_space, self.single_action_space = env.observation_space, env.action_space
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._shape = (num_envs, self.panel.shape[1])
+        self._generators: list[np.random.Generator] = []
+        self._begun = False
+        self._allocate()
+
+    def reset(
+        self,
+        *,
+        seed: int | list[int | None] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Begin all episodes, or those that `options["reset_mask"]` [B] marks.
+
+        Args:
+            seed: one (environment b gets seed + b), or one each.
+            options: `start`, `length`, `markets` of these episodes, as in `TradingEnv.reset`; `reset_mask`.
+
+        Raises:
+            ConfigError: an option that cannot be used.
+        """
+        self._reseed(seed)
+        mask = None if options is None else options.get("reset_mask")
+        if mask is None:
+            self._allocate()
+        elif not self._begun:
+            raise ConfigError("reset_mask needs a first reset of all environments.")
+        which = np.arange(self.num_envs) if mask is None else np.flatnonzero(np.asarray(mask, dtype=bool))
+        self._begin(which, options)
+        self._begun = True
+        nothing = Ledger(*np.zeros((4, *self._shape)))
+        return self.stage.observe(self._rows, self._account.weight), self._info(nothing)
+
+    def step(self, actions: ArrayType) -> tuple[Observation, ArrayType, ArrayType, ArrayType, dict[str, Any]]:
+        """One day of every episode.
+
+        Raises:
+            ConfigError: before `reset`, on an ended episode in DISABLED mode, or signals that are not [B, N]
+                numbers in [-1, 1].
+        """
+        signals = self._checked(actions)
+        idle = self._over.copy()
+        rewards, ledger, terminated = self._advance(signals, idle)
+        truncated = (self._rows == self._last) & ~idle
+        self._over = terminated | truncated
+        self._begin(np.flatnonzero(idle), None)
+        info = self._info(ledger)
+        observation = self.stage.observe(self._rows, self._account.weight)
+        if self.autoreset_mode is AutoresetMode.SAME_STEP and self._over.any():
+            observation, info = self._begin_at_once(observation, info)
+        return observation, rewards, terminated, truncated, info
+
+    def _advance(
+        self, signals: FloatArray, idle: BoolArray
+    ) -> tuple[FloatArray, Ledger[FloatArray], BoolArray]:
+        """Book one day of all episodes; idle ones earn nothing and stay where they are."""
+        stage, tape = self.stage, self.stage.tape
+        # An ended episode may have no next day: it is computed on an earlier one, and thrown away.
+        t = np.where(idle, stage.first, self._rows)
+        if self._assets is None and stage.plain[t].all():
+            target = signals * tape.scale[t]
+            ledger = settle(target, self._account.settled, tape.returns[t + 1], tape.rates(t))
+            self._account = Account(target, target, self._account.orders)
+        else:
+            day = tape.day(t) if self._assets is None else tape.day(t).of_assets(self._assets)
+            self._account, ledger = advance(self._account, signals, day)
+        share = stage.share(t, self._assets)
+        portfolio = aggregate(ledger.net, share)
+        rewards, self._memory = stage.reward(portfolio, ledger.net, t, share, self._memory)
+        if idle.any():
+            ledger = Ledger(*(np.where(idle[:, None], 0.0, part) for part in ledger))
+            portfolio, rewards = np.where(idle, 0.0, portfolio), np.where(idle, 0.0, rewards)
+        self._equity = self._equity * (1.0 + portfolio)
+        self._rows = self._rows + ~idle
+        return np.array(rewards, dtype=np.float64), ledger, portfolio <= -1.0
+
+    def _begin_at_once(
+        self, observation: Observation, info: dict[str, Any]
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Start the next episodes where some have ended, and keep what was seen at their end."""
+        ended = self._over.copy()
+        final = {
+            "final_obs": {name: part.copy() for name, part in observation.items()},
+            "_final_obs": ended,
+            "final_info": {name: part.copy() for name, part in info.items()},
+            "_final_info": ended.copy(),
+        }
+        self._begin(np.flatnonzero(ended), None)
+        for name, part in self.stage.observe(self._rows[ended], self._account.weight[ended]).items():
+            observation[name][ended] = part
+        kept = Ledger(*(np.where(ended[:, None], 0.0, info[name]) for name in Ledger._fields))
+        return observation, {**self._info(kept), **final}
+
+    def _begin(self, which: IntArray, options: dict[str, Any] | None) -> None:
+        """Start the next episode of the given environments."""
+        for b in which:
+            span = self.stage.draw(self._generators[b], options)
+            self._rows[b], self._last[b] = span.first, span.last
+            self._hold_only(int(b), span)
+        self._account.weight[which] = 0.0
+        self._account.settled[which] = 0.0
+        self._account.orders[:, which] = 0.0
+        self._memory[:, which] = 0.0
+        self._equity[which] = 1.0
+        self._over[which] = False
+
+    def _hold_only(self, b: int, span: Span) -> None:
+        """Environment b trades the assets of its episode; no mask is kept while all trade everything."""
+        if span.assets is not None and self._assets is None:
+            self._assets = np.ones(self._shape, dtype=bool)
+        if self._assets is not None:
+            self._assets[b] = True if span.assets is None else span.assets
+
+    def _allocate(self) -> None:
+        """All environments flat, none of them begun."""
+        lag, flat = self.config.execution_lag, np.zeros(self._shape)
+        self._rows = np.zeros(self.num_envs, dtype=np.intp)
+        self._last = np.zeros(self.num_envs, dtype=np.intp)
+        self._over = np.ones(self.num_envs, dtype=bool)
+        self._assets = None
+        self._account = Account(flat, flat.copy(), np.zeros((lag + 1, *self._shape)))
+        self._memory = self.stage.reward.start(self.num_envs)
+        self._equity = np.ones(self.num_envs)
+
+    def _reseed(self, seed: int | list[int | None] | None) -> None:
+        seeds = [seed + b for b in range(self.num_envs)] if isinstance(seed, int) else seed
+        if seeds is None:
+            if not self._generators:
+                self._generators = [gymnasium.utils.seeding.np_random()[0] for _ in range(self.num_envs)]
+            return
+        if len(seeds) != self.num_envs:
+            raise ConfigError(f"{len(seeds)} seeds for {self.num_envs} environments.")
+        found = [gymnasium.utils.seeding.np_random(s)[0] for s in seeds]
+        old = self._generators or found
+        self._generators = [
+            new if s is not None else kept for s, new, kept in zip(seeds, found, old, strict=True)
+        ]
+
+    def _checked(self, actions: ArrayType) -> FloatArray:
+        if not self._begun:
+            raise ConfigError("step was called before reset; call reset first.")
+        if self.autoreset_mode is AutoresetMode.DISABLED and self._over.any():
+            raise ConfigError(
+                f"environment {int(np.argmax(self._over))} has ended and autoreset is disabled; reset it "
+                'with reset(options={"reset_mask": mask}).'
+            )
+        signals = np.asarray(actions, dtype=np.float64)
+        if signals.shape != self._shape:
+            raise ConfigError(f"the actions have shape {signals.shape}, expected {self._shape}.")
+        check_signals(signals, self.panel)
+        return signals
+
+    def _info(self, ledger: Ledger[FloatArray]) -> dict[str, Any]:
+        dates = self.stage.tape.dates[self._rows]
+        return {"date": dates, "equity": self._equity.copy(), **ledger._asdict()}

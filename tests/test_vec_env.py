@@ -1,0 +1,83 @@
+"""The Stable-Baselines3 adapter: their algorithms train on the native batch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import stable_baselines3
+from gymnasium import spaces
+
+from agents.vec_env import SB3VecEnv
+from qn_env.environment import TradingEnv
+from qn_env.errors import ConfigError
+from qn_env.sources.synthetic import noise
+from qn_env.vector import TradingVectorEnv
+
+
+def adapter(panel, *, flat=True, **settings) -> SB3VecEnv:
+    return SB3VecEnv(TradingVectorEnv(3, panel=panel, autoreset_mode="SameStep", **settings), flat=flat)
+
+
+def test_a_flat_observation_is_gymnasiums(panel):
+    env, single = adapter(panel, window=2), TradingEnv(panel, window=2)
+    observation, _ = single.reset()
+    wanted = spaces.flatten(single.observation_space, observation).astype(np.float32)
+    np.testing.assert_array_equal(env.reset()[1], wanted)
+
+
+def test_the_end_of_an_episode_is_delivered_as_stable_baselines3_reads_it(panel):
+    env, single = adapter(panel, window=2, episode_days=2), TradingEnv(panel, window=2, episode_days=2)
+    env.reset()
+    single.reset()
+    signals = np.full((3, panel.shape[1]), 0.5)
+    first = env.step(signals)
+    single.step(signals[0])
+    assert first[3] == [{}, {}, {}]
+    observation, _, dones, infos = env.step(signals)
+    last = single.step(signals[0])[0]
+    assert dones.all()
+    flat = spaces.flatten(single.observation_space, last).astype(np.float32)
+    for b in range(3):
+        np.testing.assert_array_equal(infos[b]["terminal_observation"], flat)
+        assert infos[b]["TimeLimit.truncated"] is True
+    np.testing.assert_array_equal(observation, env.reset())
+
+
+@pytest.mark.parametrize("flat", [True, False])
+@pytest.mark.parametrize("name", ["PPO", "A2C", "SAC", "TD3"])
+def test_algorithms_train_on_it(name, flat):
+    panel = noise(markets=1, assets=2, days=80, seed=0)
+    env = adapter(panel, flat=flat, window=2, random_start=True, episode_days=20)
+    options = {"n_steps": 16} if name in ("PPO", "A2C") else {"learning_starts": 30, "buffer_size": 500}
+    if name == "PPO":
+        options["batch_size"] = 16
+    policy = "MlpPolicy" if flat else "MultiInputPolicy"
+    model = getattr(stable_baselines3, name)(policy, env, seed=0, device="cpu", **options)
+    before = [p.clone() for p in model.policy.parameters()]
+    model.learn(96)
+    assert any(
+        not np.array_equal(a.detach(), b.detach())
+        for a, b in zip(before, model.policy.parameters(), strict=True)
+    )
+
+
+def test_the_same_seed_gives_the_same_rollout(panel):
+    def rollout() -> list:
+        env = adapter(panel, window=1, random_start=True, episode_days=5)
+        env.seed(7)
+        env.reset()
+        return [env.step(np.full((3, panel.shape[1]), 0.1))[0] for _ in range(12)]
+
+    np.testing.assert_array_equal(rollout(), rollout())
+
+
+def test_what_a_batch_cannot_do_is_refused(panel):
+    with pytest.raises(ConfigError, match="SameStep"):
+        SB3VecEnv(TradingVectorEnv(2, panel=panel))
+    env = adapter(panel)
+    assert env.env_is_wrapped(object) == [False] * 3
+    assert env.get_attr("num_envs") == [3] * 3
+    with pytest.raises(ConfigError, match="share their settings"):
+        env.set_attr("window", 3)
+    with pytest.raises(ConfigError, match="no single environments"):
+        env.env_method("reset")
