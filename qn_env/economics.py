@@ -208,7 +208,11 @@ def trade(
 def aggregate(values: Array, share: Array) -> Array:
     """[...] weighted sum of per-asset values [..., N]; `share` from `equal_market_share` makes it a mean."""
     v, s = _untyped(values, share)
-    total: Array = (v * s).sum(-1)
+    if v.ndim == 1:
+        one: Array = v.dot(s)  # half the price of the general product on a short vector
+        return one
+    xp = namespace(v)
+    total: Array = (xp if xp is np else xp.linalg).vecdot(v, s)
     return total
 
 

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from qn_env.costs import Cost, PerAsset
 from qn_env.economics import Account, Ledger, advance, aggregate, settle
-from qn_env.errors import ConfigError
+from qn_env.errors import ConfigError, did_you_mean
 from qn_env.features import Feature
 from qn_env.panel import FloatArray, Panel
+from qn_env.rendering import Frame, Screen
 from qn_env.rewards import RewardName, Weighting
 from qn_env.stage import EnvConfig, Observation, Stage, View, check_signals
 from qn_env.tape import Start, Tape
@@ -55,7 +56,8 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
     The episode is truncated where the data or its length end, and terminated by ruin (net return <= -1).
     """
 
-    metadata = {"render_modes": []}  # noqa: RUF012 - the name and type are Gymnasium's
+    metadata = {"render_modes": ["human", "rgb_array"], "render_fps": 30}  # noqa: RUF012 - Gymnasium's
+    _screen: Screen | None = None  # only with a render mode: an episode that nobody sees pays nothing
 
     def __init__(
         self,
@@ -75,6 +77,7 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
         execution_lag: int = 0,
         random_start: bool = False,
         episode_days: int | None = None,
+        render_mode: str | None = None,
     ) -> None:
         """Lay the panel out once; every later step copies, looks up and multiplies.
 
@@ -96,6 +99,8 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
                 the decision is made at.
             random_start: begin each episode on a random day, drawn from the seed given to `reset`.
             episode_days: steps of an episode; default: to the end of the data.
+            render_mode: "rgb_array": `render` gives the episode so far as an image; "human": a matplotlib
+                window follows it, where there is a display. Both need matplotlib.
 
         Raises:
             ConfigError: a setting that cannot be used, a panel too short to take a step.
@@ -122,6 +127,7 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
             episode_days=episode_days,
         )
         self._play(Stage(self.config))
+        self._watch(render_mode)
 
     def _play(self, stage: Stage) -> None:
         self.stage = stage
@@ -130,6 +136,13 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
         self._shape = (self.panel.shape[1],)
         self._t = self._last = -1
         self._over = True
+
+    def _watch(self, mode: str | None) -> None:
+        modes: Any = self.metadata["render_modes"]
+        if mode is not None and mode not in modes:
+            raise ConfigError(f"unknown render_mode {mode!r}. {did_you_mean(mode, modes)}")
+        self.render_mode = mode
+        self._screen = None if mode is None else Screen(mode, self.panel)
 
     @property
     def panel(self) -> Panel:
@@ -140,6 +153,25 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
     def tape(self) -> Tape:
         """The data laid out for computing."""
         return self.stage.tape
+
+    @property
+    def row(self) -> int:
+        """Today's row of the panel, -1 before the first reset."""
+        return self._t
+
+    @property
+    def positions(self) -> FloatArray:
+        """[N] the weights held, as fractions of capital; a copy."""
+        if self._t < 0:
+            raise ConfigError("nothing is held before the first reset; call reset first.")
+        return self._account.weight.copy()
+
+    @property
+    def share(self) -> FloatArray:
+        """[N] today's share of each asset in the panel's mean, 0 where it is not listed; a copy."""
+        if self._t < 0:
+            raise ConfigError("there is no day before the first reset; call reset first.")
+        return np.array(self.stage.share(self._t, self._assets))
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -161,6 +193,9 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
         self._account = Account(nothing, nothing, np.zeros((lag + 1, *self._shape)))
         self._memory = self.stage.reward.start()
         self._equity = 1.0
+        if self._screen is not None:
+            self._screen.clear()
+            self._show_today(self._screen)
         return self.stage.observe(self._t, nothing), self._info(Ledger(*np.zeros((4, *self._shape))))
 
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
@@ -171,24 +206,51 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
         """
         stage, tape, t = self.stage, self.stage.tape, self._t
         signals = self._checked(action)
-        if stage.plain[t] and self._assets is None:
+        if stage.is_plain[t] and self._assets is None:
             # The general day below, without what cannot happen on a plain one.
-            target = signals * tape.scale[t]
-            ledger = settle(target, self._account.settled, tape.returns[t + 1], tape.rates(t))
+            target = signals * tape.scale[t] if stage.is_scaled else signals
+            rates = stage.fixed_rates or tape.rates(t)
+            ledger = settle(target, self._account.settled, tape.returns[t + 1], rates)
             self._account = Account(target, target, self._account.orders)
         else:
             day = tape.day(t) if self._assets is None else tape.day(t).of_assets(self._assets)
             self._account, ledger = advance(self._account, signals, day)
-        share = stage.share(t, self._assets)
+        share = stage.reward.share[t] if self._assets is None else stage.share(t, self._assets)
         portfolio = float(aggregate(ledger.net, share))
-        reward, self._memory = stage.reward(portfolio, ledger.net, t, share, self._memory)
+        reward = portfolio
+        if stage.config.reward != "net":
+            paid, self._memory = stage.reward(portfolio, ledger.net, t, share, self._memory)
+            reward = float(paid)
         self._equity *= 1.0 + portfolio
         self._t = t + 1
         terminated = portfolio <= -1.0
         truncated = self._t == self._last
         self._over = terminated or truncated
+        if self._screen is not None:
+            self._show_today(self._screen)
         observation = stage.observe(t + 1, self._account.weight)
-        return observation, float(reward), terminated, truncated, self._info(ledger)
+        return observation, reward, terminated, truncated, self._info(ledger)
+
+    def render(self) -> Frame | None:
+        """The episode so far: uint8 [600, 800, 3] as "rgb_array"; None, and the window redrawn, as "human".
+
+        Equity, drawdown and the mean weight held in each market.
+
+        Raises:
+            ConfigError: before the first reset, or matplotlib is not installed.
+        """
+        if self._screen is None:
+            gymnasium.logger.warn(
+                "render was called without a render mode: nothing is drawn. Make the environment with "
+                'render_mode="rgb_array" or "human".'
+            )
+            return None
+        return self._screen.render()
+
+    def close(self) -> None:
+        """Close the window, if there is one."""
+        if self._screen is not None:
+            self._screen.close()
 
     def split(self, latest: float = 0.1) -> tuple[TradingEnv, TradingEnv]:
         """This environment without the latest share of each market's days, and one that trades only them.
@@ -206,7 +268,7 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
         return self.like(panel=self.panel.until(cut)), self.like(start=begin)
 
     def like(self, **changes: Any) -> TradingEnv:
-        """The same environment with some settings changed."""
+        """The same environment with some settings changed; it has no render mode."""
         twin = TradingEnv.__new__(type(self))
         twin.config = replace(self.config, **changes)
         twin._play(Stage(twin.config))
@@ -239,16 +301,31 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
         self._account = Account(*(part.copy() for part in state["account"]))
         self._memory, self._equity = state["memory"].copy(), state["equity"]
         self.np_random.bit_generator.state = state["chance"]
+        if self._screen is not None:
+            self._screen.clear()
+            self._show_today(self._screen)
         return self.stage.observe(self._t, self._account.weight)
+
+    def _show_today(self, screen: Screen) -> None:
+        share = self.stage.share(self._t, self._assets)
+        screen.add(self.tape.dates[self._t], self._equity, self._account.weight, share)
 
     def _checked(self, action: Action) -> FloatArray:
         if self._over:
             raise ConfigError("step was called before reset or after the episode's end; call reset first.")
-        signals = np.asarray(action, dtype=np.float64)
+        # A copy: on a plain day the signals become the weights that are remembered.
+        signals = np.array(action, dtype=np.float64)
         if signals.shape != self._shape:
             raise ConfigError(f"the action has shape {signals.shape}, expected {self._shape}.")
         check_signals(signals, self.panel)
         return signals
 
     def _info(self, ledger: Ledger[FloatArray]) -> dict[str, Any]:
-        return {"date": str(self.tape.dates[self._t]), "equity": self._equity, **ledger._asdict()}
+        return {
+            "date": self.stage.dates[self._t],
+            "equity": self._equity,
+            "gross": ledger.gross,
+            "turnover": ledger.turnover,
+            "cost": ledger.cost,
+            "net": ledger.net,
+        }

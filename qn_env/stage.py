@@ -90,8 +90,18 @@ class Stage:
             )
         self.reward = Reward.of(config.reward, config.weighting, panel, self.tape)
         self.plain = self._plain_days()
+        # Python's own objects: looking one up costs a fifth of a NumPy scalar.
+        self.is_plain: list[bool] = self.plain.tolist()
+        self.dates: list[str] = self.tape.dates.astype(str).tolist()
+        fixed = all(rate is None or rate.ndim == 1 for rate in self.tape.costs)
+        self.fixed_rates = self.tape.costs if fixed else None
+        self.is_scaled = config.vol_target is not None
         self.first = self._first_row()
         self._parts = self._lay_out()
+        self._items = list(self._parts.items())
+        self._is_index = config.observation == "index"
+        self._shows_positions = config.positions
+        self._span = config.window if config.observation == "window" else 0
 
     def spaces(self) -> tuple[spaces.Dict, spaces.Box]:
         """Observation and action space of one environment."""
@@ -110,18 +120,23 @@ class Stage:
         # float32, as policies give it; float64 signals are taken as they are.
         return spaces.Dict(parts), spaces.Box(-1.0, 1.0, (N,), np.float32)
 
-    def observe(self, t: Any, weight: FloatArray) -> Observation:
-        """Fresh arrays of what is seen at the close of row t, or of rows t [B]."""
-        view = self.config.observation
-        if view == "index":
-            observation: Observation = {"index": np.array(t, dtype=np.int64)[..., None]}
-        elif np.ndim(t) == 0:
-            rows = slice(t, t + self.config.window) if view == "window" else t
-            observation = {name: part[rows].copy() for name, part in self._parts.items()}
-        else:
-            # Fancy indexing copies; the windows are views of the padded history.
-            observation = {name: part[t] for name, part in self._shown.items()}
-        if self.config.positions:
+    def observe(self, t: int, weight: FloatArray) -> Observation:
+        """Fresh arrays of what is seen at the close of row t."""
+        rows = slice(t, t + self._span) if self._span else t
+        observation = {name: part[rows].copy() for name, part in self._items}
+        if self._is_index:
+            observation["index"] = np.array([t], dtype=np.int64)
+        if self._shows_positions:
+            observation["positions"] = weight.copy()
+        return observation
+
+    def observe_batch(self, rows: IntArray, weight: FloatArray) -> Observation:
+        """Fresh arrays [B, ...] of what is seen at the close of rows [B]."""
+        # Fancy indexing copies; the windows are views of the padded history.
+        observation = {name: part[rows] for name, part in self._shown.items()}
+        if self._is_index:
+            observation["index"] = rows.astype(np.int64)[:, None]
+        if self._shows_positions:
             observation["positions"] = weight.copy()
         return observation
 
@@ -189,6 +204,8 @@ class Stage:
     def _lay_out(self) -> dict[str, NDArray[Any]]:
         """Every part of an observation over time; for windows behind `window` - 1 empty days."""
         tape, config = self.tape, self.config
+        if config.observation == "index":
+            return {}
         parts: dict[str, NDArray[Any]] = {"returns": tape.returns, "tradable": tape.tradable.astype(np.int8)}
         if config.features:
             parts["features"] = config.panel.features(tuple(config.features))
@@ -218,8 +235,8 @@ def check_signals(signals: FloatArray, panel: Panel) -> None:
     Raises:
         ConfigError: with the asset's name and what was found.
     """
-    # Written so that NaN fails it.
-    if signals.max() <= 1.0 and signals.min() >= -1.0:
+    # Written so that NaN fails it; looking for a zero byte takes half the time of a NumPy reduction.
+    if b"\0" not in (abs(signals) <= 1.0).tobytes():
         return
     bad: IntArray = np.argwhere(~(np.abs(signals) <= 1.0))[0]
     raise ConfigError(

@@ -103,7 +103,7 @@ class TradingVectorEnv(VectorEnv[Observation, ArrayType, ArrayType]):
         self._begin(which, options)
         self._begun = True
         nothing = Ledger(*np.zeros((4, *self._shape)))
-        return self.stage.observe(self._rows, self._account.weight), self._info(nothing)
+        return self.stage.observe_batch(self._rows, self._account.weight), self._info(nothing)
 
     def step(self, actions: ArrayType) -> tuple[Observation, ArrayType, ArrayType, ArrayType, dict[str, Any]]:
         """One day of every episode.
@@ -119,7 +119,7 @@ class TradingVectorEnv(VectorEnv[Observation, ArrayType, ArrayType]):
         self._over = terminated | truncated
         self._begin(np.flatnonzero(idle), None)
         info = self._info(ledger)
-        observation = self.stage.observe(self._rows, self._account.weight)
+        observation = self.stage.observe_batch(self._rows, self._account.weight)
         if self.autoreset_mode is AutoresetMode.SAME_STEP and self._over.any():
             observation, info = self._begin_at_once(observation, info)
         return observation, rewards, terminated, truncated, info
@@ -132,8 +132,10 @@ class TradingVectorEnv(VectorEnv[Observation, ArrayType, ArrayType]):
         # An ended episode may have no next day: it is computed on an earlier one, and thrown away.
         t = np.where(idle, stage.first, self._rows)
         if self._assets is None and stage.plain[t].all():
-            target = signals * tape.scale[t]
-            ledger = settle(target, self._account.settled, tape.returns[t + 1], tape.rates(t))
+            target = signals * tape.scale[t] if stage.is_scaled else signals
+            ledger = settle(
+                target, self._account.settled, tape.returns[t + 1], stage.fixed_rates or tape.rates(t)
+            )
             self._account = Account(target, target, self._account.orders)
         else:
             day = tape.day(t) if self._assets is None else tape.day(t).of_assets(self._assets)
@@ -160,7 +162,7 @@ class TradingVectorEnv(VectorEnv[Observation, ArrayType, ArrayType]):
             "_final_info": ended.copy(),
         }
         self._begin(np.flatnonzero(ended), None)
-        for name, part in self.stage.observe(self._rows[ended], self._account.weight[ended]).items():
+        for name, part in self.stage.observe_batch(self._rows[ended], self._account.weight[ended]).items():
             observation[name][ended] = part
         kept = Ledger(*(np.where(ended[:, None], 0.0, info[name]) for name in Ledger._fields))
         return observation, {**self._info(kept), **final}
@@ -218,7 +220,8 @@ class TradingVectorEnv(VectorEnv[Observation, ArrayType, ArrayType]):
                 f"environment {int(np.argmax(self._over))} has ended and autoreset is disabled; reset it "
                 'with reset(options={"reset_mask": mask}).'
             )
-        signals = np.asarray(actions, dtype=np.float64)
+        # A copy: on plain days the signals become the weights that are remembered.
+        signals = np.array(actions, dtype=np.float64)
         if signals.shape != self._shape:
             raise ConfigError(f"the actions have shape {signals.shape}, expected {self._shape}.")
         check_signals(signals, self.panel)
