@@ -13,6 +13,7 @@ from typing import Annotated
 import tyro
 from tyro.conf import Positional
 
+from experiments.auditing import Audit, audit
 from experiments.config import RunConfig
 from qn_env.errors import QnError
 
@@ -34,24 +35,30 @@ Command = (
     Annotated[RunConfig, tyro.conf.subcommand("run", prefix_name=False)]
     | Annotated[Report, tyro.conf.subcommand("report", prefix_name=False)]
     | Annotated[Agents, tyro.conf.subcommand("agents", prefix_name=False)]
+    | Annotated[Audit, tyro.conf.subcommand("audit", prefix_name=False)]
 )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; 0 on success, 1 for a refused input, 2 for a wrong command line, 130 if interrupted."""
+    """Run a command and return its exit code.
+
+    0 on success, 1 for a refused input, 2 for a wrong command line, 3 for look-ahead, 130 if interrupted.
+    """
     try:
         command = tyro.cli(Command, args=argv, prog="qn", description="Is this trading policy any good?")
         if isinstance(command, RunConfig):
             _run(command)
         elif isinstance(command, Report):
             print(_report(command.run))
+        elif isinstance(command, Audit):
+            return audit(command)
         else:
             _list_agents()
     except QnError as error:
         print(f"qn: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("qn: interrupted; the finished units are in the run folder.", file=sys.stderr)
+        print("qn: interrupted.", file=sys.stderr)
         return 130
     return 0
 

@@ -18,6 +18,10 @@ class ConfigError(QnError, ValueError):
     """A setting, a name or a path that cannot be used."""
 
 
+class LookAheadError(QnError):
+    """Something was seen, paid or done that depends on later days."""
+
+
 def did_you_mean(found: str, known: Iterable[str]) -> str:
     """A sentence naming the nearest known name, then all of them.
 
