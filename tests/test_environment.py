@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import warnings
 
 import gymnasium
@@ -385,3 +387,65 @@ def test_an_episode_goes_on_exactly_from_a_kept_state(panel, settings):
 def test_without_an_episode_there_is_no_state(panel):
     with pytest.raises(ConfigError, match="no episode"):
         TradingEnv(panel).get_state()
+
+
+def test_stepping_writes_nothing_and_draws_nothing(tmp_path):
+    code = """
+import sys
+import numpy as np
+from qn_env import TradingEnv
+from qn_env.sources.synthetic import noise
+
+def refuse(event, args):
+    writes = event == "open" and isinstance(args[1], str) and set(args[1]) & set("wax+")
+    if writes or event.startswith("socket"):
+        raise SystemExit(f"{event} {args}")
+
+env = TradingEnv(noise(markets=1, assets=2, days=50, seed=0))
+sys.addaudithook(refuse)
+env.reset(seed=0)
+for _ in range(49):
+    env.step(np.zeros(2))
+print("matplotlib" in sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "False\n", "")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_a_feature_of_zero_or_one_is_a_number(panel, value):
+    def constant(returns):
+        return np.full_like(returns, value)
+
+    for observation, _, _ in play(TradingEnv(panel, features=(constant,), observation="row")):
+        seen = observation["features"][..., 0]
+        np.testing.assert_array_equal(seen, np.where(observation["tradable"] > 0, value, 0.0))
+
+
+def test_a_market_that_ends_and_markets_that_never_meet_are_played_to_the_end():
+    returns = np.full((12, 3), np.nan)
+    returns[:4, 0] = returns[6:, 1] = returns[3:9, 2] = 0.01
+    panel = Panel.build(weekdays(12), ["a", "b", "c"], ["early", "late", "middle"], returns)
+    env = TradingEnv(panel, window=2, cost_bps=0.0)
+    steps = play_signals(env, np.ones(3))
+    paid = {info["date"]: reward for _, reward, info in steps}
+    days = [str(d) for d in panel.dates]
+    assert paid[days[1]] == pytest.approx(0.01)  # one market alone
+    assert paid[days[4]] == pytest.approx(
+        0.01 / 2
+    )  # early has ended: it yields nothing, and keeps its weight
+    assert paid[days[11]] == pytest.approx(0.01 / 3)
+    assert steps[-1][0]["positions"].tolist() == [1.0, 1.0, 1.0]
+
+
+def play_signals(env: TradingEnv, signals: np.ndarray) -> list[tuple]:
+    env.reset()
+    found, done = [], False
+    while not done:
+        observation, reward, terminated, truncated, info = env.step(signals)
+        found.append((observation, reward, info))
+        done = terminated or truncated
+    return found

@@ -81,3 +81,22 @@ def test_what_a_batch_cannot_do_is_refused(panel):
         env.set_attr("window", 3)
     with pytest.raises(ConfigError, match="no single environments"):
         env.env_method("reset")
+
+
+def test_a_trained_policy_is_evaluated_as_the_same_function():
+    """What the agent does is the mode of the trained distribution, clipped to the action space, no more."""
+    import torch
+
+    from agents.sb3 import SB3Agent
+
+    panel = noise(markets=1, assets=2, days=700, seed=0)
+    agent = SB3Agent(timesteps=1024)
+    settings = agent.settings
+    env = TradingEnv(panel, window=1, features=settings.features, vol_target=settings.vol_target)
+    agent.fit(env, seed=0)
+    observation, _ = env.reset(options={"start": panel.dates[500]})
+    flat = spaces.flatten(env.observation_space, observation)
+    mean, spread = agent.normalisation()
+    normal = torch.tensor(np.clip((flat - mean) / spread, -10, 10), dtype=torch.float32)[None]
+    mode = agent.policy.get_distribution(normal).mode()[0].detach().double().numpy()
+    np.testing.assert_allclose(agent.act(observation), np.clip(mode, -1, 1), atol=1e-6)
