@@ -50,26 +50,26 @@ class Account(NamedTuple, Generic[Array]):
 
 
 class Day(NamedTuple, Generic[Array]):
-    """One decision day t of a tape, and what the day after it brings; every field [..., N]."""
+    """One decision day t of a tape, and what the day after it brings; every field [..., N].
 
-    scale: Array
-    decides: Array
-    live: Array
-    listed: Array
-    awake: Array
-    awake_tp1: Array
+    None says that nothing is the matter: no volatility target, every asset open, every market awake, no
+    delisting, no execution lag.
+    """
+
     return_tp1: Array
-    exit_tp1: Array
-    listed_tp1: Array
     costs: Costs[Array]
+    scale: Array | None = None
+    live: Array | None = None
+    awake_tp1: Array | None = None
+    exit_tp1: Array | None = None
+    decides: Array | None = None  # only with an execution lag, as is the next one
+    awake: Array | None = None
 
     def of_assets(self, assets: Array) -> Day[Array]:
-        """The same day for an account that holds only some assets [..., N]: the others stay unlisted."""
+        """The same day for an account that trades only some assets [..., N]."""
         (held,) = _untyped(assets)
-        decides, live, listed, listed_tp1 = (
-            part & held for part in _untyped(self.decides, self.live, self.listed, self.listed_tp1)
-        )
-        return self._replace(decides=decides, live=live, listed=listed, listed_tp1=listed_tp1)
+        live = held if self.live is None else _untyped(self.live)[0] & held
+        return self._replace(live=live)
 
 
 def settle(
@@ -89,11 +89,11 @@ def settle(
         exit_tp1: [..., N] 1 where a delisting is booked on the next trading day: the weight is sold at the
             last price, and pays for it; else 0. None where nothing is delisted.
     """
-    w, before, r = _untyped(weight_t, weight_tm1, return_tp1)
-    turnover = abs(w - before)
+    w: Any = weight_t
+    turnover = abs(w - weight_tm1)
     if exit_tp1 is not None:
         turnover = turnover + abs(w) * exit_tp1
-    gross = w * r
+    gross = w * return_tp1
     cost = turnover * costs.turnover
     if costs.impact is not None:
         cost = cost + turnover**1.5 * costs.impact
@@ -115,41 +115,44 @@ def advance(account: Account[Array], signals: Array, day: Day[Array]) -> tuple[A
         signals: [..., N] in [-1, 1].
         day: the day's rows of a tape.
     """
-    target, weight, settled, orders = _untyped(signals, account.weight, account.settled, account.orders)
+    target: Any = signals if day.scale is None else _untyped(signals)[0] * day.scale
+    settled: Any = account.settled
+    orders: Any = account.orders
     xp = namespace(target)
-    target = target * day.scale
     if len(orders) > 1:
         standing = xp.where(day.decides, target, orders[0])
-        moved = xp.concatenate((standing[None], orders[:-1]))
-        orders = xp.where(day.awake, moved, orders)
+        orders = xp.where(day.awake, xp.concatenate((standing[None], orders[:-1])), orders)
         target = orders[-1]
-    weight = hold(target, weight, day.live, day.listed)
-    effective = xp.where(day.awake_tp1, weight, settled)
+    weight: Any = target if day.live is None else hold(target, account.weight, day.live)
+    effective = weight if day.awake_tp1 is None else xp.where(day.awake_tp1, weight, settled)
     ledger: Ledger[Any] = settle(effective, settled, day.return_tp1, _awake(day), day.exit_tp1)
-    return Account(weight * day.listed_tp1, effective * day.listed_tp1, orders), ledger
+    if day.exit_tp1 is not None:
+        stays: Any = 1.0 - _untyped(day.exit_tp1)[0]
+        weight, effective = weight * stays, effective * stays
+    return Account(weight, effective, orders), ledger
 
 
 def _awake(day: Day[Any]) -> Costs[Any]:
     """The day's rates; nothing is charged for holding where the market is closed on the day after."""
     costs = day.costs
-    if costs.short is None and costs.long is None:
+    if (costs.short is None and costs.long is None) or day.awake_tp1 is None:
         return costs
     held = [None if rate is None else rate * day.awake_tp1 for rate in (costs.short, costs.long)]
     return Costs(costs.turnover, costs.impact, *held)
 
 
-def hold(target_t: Array, weight_tm1: Array, tradable_t: Array, listed_t: Array) -> Array:
+def hold(target_t: Array, weight_tm1: Array, tradable_t: Array, listed_t: Array | None = None) -> Array:
     """The weight held after the close of t: the target where open, the old one where closed, else 0.
 
     Args:
         target_t: [..., N] the weight asked for.
         weight_tm1: [..., N] the weight held before.
         tradable_t: [..., N] 1 or True where the asset trades on t.
-        listed_t: [..., N] 1 or True where it is listed at t.
+        listed_t: [..., N] 1 or True where it is listed at t; None where what is not listed has no weight.
     """
-    target, before, is_open, is_listed = _untyped(target_t, weight_tm1, tradable_t, listed_t)
-    held: Array = namespace(target).where(is_open, target, before) * is_listed
-    return held
+    held: Any = namespace(target_t).where(tradable_t, target_t, weight_tm1)
+    kept: Array = held if listed_t is None else held * listed_t
+    return kept
 
 
 def carry(target: Array, order: Any) -> Array:

@@ -12,7 +12,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from qn_env.costs import Cost, PerAsset
-from qn_env.economics import Account, Ledger, advance, aggregate, settle
+from qn_env.economics import Account, Ledger, advance, aggregate
 from qn_env.errors import ConfigError, did_you_mean
 from qn_env.features import Feature
 from qn_env.panel import FloatArray, Panel
@@ -204,17 +204,12 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
         Raises:
             ConfigError: before `reset`, after the end, or an action that is not [N] numbers in [-1, 1].
         """
-        stage, tape, t = self.stage, self.stage.tape, self._t
+        stage, t = self.stage, self._t
         signals = self._checked(action)
-        if stage.is_plain[t] and self._assets is None:
-            # The general day below, without what cannot happen on a plain one.
-            target = signals * tape.scale[t] if stage.is_scaled else signals
-            rates = stage.fixed_rates or tape.rates(t)
-            ledger = settle(target, self._account.settled, tape.returns[t + 1], rates)
-            self._account = Account(target, target, self._account.orders)
-        else:
-            day = tape.day(t) if self._assets is None else tape.day(t).of_assets(self._assets)
-            self._account, ledger = advance(self._account, signals, day)
+        day = stage.tape.day(t)
+        if self._assets is not None:
+            day = day.of_assets(self._assets)
+        self._account, ledger = advance(self._account, signals, day)
         share = stage.reward.share[t] if self._assets is None else stage.share(t, self._assets)
         portfolio = float(aggregate(ledger.net, share))
         reward = portfolio
@@ -313,7 +308,7 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
     def _checked(self, action: Action) -> FloatArray:
         if self._over:
             raise ConfigError("step was called before reset or after the episode's end; call reset first.")
-        # A copy: on a plain day the signals become the weights that are remembered.
+        # A copy: the signals may become the weights that are remembered.
         signals = np.array(action, dtype=np.float64)
         if signals.shape != self._shape:
             raise ConfigError(f"the action has shape {signals.shape}, expected {self._shape}.")

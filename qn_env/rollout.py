@@ -91,7 +91,7 @@ class Rollout:
             )
         if bool((self._rows >= len(self._tape.returns) - 1).any()):
             raise ConfigError("an episode has reached the end of the data; call reset.")
-        day = self._tape.day(self._rows)
+        day = self._tape.days(self._rows)
         account, ledger = advance(self._account, signals.double(), day)
         alive = self._alive
         held = alive[:, None]
@@ -116,7 +116,9 @@ def _tensors(tape: Tape, device: torch.device) -> Any:
         return torch.tensor(array, device=device)
 
     arrays = {
-        f.name: tensor(getattr(tape, f.name)) for f in fields(tape) if f.name not in ("dates", "costs", "lag")
+        f.name: tensor(getattr(tape, f.name))
+        for f in fields(tape)
+        if f.name not in ("dates", "costs", "lag", "scaled")
     }
     costs: Costs[Any] = tape.costs.each(tensor)
     changes: dict[str, Any] = {**arrays, "costs": costs}

@@ -11,7 +11,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from qn_env.economics import Account, Ledger, advance, aggregate, settle
+from qn_env.economics import Account, Ledger, advance, aggregate
 from qn_env.environment import TradingEnv
 from qn_env.errors import ConfigError
 from qn_env.panel import BoolArray, FloatArray, IntArray, Panel
@@ -128,18 +128,13 @@ class TradingVectorEnv(VectorEnv[Observation, ArrayType, ArrayType]):
         self, signals: FloatArray, idle: BoolArray
     ) -> tuple[FloatArray, Ledger[FloatArray], BoolArray]:
         """Book one day of all episodes; idle ones earn nothing and stay where they are."""
-        stage, tape = self.stage, self.stage.tape
+        stage = self.stage
         # An ended episode may have no next day: it is computed on an earlier one, and thrown away.
         t = np.where(idle, stage.first, self._rows)
-        if self._assets is None and stage.plain[t].all():
-            target = signals * tape.scale[t] if stage.is_scaled else signals
-            ledger = settle(
-                target, self._account.settled, tape.returns[t + 1], stage.fixed_rates or tape.rates(t)
-            )
-            self._account = Account(target, target, self._account.orders)
-        else:
-            day = tape.day(t) if self._assets is None else tape.day(t).of_assets(self._assets)
-            self._account, ledger = advance(self._account, signals, day)
+        day = stage.tape.days(t)
+        if self._assets is not None:
+            day = day.of_assets(self._assets)
+        self._account, ledger = advance(self._account, signals, day)
         share = stage.share(t, self._assets)
         portfolio = aggregate(ledger.net, share)
         rewards, self._memory = stage.reward(portfolio, ledger.net, t, share, self._memory)
@@ -220,7 +215,7 @@ class TradingVectorEnv(VectorEnv[Observation, ArrayType, ArrayType]):
                 f"environment {int(np.argmax(self._over))} has ended and autoreset is disabled; reset it "
                 'with reset(options={"reset_mask": mask}).'
             )
-        # A copy: on plain days the signals become the weights that are remembered.
+        # A copy: the signals may become the weights that are remembered.
         signals = np.array(actions, dtype=np.float64)
         if signals.shape != self._shape:
             raise ConfigError(f"the actions have shape {signals.shape}, expected {self._shape}.")

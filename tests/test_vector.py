@@ -16,7 +16,6 @@ from qn_env.costs import Borrow, Financing, HalfSpread, SquareRootImpact
 from qn_env.environment import TradingEnv
 from qn_env.errors import ConfigError
 from qn_env.features import MeanReturn
-from qn_env.panel import Panel
 from qn_env.rewards import REWARDS
 from qn_env.sources.synthetic import noise, ragged
 from qn_env.vector import TradingVectorEnv
@@ -196,10 +195,13 @@ def test_no_environment_is_refused(panel):
         TradingVectorEnv(0, panel=panel)
 
 
-def test_a_panel_with_one_market_has_plain_days_and_they_are_taken(panel):
-    """The short cut for days on which nothing can happen is really used, and only there."""
-    dense: Panel = noise(markets=2, assets=2, days=20, seed=0)
-    assert TradingEnv(dense).stage.plain[:-1].all()
-    assert not TradingEnv(dense, execution_lag=1).stage.plain.any()
-    stage = TradingEnv(panel).stage
-    assert 0 < stage.plain.sum() < len(stage.plain)
+def test_what_a_day_leaves_out_does_not_matter_on_it(panel):
+    """A day's fields are None exactly where they would change nothing."""
+    tape = TradingEnv(panel, vol_target=0.15).tape
+    for t in range(len(panel.dates) - 1):
+        day = tape.day(t)
+        assert (day.live is None) == tape.live[t].all()
+        assert (day.awake_tp1 is None) == tape.awake[t + 1].all()
+        assert (day.exit_tp1 is None) == (not tape.exits[t + 1].any())
+    dense = TradingEnv(noise(markets=2, assets=2, days=20, seed=0)).tape.day(3)
+    assert dense.scale is dense.live is dense.awake_tp1 is dense.exit_tp1 is dense.decides is None

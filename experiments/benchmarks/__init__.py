@@ -1,0 +1,1 @@
+"""Benchmarks: each folder is one command that measures, prints a table and writes what it found."""

@@ -1,0 +1,142 @@
+"""Stable-Baselines3: PPO over the adapter of the native vector environment, against its own DummyVecEnv."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+import torch
+from gymnasium.wrappers import FlattenObservation
+from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnvWrapper
+
+from agents.sb3 import SB3VecEnv
+from experiments.benchmarks.environment.measure import Row, compare, in_turn
+from experiments.benchmarks.environment.play import vector
+from experiments.benchmarks.environment.thirty import WINDOW, walk
+from qn_env.environment import TradingEnv
+
+
+def learning_rows(*, days: int, num_envs: int, length: int, rounds: int) -> list[Row]:
+    """Transitions per CPU second of collecting rollouts, and the environment's share of PPO.learn.
+
+    Args:
+        days: of the panel.
+        num_envs: copies of the environment.
+        length: steps of each in a rollout.
+        rounds: repetitions.
+    """
+    torch.set_num_threads(1)
+    panel = walk(days)
+
+    def native(*, flat: bool) -> Any:
+        env = vector(panel, num_envs, window=WINDOW, autoreset_mode="SameStep")
+        return SB3VecEnv(env, flat=flat)
+
+    def scalar() -> TradingEnv:
+        return TradingEnv(panel, window=WINDOW, random_start=True)
+
+    pairs = {
+        "MlpPolicy": (native(flat=True), DummyVecEnv([lambda: FlattenObservation(scalar())] * num_envs)),
+        "MultiInputPolicy": (native(flat=False), DummyVecEnv([scalar] * num_envs)),
+    }
+    rollouts, shares = [], []
+    for policy, (ours, dummy) in pairs.items():
+        rollouts.append(_rollout_row(policy, ours, dummy, length, rounds))
+        sides = {"ours": _share(policy, ours, length), "dummy": _share(policy, dummy, length)}
+        what = f"environment's share of PPO.learn, {policy} / DummyVecEnv's"
+        shares.append(compare(what, "of CPU", in_turn(sides, 1), "ours", "dummy"))
+    return rollouts + shares
+
+
+class TimedVecEnv(VecEnvWrapper):
+    """Adds up the CPU seconds spent in the wrapped environment."""
+
+    seconds = 0.0
+
+    def reset(self) -> Any:
+        """Begin all episodes."""
+        return self._timed(self.venv.reset)
+
+    def step_async(self, actions: Any) -> None:
+        """Take the actions."""
+        self._timed(lambda: self.venv.step_async(actions))
+
+    def step_wait(self) -> Any:
+        """One step."""
+        return self._timed(self.venv.step_wait)
+
+    def _timed(self, call: Callable[[], Any]) -> Any:
+        begin = time.process_time()
+        result = call()
+        self.seconds += time.process_time() - begin
+        return result
+
+
+class RolloutWatch(BaseCallback):
+    """CPU seconds of the last rollout, and how many of them the environment took."""
+
+    def __init__(self, venv: TimedVecEnv) -> None:
+        super().__init__()
+        self._venv = venv
+        self.seconds = self.inside = 0.0
+
+    def _on_rollout_start(self) -> None:
+        self._venv.seconds, self._begin = 0.0, time.process_time()
+
+    def _on_rollout_end(self) -> None:
+        self.seconds, self.inside = time.process_time() - self._begin, self._venv.seconds
+
+    def _on_step(self) -> bool:
+        return True
+
+
+def _rollout_row(policy: str, ours: Any, dummy: Any, length: int, rounds: int) -> Row:
+    """`collect_rollouts` with an untrained policy drawing the actions, on both sides.
+
+    The policy and the buffer cost the same on both; the note says what a free environment would reach.
+    """
+    total = length * ours.num_envs
+    free: list[float] = []
+
+    def rollouts(venv: Any) -> Callable[[], float]:
+        timed = TimedVecEnv(venv)
+        watch = RolloutWatch(timed)
+        # One pass over one batch: only the rollout is timed.
+        model = PPO(policy, timed, n_steps=length, seed=0, device="cpu", n_epochs=1, batch_size=total)
+
+        def block() -> float:
+            model.learn(total, callback=watch, reset_num_timesteps=False)
+            if venv is ours:
+                free.append(total / (watch.seconds - watch.inside))
+            return float(total / watch.seconds)
+
+        return block
+
+    figures = in_turn({"ours": rollouts(ours), "dummy": rollouts(dummy)}, rounds)
+    most = median(free[-rounds:]) / median(figures["dummy"])
+    return compare(
+        f"PPO rollouts, {policy}, {ours.num_envs} environments / DummyVecEnv",
+        "steps/s",
+        figures,
+        "ours",
+        "dummy",
+        low=3.0,
+        note=f"{most:.1f} if ours cost nothing",
+    )
+
+
+def _share(policy: str, venv: Any, length: int) -> Callable[[], float]:
+    """The part of `PPO.learn`'s CPU time, settings as they come, that is spent inside the environment."""
+    timed = TimedVecEnv(venv)
+    model = PPO(policy, timed, n_steps=length, seed=0, device="cpu")
+
+    def block() -> float:
+        timed.seconds, begin = 0.0, time.process_time()
+        model.learn(length * venv.num_envs)
+        return float(timed.seconds / (time.process_time() - begin))
+
+    return block
