@@ -118,13 +118,13 @@ def advance(account: Account[Array], signals: Array, day: Day[Array]) -> tuple[A
     target: Any = signals if day.scale is None else _untyped(signals)[0] * day.scale
     settled: Any = account.settled
     orders: Any = account.orders
-    xp = namespace(target)
     if len(orders) > 1:
+        xp = namespace(target)
         standing = xp.where(day.decides, target, orders[0])
         orders = xp.where(day.awake, xp.concatenate((standing[None], orders[:-1])), orders)
         target = orders[-1]
     weight: Any = target if day.live is None else hold(target, account.weight, day.live)
-    effective = weight if day.awake_tp1 is None else xp.where(day.awake_tp1, weight, settled)
+    effective = weight if day.awake_tp1 is None else hold(weight, settled, day.awake_tp1)
     ledger: Ledger[Any] = settle(effective, settled, day.return_tp1, _awake(day), day.exit_tp1)
     if day.exit_tp1 is not None:
         stays: Any = 1.0 - _untyped(day.exit_tp1)[0]
@@ -236,12 +236,12 @@ def equal_market_share(listed: Any, market_index: Any) -> Any:
     return listed / (np.maximum(size, 1)[..., market_index] * markets)
 
 
-def volatility_scale(volatility: Any, target: float | None) -> Any:
+def volatility_scale(volatility: Any, target: Any) -> Any:
     """[...] weight per unit of signal: target over annualised volatility, 1 without target, 0 where unknown.
 
     Args:
         volatility: [...] daily ex-ante standard deviation known at t, NaN where there is no estimate.
-        target: annualised volatility per asset (0.15 is 15%), or None (Lim et al. 2019, Eq. 1).
+        target: annualised volatility, one or per asset [N] (0.15 is 15%), or None (Lim et al. 2019, Eq. 1).
     """
     if target is None:
         return np.ones_like(volatility)

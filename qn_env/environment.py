@@ -66,7 +66,7 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
         window: int = 63,
         cost_bps: PerAsset = 2.0,
         costs: Sequence[Cost] = (),
-        vol_target: float | None = None,
+        vol_target: PerAsset | None = None,
         features: Sequence[Feature] = (),
         observation: View = "window",
         positions: bool = True,
@@ -86,7 +86,8 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
             window: days an observation shows.
             cost_bps: cost per unit of turnover in basis points, one for all, by asset name or [N].
             costs: further costs, added to it (`qn_env.costs`).
-            vol_target: annualised volatility target per asset (0.15 is 15%), or None.
+            vol_target: annualised volatility target (0.15 is 15%), one for all, by asset name or [N]; None
+                trades the signals themselves.
             features: causal features to show beside the returns.
             observation: "window", "row" or "index".
             positions: whether an observation shows the weights held.

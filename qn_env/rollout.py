@@ -116,9 +116,7 @@ def _tensors(tape: Tape, device: torch.device) -> Any:
         return torch.tensor(array, device=device)
 
     arrays = {
-        f.name: tensor(getattr(tape, f.name))
-        for f in fields(tape)
-        if f.name not in ("dates", "costs", "lag", "scaled")
+        f.name: tensor(getattr(tape, f.name)) for f in fields(tape) if f.name not in ("dates", "costs", "lag")
     }
     costs: Costs[Any] = tape.costs.each(tensor)
     changes: dict[str, Any] = {**arrays, "costs": costs}

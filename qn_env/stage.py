@@ -34,7 +34,7 @@ class EnvConfig:
     window: int = 63
     cost_bps: PerAsset = 2.0
     costs: Sequence[Cost] = ()
-    vol_target: float | None = None
+    vol_target: PerAsset | None = None
     features: Sequence[Feature] = ()
     observation: View = "window"
     positions: bool = True

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from qn_env.costs import Cost, PerAsset, Proportional, total
+from qn_env.costs import Cost, PerAsset, Proportional, per_asset, total
 from qn_env.economics import Costs, Day, Ledger, equal_market_share, trade, volatility_scale
 from qn_env.errors import ConfigError
 from qn_env.features import EwVolatility
@@ -33,11 +33,12 @@ Start: TypeAlias = Dates | None
 
 
 class _Flags(NamedTuple):
-    """Days on which nothing has to be looked at; lists, which are read five times faster than arrays."""
+    """Days [T] on which something has to be looked at; arrays, or lists, which are read five times faster."""
 
-    open: list[bool]  # every asset trades
-    awake: list[bool]  # every market has a trading day
-    exit: list[bool]  # some delisting is booked
+    scaled: Any  # some signal is not the weight asked for
+    closed: Any  # some asset of an open account does not trade
+    asleep: Any  # some listed asset's market has no trading day
+    exit: Any  # some delisting is booked
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,11 +54,10 @@ class Tape:
         listed: [T, N] it is listed and its market's account is open: it counts in the day's mean.
         awake: [T, N] its market has a trading day.
         exits: [T, N] 1.0 where its delisting is booked on this day.
-        scale: [T, N] weight per unit of signal; all 1 without a volatility target.
+        scale: [T, N] weight per unit of signal; 1 without a volatility target, 0 where nothing can be held.
         share: [T, N] weight in the panel's mean (assets of a market, then markets).
         costs: rates of every cost, [N] or [T, N].
         lag: the market's trading days between a decision and its trade.
-        scaled: whether there is a volatility target, and `scale` is not all 1.
     """
 
     dates: DateArray
@@ -72,7 +72,6 @@ class Tape:
     share: FloatArray
     costs: Costs[FloatArray]
     lag: int
-    scaled: bool
 
     @classmethod
     def of(
@@ -81,7 +80,7 @@ class Tape:
         *,
         cost_bps: PerAsset = 0.0,
         costs: Sequence[Cost] = (),
-        vol_target: float | None = None,
+        vol_target: PerAsset | None = None,
         start: Start = None,
         execution_lag: int = 0,
     ) -> Tape:
@@ -91,7 +90,8 @@ class Tape:
             panel: the data.
             cost_bps: cost per unit of turnover in basis points, one for all or per asset.
             costs: further costs, added to it (`qn_env.costs`).
-            vol_target: annualised volatility per asset (0.15 is 15%); None trades the signals themselves.
+            vol_target: annualised volatility (0.15 is 15%), one for all, by asset name or [N]; None trades
+                the signals themselves.
             start: first day whose return counts, one for all or per market; decisions begin at the close of
                 the market's day before, or `execution_lag` days earlier. Earlier days are history: seen, not
                 traded.
@@ -103,20 +103,25 @@ class Tape:
         """
         if execution_lag < 0:
             raise ConfigError(f"execution_lag is {execution_lag}, expected a number of days >= 0.")
-        if vol_target is not None and not 0.0 < vol_target < np.inf:
-            raise ConfigError(f"vol_target is {vol_target}, expected an annualised volatility > 0 or None.")
         account = _open_accounts(panel, start, 1)
         listed = panel.listed & account
         exits = np.zeros(panel.shape)
         exits[1:] = listed[:-1] & ~listed[1:]
         scale = np.ones(panel.shape)
         if vol_target is not None:
-            scale = volatility_scale(panel.feature(EwVolatility()), vol_target)
+            targets = per_asset("vol_target", vol_target, panel)
+            if not (targets > 0.0).all():
+                raise ConfigError(
+                    f"vol_target is {targets.min()}, expected an annualised volatility > 0 or None."
+                )
+            scale = volatility_scale(panel.feature(EwVolatility()), targets)
+        decides = panel.tradable & _open_accounts(panel, start, 1 + execution_lag)
+        scale = scale * (listed | decides)
         return cls(
             dates=panel.dates,
             returns=read_only(np.nan_to_num(panel.returns, nan=0.0)),
             tradable=panel.tradable,
-            decides=read_only(panel.tradable & _open_accounts(panel, start, 1 + execution_lag)),
+            decides=read_only(decides),
             live=read_only(panel.tradable & account),
             listed=read_only(listed),
             awake=panel.awake,
@@ -125,7 +130,6 @@ class Tape:
             share=read_only(equal_market_share(listed, panel.market_index)),
             costs=total((Proportional(cost_bps), *costs), panel),
             lag=execution_lag,
-            scaled=vol_target is not None,
         )
 
     @property
@@ -142,37 +146,44 @@ class Tape:
 
     def day(self, t: int) -> Day[Any]:
         """Decision day t, for `economics.advance`."""
-        flags = self._flags
+        flags = self._flag_lists
         return Day(
             self.returns[t + 1],
             self.costs if self._fixed else self.rates(t),
-            self.scale[t] if self.scaled else None,
-            None if flags.open[t] else self.live[t],
-            None if flags.awake[t + 1] else self.awake[t + 1],
+            self.scale[t] if flags.scaled[t] else None,
+            self.live[t] if flags.closed[t] else None,
+            self.awake[t + 1] if flags.asleep[t + 1] else None,
             self.exits[t + 1] if flags.exit[t + 1] else None,
             *((self.decides[t], self.awake[t]) if self.lag else ()),
         )
 
     def days(self, rows: Any) -> Day[Any]:
         """Decision days [B], each field [B, N]."""
-        following = rows + 1
-        exits, awake, live = self.exits[following], self.awake[following], self.live[rows]
+        flags, following = self._flags, rows + 1
         return Day(
             self.returns[following],
             self.rates(rows),
-            self.scale[rows] if self.scaled else None,
-            None if bool(live.all()) else live,
-            None if bool(awake.all()) else awake,
-            exits if bool(exits.any()) else None,
+            self.scale[rows] if bool(flags.scaled[rows].any()) else None,
+            self.live[rows] if bool(flags.closed[rows].any()) else None,
+            self.awake[following] if bool(flags.asleep[following].any()) else None,
+            self.exits[following] if bool(flags.exit[following].any()) else None,
             *((self.decides[rows], self.awake[rows]) if self.lag else ()),
         )
 
     @cached_property
     def _flags(self) -> _Flags:
-        open_days: Any = self.live.all(axis=1)
-        awake: Any = self.awake.all(axis=1)
-        exits: Any = self.exits.any(axis=1)
-        return _Flags(open_days.tolist(), awake.tolist(), exits.tolist())
+        # An order may outlive its asset; without one, a scale of 0 keeps what is not listed flat.
+        shut = ~self.live if self.lag else self.listed & ~self.live
+        return _Flags(
+            (self.scale != 1.0).any(1),
+            shut.any(1),
+            (self.listed & ~self.awake).any(1),
+            (self.exits > 0).any(1),
+        )
+
+    @cached_property
+    def _flag_lists(self) -> _Flags:
+        return _Flags(*(flag.tolist() for flag in self._flags))
 
     @cached_property
     def _fixed(self) -> bool:

@@ -115,3 +115,12 @@ def test_costs_differentiate():
 def test_bad_rates_are_refused(build, message):
     with pytest.raises(ConfigError, match=message):
         build(flat(assets=2))
+
+
+def test_a_volatility_target_can_differ_by_asset():
+    panel = noise(markets=1, assets=2, days=80, seed=0)
+    both = Tape.of(panel, vol_target={"A0": 0.1, "A1": 0.2}).scale
+    np.testing.assert_array_equal(both[:, 0], Tape.of(panel, vol_target=0.1).scale[:, 0])
+    np.testing.assert_array_equal(both[:, 1], Tape.of(panel, vol_target=0.2).scale[:, 1])
+    with pytest.raises(ConfigError, match=r"vol_target is 0\.0"):
+        Tape.of(panel, vol_target=[0.1, 0.0])

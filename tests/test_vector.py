@@ -200,8 +200,9 @@ def test_what_a_day_leaves_out_does_not_matter_on_it(panel):
     tape = TradingEnv(panel, vol_target=0.15).tape
     for t in range(len(panel.dates) - 1):
         day = tape.day(t)
-        assert (day.live is None) == tape.live[t].all()
-        assert (day.awake_tp1 is None) == tape.awake[t + 1].all()
+        assert (day.live is None) == tape.live[t][tape.listed[t]].all()
+        assert (day.awake_tp1 is None) == tape.awake[t + 1][tape.listed[t + 1]].all()
         assert (day.exit_tp1 is None) == (not tape.exits[t + 1].any())
+        assert not tape.scale[t][~tape.listed[t]].any()
     dense = TradingEnv(noise(markets=2, assets=2, days=20, seed=0)).tape.day(3)
     assert dense.scale is dense.live is dense.awake_tp1 is dense.exit_tp1 is dense.decides is None
