@@ -31,7 +31,7 @@ def rebuilt(env: AnyEnv, panel: Panel) -> AnyEnv:
         return _rewrapped(env, rebuilt(env.env, panel), panel)
     try:
         if env.spec is not None:
-            return gymnasium.make(env.spec, panel=panel).unwrapped
+            return gymnasium.make(env.spec, panel=panel, render_mode=None).unwrapped
         if isinstance(env, TradingEnv):
             kept = {setting.name: getattr(env.config, setting.name) for setting in fields(env.config)}
             return type(env)(**{**kept, "panel": panel})

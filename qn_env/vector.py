@@ -63,6 +63,8 @@ class TradingVectorEnv(VectorEnv[Observation, ArrayType, ArrayType]):
         Raises:
             ConfigError: no environment, or a setting that cannot be used.
         """
+        if settings.pop("render_mode", None) is not None:
+            raise ConfigError("a batch draws no pictures; render one TradingEnv instead.")
         if num_envs < 1:
             raise ConfigError(f"num_envs is {num_envs}, expected at least 1.")
         env = TradingEnv(panel, **settings)

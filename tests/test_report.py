@@ -15,12 +15,12 @@ import pandas as pd
 import pytest
 
 from experiments.report import write_report
-from experiments.report.extras import require
 from experiments.report.folder import read_run
 from experiments.report.looks import DASHES, looks
 from experiments.report.series import Curve, asset_sharpes, bin_edges, path, thinned
 from experiments.report.tables import UNDEFINED, heat_map, leaderboard
 from qn_env.errors import ConfigError, DataError, QnError
+from qn_env.extras import require
 
 MARKUP, IMPORTED = "<b>bold</b>&co", "my_package.my_module:Lucky"
 AGENTS = {"quantnet": 2, "macd": 1, MARKUP: 1, IMPORTED: 5}  # seeds

@@ -190,6 +190,11 @@ def test_bad_calls_are_refused(panel, call, message):
         call(TradingVectorEnv(2, panel=panel))
 
 
+def test_a_batch_draws_no_pictures(panel):
+    with pytest.raises(ConfigError, match="draws no pictures"):
+        TradingVectorEnv(2, panel=panel, render_mode="rgb_array")
+
+
 def test_no_environment_is_refused(panel):
     with pytest.raises(ConfigError, match="num_envs is 0"):
         TradingVectorEnv(0, panel=panel)

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from agents.checkpoint import write_atomically
-from experiments.report.extras import require
 from experiments.report.folder import Run
 from experiments.report.looks import Look, looks
 from experiments.report.series import Curve, FloatArray, asset_sharpes, curves, is_long, run_dates
 from experiments.report.tables import common_edges, finite, sample_caption
+from qn_env.extras import require
 
 STYLE = {
     "font.size": 11,

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from experiments.config import SEEDS
-from experiments.report.extras import require
 from experiments.report.folder import Run
 from experiments.report.looks import Look, looks
 from experiments.report.series import (
@@ -39,6 +38,7 @@ from experiments.report.tables import (
     number,
     undefined_days,
 )
+from qn_env.extras import require
 
 PLACE = ("out", "jobs")  # settings that change no figure; a run never overwrites another's folder
 VIEWS: Mapping[str, Any] = {"raw": "net", "scaled": "net_10"}

@@ -1,4 +1,4 @@
-"""The optional packages of the report, asked for in one place."""
+"""The optional packages, asked for in one place."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 from qn_env.errors import ConfigError
 
 
-def require(module: str) -> Any:
-    """Import an optional module, or say how to install it.
+def require(module: str, *, what: str = "A report") -> Any:
+    """Import an optional module, or say what needs it and how to install it.
 
     Examples:
         >>> require("math").pi > 3
@@ -22,5 +22,5 @@ def require(module: str) -> Any:
         if error.name is None or error.name.partition(".")[0] != package:
             raise
         raise ConfigError(
-            f'A report needs the package {package!r}, which is not installed: pip install "qn-env[report]"'
+            f'{what} needs the package {package!r}, which is not installed: pip install "qn-env[report]"'
         ) from error
