@@ -73,8 +73,12 @@ def results_table(
         market, asset, cost_bps, metric, value; "*" stands for all.
     """
     by_asset = days.set_index(["date", "market", "asset"])
-    assets = by_asset[["gross", "turnover", "counted"]].unstack(["market", "asset"]).sort_index()
-    counted = assets["counted"].to_numpy(dtype=object) == True  # noqa: E712 - absent days are NaN
+    gross, turnover = (
+        by_asset[name].unstack(["market", "asset"]).sort_index() for name in ("gross", "turnover")
+    )
+    counted = (
+        by_asset["counted"].unstack(["market", "asset"], fill_value=False).sort_index().to_numpy(dtype=bool)
+    )
     markets = by_market.set_index(["date", "market"]).unstack("market").sort_index()
     one_cost = portfolio[portfolio["cost_bps"] == costs[0]]
     whole = one_cost[["gross", "turnover"]].to_numpy()
@@ -82,7 +86,7 @@ def results_table(
     for cost in costs:
         rate = cost * BASIS_POINT
         parts += [
-            _tidy(_measured(assets["gross"], assets["turnover"], counted, rate), cost),
+            _tidy(_measured(gross, turnover, counted, rate), cost),
             _tidy(
                 _measured(markets["gross"], markets["turnover"], markets["gross"].notna().to_numpy(), rate),
                 cost,

@@ -211,7 +211,7 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
         if self._assets is not None:
             day = day.of_assets(self._assets)
         self._account, ledger = advance(self._account, signals, day)
-        share = stage.reward.share[t] if self._assets is None else stage.share(t, self._assets)
+        share = stage.share(t, self._assets)
         portfolio = float(aggregate(ledger.net, share))
         reward = portfolio
         if stage.config.reward != "net":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from qn_env.costs import Cost, PerAsset
 from qn_env.errors import ConfigError, did_you_mean
 from qn_env.features import Feature
-from qn_env.panel import BoolArray, FloatArray, IntArray, Panel, as_day
+from qn_env.panel import BoolArray, FloatArray, IntArray, Panel, as_day, read_only
 from qn_env.rewards import Reward, RewardName, Weighting, share_of
 from qn_env.tape import Start, Tape
 
@@ -93,6 +93,10 @@ class Stage:
         self.dates: list[str] = self.tape.dates.astype(str).tolist()
         self.first = self._first_row()
         self._parts = self._lay_out()
+        if config.observation == "window":
+            # One copy of the returns: what a day earns is then in the cache when it is shown.
+            returns = read_only(self._parts["returns"])[config.window - 1 :]
+            self.tape = replace(self.tape, returns=returns)
         self._items = list(self._parts.items())
         self._is_index = config.observation == "index"
         self._shows_positions = config.positions
@@ -167,7 +171,7 @@ class Stage:
     def share(self, t: Any, assets: BoolArray | None) -> Any:
         """[..., N] weights of the panel's mean on decision day t."""
         if assets is None:
-            return self.reward.share[t]
+            return self.reward.share[self.tape.share_since[t] if isinstance(t, int) else t]
         return share_of(self.tape.listed[t] & assets, self.config.panel, self.config.weighting)
 
     def _assets_of(self, markets: str | Iterable[str]) -> BoolArray:

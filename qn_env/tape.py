@@ -150,7 +150,7 @@ class Tape:
         return Day(
             self.returns[t + 1],
             self.costs if self._fixed else self.rates(t),
-            self.scale[t] if flags.scaled[t] else None,
+            self.scale[self._scale_since[t]] if flags.scaled[t] else None,
             self.live[t] if flags.closed[t] else None,
             self.awake[t + 1] if flags.asleep[t + 1] else None,
             self.exits[t + 1] if flags.exit[t + 1] else None,
@@ -184,6 +184,15 @@ class Tape:
     @cached_property
     def _flag_lists(self) -> _Flags:
         return _Flags(*(flag.tolist() for flag in self._flags))
+
+    @cached_property
+    def share_since(self) -> list[int]:
+        """[T] the first row of the run of equal rows of `share` that row t belongs to."""
+        return _since(self.share)
+
+    @cached_property
+    def _scale_since(self) -> list[int]:
+        return _since(self.scale)
 
     @cached_property
     def _fixed(self) -> bool:
@@ -252,6 +261,15 @@ def backtest(tape: Tape, signals: FloatArray) -> Ledger[FloatArray]:
         tape.rates(slice(None, -1)),
     )
     return ledger
+
+
+def _since(rows: FloatArray) -> list[int]:
+    """[T] where each run of equal rows begins: read there, what does not change stays in the cache."""
+    changed = np.zeros(len(rows), dtype=bool)
+    changed[1:] = (rows[1:] != rows[:-1]).any(axis=1)
+    begins: IntArray = np.maximum.accumulate(np.where(changed, np.arange(len(rows)), 0))
+    since: list[int] = begins.tolist()
+    return since
 
 
 def _latest(mask: BoolArray) -> IntArray:
