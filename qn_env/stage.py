@@ -122,7 +122,9 @@ class Stage:
     def observe(self, t: int, weight: FloatArray) -> Observation:
         """Fresh arrays of what is seen at the close of row t."""
         rows = slice(t, t + self._span) if self._span else t
-        observation = {name: part[rows].copy() for name, part in self._items}
+        observation: Observation = {}
+        for name, part in self._items:
+            observation[name] = part[rows].copy()
         if self._is_index:
             observation["index"] = np.array([t], dtype=np.int64)
         if self._shows_positions:

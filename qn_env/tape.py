@@ -145,7 +145,13 @@ class Tape:
         return counted
 
     def day(self, t: int) -> Day[Any]:
-        """Decision day t, for `economics.advance`."""
+        """Decision day t, for `economics.advance`; put together once, since episodes come back to it."""
+        found = self._seen[t]
+        if found is None:
+            found = self._seen[t] = self._day(t)
+        return found
+
+    def _day(self, t: int) -> Day[Any]:
         flags = self._flag_lists
         return Day(
             self.returns[t + 1],
@@ -169,6 +175,10 @@ class Tape:
             self.exits[following] if bool(flags.exit[following].any()) else None,
             *((self.decides[rows], self.awake[rows]) if self.lag else ()),
         )
+
+    @cached_property
+    def _seen(self) -> list[Day[Any] | None]:
+        return [None] * len(self.dates)
 
     @cached_property
     def _flags(self) -> _Flags:
