@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
@@ -127,16 +127,13 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
             random_start=random_start,
             episode_days=episode_days,
         )
-        self._play(Stage(self.config))
-        self._watch(render_mode)
-
-    def _play(self, stage: Stage) -> None:
-        self.stage = stage
+        self.stage = Stage(self.config)
         self.observation_space: spaces.Dict
-        self.observation_space, self.action_space = stage.spaces()
-        self._shape = (self.panel.shape[1],)
+        self.observation_space, self.action_space = self.stage.spaces()
+        self._shape = (panel.shape[1],)
         self._t = self._last = -1
         self._over = True
+        self._watch(render_mode)
 
     def _watch(self, mode: str | None) -> None:
         modes: Any = self.metadata["render_modes"]
@@ -265,10 +262,8 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
 
     def like(self, **changes: Any) -> TradingEnv:
         """The same environment with some settings changed; it has no render mode."""
-        twin = TradingEnv.__new__(type(self))
-        twin.config = replace(self.config, **changes)
-        twin._play(Stage(twin.config))
-        return twin
+        settings = {setting.name: getattr(self.config, setting.name) for setting in fields(self.config)}
+        return type(self)(**{**settings, **changes})
 
     def episodes(self, *, generator: torch.Generator | None = None) -> Episodes:
         """The differentiable mode: the same panel and economics as tensors (needs PyTorch)."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any, TypeAlias
 
 import gymnasium
@@ -33,8 +32,7 @@ def rebuilt(env: AnyEnv, panel: Panel) -> AnyEnv:
         if env.spec is not None:
             return gymnasium.make(env.spec, panel=panel, render_mode=None).unwrapped
         if isinstance(env, TradingEnv):
-            kept = {setting.name: getattr(env.config, setting.name) for setting in fields(env.config)}
-            return type(env)(**{**kept, "panel": panel})
+            return env.like(panel=panel)
     except TypeError as error:
         raise _cannot(type(env), f"its constructor says: {error}") from error
     raise _cannot(type(env), "it was not made by gymnasium.make")
