@@ -77,8 +77,7 @@ class Borrow:
 
     def rates(self, panel: Panel) -> Costs[Any]:
         """Daily rates per asset [N]."""
-        daily = per_asset("annual_bps", self.annual_bps, panel) * BASIS_POINT / DAYS_PER_YEAR
-        return Costs(np.zeros(panel.shape[1]), short=daily)
+        return Costs(np.zeros(panel.shape[1]), short=_daily(self.annual_bps, panel))
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,8 +88,12 @@ class Financing:
 
     def rates(self, panel: Panel) -> Costs[Any]:
         """Daily rates per asset [N]."""
-        daily = per_asset("annual_bps", self.annual_bps, panel) * BASIS_POINT / DAYS_PER_YEAR
-        return Costs(np.zeros(panel.shape[1]), long=daily)
+        return Costs(np.zeros(panel.shape[1]), long=_daily(self.annual_bps, panel))
+
+
+def _daily(annual_bps: PerAsset, panel: Panel) -> FloatArray:
+    """[N] decimal rate per trading day of a yearly fee in basis points."""
+    return per_asset("annual_bps", annual_bps, panel) * BASIS_POINT / DAYS_PER_YEAR
 
 
 def total(costs: Sequence[Cost], panel: Panel) -> Costs[FloatArray]:

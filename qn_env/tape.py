@@ -247,7 +247,7 @@ def backtest(tape: Tape, signals: FloatArray) -> Ledger[FloatArray]:
     """Settle a whole history of signals over one market's tape, starting flat.
 
     Args:
-        tape: the tape of one market, on its own trading days (`Tape.of(panel.select([name]))`).
+        tape: the tape of one market, on its own trading days (`Tape.of(panel).of_market(market)`).
         signals: [T, N] in [-1, 1], decided at the close of each day.
 
     Returns:
