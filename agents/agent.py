@@ -90,17 +90,23 @@ def register(
     AGENTS[name] = Entry(path=path, options=options or {}, quick=quick or {}, learns=learns)
 
 
-def make_agent(name: str, *, quick: bool = False) -> Agent:
+def make_agent(name: str, *, quick: bool = False, options: Mapping[str, Any] | None = None) -> Agent:
     """Build an agent by its registered name or by an import path `package.module:Class`.
+
+    Args:
+        name: as registered, or an import path.
+        quick: whether the registered options of a quick run apply.
+        options: keyword arguments of the class that replace all others.
 
     Raises:
         ConfigError: an unknown name, a module or class that cannot be found, a class without the methods.
     """
+    chosen = options or {}
     if ":" in name:
-        agent = _imported(name)()
+        agent = _imported(name)(**chosen)
     elif name in AGENTS:
         entry = AGENTS[name]
-        agent = _imported(entry.path)(**{**entry.options, **(entry.quick if quick else {})})
+        agent = _imported(entry.path)(**{**entry.options, **(entry.quick if quick else {}), **chosen})
     else:
         raise ConfigError(
             f"unknown agent {name!r}. {did_you_mean(name, AGENTS)} Or an import path, package.module:Class."
@@ -207,20 +213,32 @@ for _name in (
     "macd",
 ):
     register(_name, "agents.rules:RuleAgent", options={"rule": _name})
-register(
-    "quantnet",
-    "agents.quantnet:QuantNet",
-    options={"transfer": "linear"},
-    quick={"steps": 200, "patience": 3},
-    learns=True,
-)
-register(
-    "no-transfer-lstm",
-    "agents.quantnet:QuantNet",
-    options={"transfer": None},
-    quick={"steps": 200, "patience": 3},
-    learns=True,
-)
+_QUANTNET: dict[str, dict[str, Any]] = {
+    # Named Encoder/Decoder-Transfer in the paper; its best one, LSTM-Linear, bears the plain name.
+    "quantnet": {},
+    "quantnet-linear-linear": {"encoder": "linear", "decoder": "linear"},
+    "quantnet-linear-lstm": {"encoder": "linear", "transfer": "lstm", "decoder": "linear"},
+    "quantnet-lstm-lstm": {"transfer": "lstm"},
+    "quantnet-shared": {
+        "weights": "shared",
+        "decoder": "linear",
+        "pooled": True,
+        "batch": 8,
+        "learning_rate": 2e-3,
+        "epoch": 20,
+        "patience": 15,
+    },
+    "no-transfer-lstm": {"transfer": None},
+    "no-transfer-linear": {"encoder": "linear", "transfer": None},
+}
+for _name, _options in _QUANTNET.items():
+    register(
+        _name,
+        "agents.quantnet:QuantNet",
+        options=_options,
+        quick={"steps": 200, "patience": 3},
+        learns=True,
+    )
 register(
     "dmn-lstm-sharpe",
     "agents.dmn:DeepMomentum",

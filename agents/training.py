@@ -4,30 +4,37 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from agents.resuming import Keeper, Parts
 from qn_env.errors import QnError
+from qn_env.extras import require
 
 # Told (done, total) of the training under way; set by whoever wants to show it.
 Progress = Callable[[int, int], None]
 _listener: ContextVar[Progress | None] = ContextVar("progress", default=None)
+# Where scalars of the trainings go, for TensorBoard; set by whoever wants them.
+_scalars: ContextVar[Path | None] = ContextVar("scalars", default=None)
 
 
 @dataclass(frozen=True)
 class Training:
     """How a training went: scores are the objective, larger is better."""
 
-    epochs: int
-    best_epoch: int
-    best_score: float
+    epochs: int = 0
+    best_epoch: int = 0
+    best_score: float = -math.inf
 
 
 def train(
@@ -40,8 +47,13 @@ def train(
     patience: int,
     max_norm: float,
     title: str,
+    identity: str,
+    generators: Mapping[str, torch.Generator],
 ) -> Training:
     """Train until `patience` epochs bring no better score, and leave the best weights in the network.
+
+    Inside `agents.resuming.kept_in` the state is stored after every epoch, and a training that was killed
+    goes on from there to the same weights.
 
     Args:
         network: what is trained.
@@ -52,38 +64,54 @@ def train(
         patience: epochs without a better score before it stops.
         max_norm: gradients are scaled down to this norm.
         title: what the progress bar says.
+        identity: configuration, seed and data of this training as text; another one never goes on from it.
+        generators: every generator that `losses` and the network draw from, by name.
 
     Raises:
         QnError: a loss that is not a finite number.
     """
-    best = Training(epochs=0, best_epoch=0, best_score=-math.inf)
-    kept = {name: value.clone() for name, value in network.state_dict().items()}
-    with progress(title, epochs) as report:
-        for epoch in range(1, epochs + 1):
+    state = Training()
+    best = {name: value.clone() for name, value in network.state_dict().items()}
+    keeper = Keeper.of(identity, Parts(network, optimizer, generators))
+    stored = keeper.load()
+    if stored is not None:
+        state, best = Training(**stored[0]), stored[1]
+    with progress(title, epochs) as report, _written(title) as write:
+        while state.epochs < epochs and state.epochs - state.best_epoch < patience:
             network.train()
-            for loss in losses():
-                _step(network, optimizer, loss, max_norm)
+            mean_loss, mean_norm = _epoch(network, optimizer, losses(), max_norm)
             network.eval()
             with torch.no_grad():
                 found = score()
-            if found > best.best_score:
-                best = Training(epochs=epoch, best_epoch=epoch, best_score=found)
-                kept = {name: value.clone() for name, value in network.state_dict().items()}
-            report(epoch, epochs)
-            if epoch - best.best_epoch >= patience:
-                break
-    network.load_state_dict(kept)
+            state = Training(state.epochs + 1, state.best_epoch, state.best_score)
+            if found > state.best_score:
+                state = Training(state.epochs, state.epochs, found)
+                best = {name: value.clone() for name, value in network.state_dict().items()}
+            write({"loss": mean_loss, "gradient_norm": mean_norm, "validation_score": found}, state.epochs)
+            keeper.save(asdict(state), best)
+            report(state.epochs, epochs)
+    network.load_state_dict(best)
     network.eval()
-    return Training(epochs=epoch, best_epoch=best.best_epoch, best_score=best.best_score)
+    return state
 
 
-def _step(network: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, max_norm: float) -> None:
-    if not torch.isfinite(loss):
-        raise QnError(f"the training loss is {loss.item()}; lower the learning rate or look at the data.")
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(network.parameters(), max_norm)
-    optimizer.step()
+def _epoch(
+    network: nn.Module, optimizer: torch.optim.Optimizer, losses: Iterator[Tensor], max_norm: float
+) -> tuple[float, float]:
+    """One step for every loss; the means of the losses and of the gradients' norms before clipping."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    values, norms = [], []
+    for loss in losses:
+        values.append(loss.item())
+        if not math.isfinite(values[-1]):
+            raise QnError(f"the training loss is {values[-1]}; lower the learning rate or look at the data.")
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norms.append(nn.utils.clip_grad_norm_(parameters, max_norm))
+        optimizer.step()
+    if not values:
+        return math.nan, math.nan
+    return float(np.mean(values)), float(torch.stack(norms).mean())
 
 
 @contextmanager
@@ -106,6 +134,39 @@ def listening(listener: Progress) -> Iterator[None]:
         yield
     finally:
         _listener.reset(token)
+
+
+@contextmanager
+def recorded_in(folder: Path) -> Iterator[None]:
+    """Trainings inside the block write their scalars here for TensorBoard (package `tensorboard`)."""
+    token = _scalars.set(folder)
+    try:
+        yield
+    finally:
+        _scalars.reset(token)
+
+
+def _write(writer: Any, scalars: Mapping[str, float], epoch: int) -> None:
+    for name, value in scalars.items():
+        writer.add_scalar(name, value, epoch)
+
+
+@contextmanager
+def _written(title: str) -> Iterator[Callable[[Mapping[str, float], int], None]]:
+    """A callback that records scalars of an epoch where `recorded_in` says so."""
+    folder = _scalars.get()
+    if folder is None:
+        yield lambda _scalars, _epoch: None
+        return
+    require("tensorboard", what="Recording scalars", extra="tracking")
+    from torch.utils.tensorboard import SummaryWriter
+
+    make: Any = SummaryWriter
+    writer = make(str(folder / title.replace(" ", "-")))
+    try:
+        yield partial(_write, writer)
+    finally:
+        writer.close()
 
 
 @contextmanager

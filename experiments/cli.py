@@ -15,6 +15,12 @@ from tyro.conf import Positional
 
 from experiments.auditing import Audit, audit
 from experiments.config import RunConfig
+from experiments.papers.quantnet.config import (
+    QuantNetAblation,
+    QuantNetSearch,
+    QuantNetStudy,
+    QuantNetTransfer,
+)
 from qn_env.errors import QnError
 
 
@@ -31,10 +37,26 @@ class Agents:
     """List the registered agents."""
 
 
+Study = (
+    Annotated[QuantNetStudy, tyro.conf.subcommand("quantnet", prefix_name=False)]
+    | Annotated[QuantNetAblation, tyro.conf.subcommand("quantnet-table7", prefix_name=False)]
+    | Annotated[QuantNetSearch, tyro.conf.subcommand("quantnet-search", prefix_name=False)]
+    | Annotated[QuantNetTransfer, tyro.conf.subcommand("quantnet-transfer", prefix_name=False)]
+)
+
+
+@dataclass(frozen=True)
+class Paper:
+    """Repeat a paper's study on any panel; a study that was killed goes on where it was."""
+
+    study: tyro.conf.OmitSubcommandPrefixes[tyro.conf.OmitArgPrefixes[Study]]
+
+
 Command = (
     Annotated[RunConfig, tyro.conf.subcommand("run", prefix_name=False)]
     | Annotated[Report, tyro.conf.subcommand("report", prefix_name=False)]
     | Annotated[Agents, tyro.conf.subcommand("agents", prefix_name=False)]
+    | Annotated[Paper, tyro.conf.subcommand("paper", prefix_name=False)]
     | Annotated[Audit, tyro.conf.subcommand("audit", prefix_name=False)]
 )
 
@@ -48,6 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = tyro.cli(Command, args=argv, prog="qn", description="Is this trading policy any good?")
         if isinstance(command, RunConfig):
             _run(command)
+        elif isinstance(command, Paper):
+            _paper(command.study)
         elif isinstance(command, Report):
             print(_report(command.run))
         elif isinstance(command, Audit):
@@ -86,6 +110,28 @@ def _run(config: RunConfig) -> None:
     for failure in folder.record()["failed"]:
         print(f"failed: {failure['agent']} seed {failure['seed']}: {failure['error']}")
     print(f"Results, checkpoints and page: {folder.path} (open {_report(folder.path)})")
+    print("Research, not investment advice.")
+
+
+def _paper(command: QuantNetStudy | QuantNetAblation | QuantNetSearch | QuantNetTransfer) -> None:
+    from experiments.papers.quantnet import study, transfer
+
+    if isinstance(command, QuantNetTransfer):
+        transfer.study(command)
+        print((command.out / "transfer.txt").read_text())
+        return
+    if isinstance(command, QuantNetSearch):
+        trials = study.random_search(command)
+        winner = max(trials, key=lambda trial: trial["score"])
+        print(f"{len(trials)} trials in {command.out / 'search'}.")
+        print(
+            f"Best on the selection block: {winner['agent']} trial {winner['trial']}: {winner['score']:.3f}"
+        )
+        return
+    page = study.ablation(command) if isinstance(command, QuantNetAblation) else study.study(command)
+    name = "ablation" if isinstance(command, QuantNetAblation) else "table1"
+    print((command.out / "tables" / f"{name}.txt").read_text())
+    print(f"Tables, figures and page: {command.out} (open {page})")
     print("Research, not investment advice.")
 
 

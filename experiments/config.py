@@ -39,6 +39,13 @@ NAMES: PrimitiveConstructorSpec[tuple[str, ...]] = PrimitiveConstructorSpec(
     is_instance=lambda value: isinstance(value, tuple),
     str_from_instance=lambda value: [",".join(value)],
 )
+COUNTS: PrimitiveConstructorSpec[tuple[int, ...]] = PrimitiveConstructorSpec(
+    nargs=1,
+    metavar="N,...",
+    instance_from_str=lambda words: tuple(int(w) for w in words[0].split(",") if w.strip()),
+    is_instance=lambda value: isinstance(value, tuple),
+    str_from_instance=lambda value: [",".join(str(v) for v in value)],
+)
 NUMBERS: PrimitiveConstructorSpec[tuple[float, ...]] = PrimitiveConstructorSpec(
     nargs=1,
     metavar="BPS,...",
@@ -64,6 +71,15 @@ class RunConfig:
     exclude: Annotated[tuple[str, ...], NAMES] = ()
     """Markets to leave out."""
 
+    risk_free: Path | None = None
+    """CSV or Parquet file of risk-free rates, subtracted from the returns; default: returns as given."""
+
+    rate: str = "rf"
+    """The column of that file."""
+
+    rate_unit: Literal["fraction-a-day", "percent-a-year"] = "fraction-a-day"
+    """What its numbers are."""
+
     protocol: str = "holdout"
     """holdout: train | the 752 days before the last 752 to select | the last 752 to test."""
 
@@ -84,6 +100,9 @@ class RunConfig:
 
     quick: bool = False
     """Short trainings; the result is marked as not comparable."""
+
+    tensorboard: bool = False
+    """Write the scalars of every training into the run folder, for TensorBoard."""
 
     jobs: int | None = None
     """Processes; default: one per core."""

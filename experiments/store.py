@@ -1,10 +1,12 @@
 """The run folder: what a run writes and everything else reads.
 
-run.json              configuration, data, versions: all that is needed to repeat the run
+plan.json             what is to be run, written first: a killed run goes on only with the same plan
+run.json              configuration, data, versions: all that is needed to repeat the run; written last
 results.parquet       the tidy table: one metric of one series a row
 portfolio.parquet     daily returns of each agent's portfolio
 leaderboard.parquet   the ranking, with intervals
-units/NAME/           one agent with one seed: daily.parquet (per asset), checkpoint/, or error.txt
+units/NAME/           one agent with one seed: daily.parquet (per asset), checkpoint/, or error.txt; training/
+                      while it is being trained
 report.html, figures/ the page and its figures
 """
 
@@ -54,6 +56,42 @@ class RunFolder:
             ) from error
         return cls(path.resolve())
 
+    @classmethod
+    def resume(cls, path: Path, plan: dict[str, Any]) -> RunFolder:
+        """A new folder for this plan, or the one in which it was begun.
+
+        Raises:
+            ConfigError: the folder was begun with another plan, or is no run folder.
+        """
+        if not path.exists():
+            return cls.create(path).planned(plan)
+        try:
+            begun = json.loads((path / "plan.json").read_text())
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{path}: no run was begun there ({error}); choose another --out.") from error
+        wanted = json.loads(json.dumps(plan))
+        for key in sorted(begun.keys() | wanted.keys()):
+            if begun.get(key) != wanted.get(key):
+                raise ConfigError(
+                    f"{path}: was begun with {key} = {begun.get(key)}, not {wanted.get(key)}. Go on with the "
+                    "same settings, or choose another --out."
+                )
+        return cls(path.resolve())
+
+    def planned(self, plan: dict[str, Any]) -> RunFolder:
+        """The same folder, with what is to be run written down."""
+        write_atomically(self.path / "plan.json", (json.dumps(plan, indent=2) + "\n").encode())
+        return self
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run is complete."""
+        return (self.path / "run.json").exists()
+
+    def unit(self, name: str) -> Path:
+        """The folder of a unit."""
+        return self.path / "units" / name
+
     def write_record(self, record: dict[str, Any]) -> None:
         """Write what is needed to repeat the run; the last file of a run."""
         write_atomically(self.path / "run.json", (json.dumps(record, indent=2) + "\n").encode())
@@ -65,8 +103,9 @@ class RunFolder:
 
     def write_unit(self, name: str, days: pd.DataFrame, agent: Agent) -> None:
         """Store a finished unit: the agent's checkpoint, then its daily results, which mark it as done."""
-        folder = self.path / "units" / name
+        folder = self.unit(name)
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / "error.txt").unlink(missing_ok=True)
         save: Any = getattr(agent, "save", None)
         if save is not None:
             save(folder / "checkpoint")
@@ -74,17 +113,17 @@ class RunFolder:
 
     def write_error(self, name: str, text: str) -> None:
         """Store why a unit failed."""
-        folder = self.path / "units" / name
+        folder = self.unit(name)
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / "error.txt", text.encode())
 
     def has_unit(self, name: str) -> bool:
         """Whether a unit has finished."""
-        return (self.path / "units" / name / "daily.parquet").exists()
+        return (self.unit(name) / "daily.parquet").exists()
 
     def unit_days(self, name: str) -> pd.DataFrame:
         """A unit's days: date, market, asset, gross, turnover, listed, counted."""
-        return pd.read_parquet(self.path / "units" / name / "daily.parquet")
+        return pd.read_parquet(self.unit(name) / "daily.parquet")
 
     def write_results(self, table: pd.DataFrame) -> None:
         """Write the tidy table."""

@@ -265,6 +265,14 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
         settings = {setting.name: getattr(self.config, setting.name) for setting in fields(self.config)}
         return type(self)(**{**settings, **changes})
 
+    @property
+    def fingerprint(self) -> str:
+        """Equal for environments of equal data and equal settings, whatever they are rendered to."""
+        from joblib import hash as digest
+
+        settings = {s.name: getattr(self.config, s.name) for s in fields(self.config) if s.name != "panel"}
+        return str(digest((self.panel.fingerprint, settings)))
+
     def episodes(self, *, generator: torch.Generator | None = None) -> Episodes:
         """The differentiable mode: the same panel and economics as tensors (needs PyTorch)."""
         from qn_env.episodes import Episodes

@@ -6,16 +6,17 @@ Networks run in float32 (the fused CPU LSTM exists only there), money in float64
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from qn_env.economics import Costs, Ledger, trade
+from qn_env.economics import Costs, Initial, Ledger, trade
 from qn_env.errors import ConfigError
 from qn_env.panel import FloatArray, IntArray, Panel
+from qn_env.reel import Reel, Rows, Source, Stack, lean
 from qn_env.tape import Tape
 
 if TYPE_CHECKING:
@@ -24,38 +25,99 @@ if TYPE_CHECKING:
 Tensor = torch.Tensor
 
 
-@dataclass(frozen=True, eq=False)
+class Terms(NamedTuple):
+    """What `trade` needs beside the signals; None where leaving it out changes no number that counts."""
+
+    scale: Tensor | None
+    order: Tensor | None
+    listed: Tensor | None
+    exits: Tensor | None
+    costs: Costs[Tensor] | None
+
+
 class Episode:
     """Windows of one market (or of single assets, then N is 1), B of them, each L days long.
 
-    Row l is a decision day t; `next_returns` are those of the market's next trading day.
-
-    Attributes:
-        inputs: [B, L, N] float32 returns of day t, 0 where an asset does not trade.
-        features: [B, L, N, F] float32.
-        next_returns: [B, L, N] float64.
-        listed: [B, L, N] bool, at t.
-        counted: [B, L, N] bool; the days that enter an objective: listed at t, and with an observation (or
-            the booking of a delisting) on the next trading day. Padding is never counted.
-        exits: [B, L, N] float64.
-        scale: [B, L, N] float64 weight per unit of signal.
-        order: [B, L, N] integer row of the decision in force, L where there is none.
-        costs: rates, [N] or [B, L, N] float64.
-        lag: days between a decision and its trade.
+    Row l is a decision day t; `next_returns` are those of the market's next trading day. A part is gathered
+    when it is first touched.
     """
 
-    inputs: Tensor
-    features: Tensor
-    next_returns: Tensor
-    listed: Tensor
-    counted: Tensor
-    exits: Tensor
-    scale: Tensor
-    order: Tensor
-    costs: Costs[Tensor]
-    lag: int
+    def __init__(self, source: Source) -> None:
+        """Windows as `source` gives them."""
+        self._source = source
 
-    def settle(self, signals: Tensor, *, initial: Literal["flat", "free"] = "free") -> Ledger[Tensor]:
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """B windows, L days, N assets."""
+        return self._source.shape
+
+    @property
+    def lag(self) -> int:
+        """Days between a decision and its trade."""
+        return self._source.lag
+
+    @cached_property
+    def inputs(self) -> Tensor:
+        """[B, L, N] float32 returns of day t, 0 where an asset does not trade."""
+        return self._source.part("inputs")
+
+    @cached_property
+    def features(self) -> Tensor:
+        """[B, L, N, F] float32."""
+        return self._source.part("features")
+
+    @cached_property
+    def next_returns(self) -> Tensor:
+        """[B, L, N] float64."""
+        return self._source.part("next_returns")
+
+    @cached_property
+    def listed(self) -> Tensor:
+        """[B, L, N] bool, at t."""
+        return self._source.part("listed")
+
+    @cached_property
+    def counted(self) -> Tensor:
+        """[B, L, N] bool; the days that enter an objective.
+
+        Listed at t, and with an observation (or the booking of a delisting) on the next trading day. Padding
+        is never counted.
+        """
+        return self._source.part("counted")
+
+    @cached_property
+    def exits(self) -> Tensor:
+        """[B, L, N] float64, 1 where a delisting is booked on the next trading day."""
+        return self._source.part("exits")
+
+    @cached_property
+    def scale(self) -> Tensor:
+        """[B, L, N] float64 weight per unit of signal."""
+        return self._source.part("scale")
+
+    @cached_property
+    def order(self) -> Tensor:
+        """[B, L, N] integer row of the decision in force, L where there is none."""
+        return self._source.part("order")
+
+    @cached_property
+    def costs(self) -> Costs[Tensor]:
+        """Rates, [N] or [B, L, N] float64."""
+        return self._source.costs()
+
+    @property
+    def all_counted(self) -> bool:
+        """Whether every day of every window is known to enter an objective."""
+        return "counted" not in self._source.unusual
+
+    @property
+    def terms(self) -> Terms:
+        """What settling these windows has to look at."""
+        names = ("scale", "order", "listed", "exits")
+        parts = {name: getattr(self, name) if name in self._source.unusual else None for name in names}
+        return Terms(**parts, costs=self._source.lean_costs())
+
+    def settle(self, signals: Tensor, *, initial: Initial = "free") -> Ledger[Tensor]:
         """Gross, turnover, cost and net, each [B, L, N] float64, of signals [B, L, N].
 
         Args:
@@ -63,81 +125,22 @@ class Episode:
             initial: "free" leaves the first trade uncharged (a window's edge is not a trade), "flat" starts
                 from weight 0 and charges it.
         """
+        terms = self.terms
+        target = signals.double()
         return trade(
-            signals.double() * self.scale,
-            self.order,
-            self.listed,
-            self.exits,
+            target if terms.scale is None else target * terms.scale,
+            terms.order,
+            terms.listed,
+            terms.exits,
             self.next_returns,
-            self.costs,
+            terms.costs,
             initial=initial,
             lag=self.lag,
         )
 
-    def take(self, rows: Tensor) -> Episode:
-        """The windows of the given numbers [b]."""
-        parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("costs", "lag")}
-        taken = {name: values[rows] for name, values in parts.items()}
-        return Episode(**taken, costs=_rates(self.costs, rows), lag=self.lag)
-
-
-@dataclass(frozen=True, eq=False)
-class _Reel:
-    """One market's whole tape as tensors [T, N]; windows are cut from it by row numbers."""
-
-    inputs: Tensor
-    features: Tensor
-    returns: Tensor
-    decides: Tensor
-    live: Tensor
-    listed: Tensor
-    counted: Tensor
-    exits: Tensor
-    scale: Tensor
-    costs: Costs[Tensor]
-    first: int
-    lag: int
-
-    @classmethod
-    def of(cls, tape: Tape, features: Tensor, device: torch.device) -> _Reel:
-        def tensor(array: object, dtype: torch.dtype) -> Tensor:
-            return torch.tensor(array, dtype=dtype, device=device)
-
-        return cls(
-            tensor(tape.returns, torch.float32),
-            features.to(device),
-            tensor(tape.returns, torch.float64),
-            tensor(tape.decides, torch.bool),
-            tensor(tape.live, torch.bool),
-            tensor(tape.listed, torch.bool),
-            tensor(tape.counted, torch.bool),
-            tensor(tape.exits, torch.float64),
-            tensor(tape.scale, torch.float64),
-            tape.costs.each(lambda rate: tensor(rate, torch.float64)),
-            tape.first,
-            tape.lag,
-        )
-
-    @property
-    def days(self) -> int:
-        """Decision days: the account is open and a next day exists."""
-        return len(self.returns) - 1 - self.first
-
-    def windows(self, starts: Tensor, length: int) -> Episode:
-        """Windows of `length` days that begin at `starts` [B]."""
-        rows = starts[:, None] + torch.arange(length, device=starts.device)
-        return Episode(
-            self.inputs[rows],
-            self.features[rows],
-            self.returns[rows + 1],
-            self.listed[rows],
-            self.counted[rows],
-            self.exits[rows + 1],
-            self.scale[rows],
-            order_of(self.live[rows], self.decides[rows], self.lag),
-            _rates(self.costs, rows),
-            self.lag,
-        )
+    def take(self, rows: Rows) -> Episode:
+        """The windows of the given numbers [b], or of a slice."""
+        return Episode(self._source.take(rows))
 
 
 class Episodes:
@@ -158,12 +161,13 @@ class Episodes:
         self.generator = generator if generator is not None else torch.Generator().manual_seed(0)
         self._device = torch.device(device)
         self._env = env
+        _keep_freed_memory()
         features = env.panel.features(tuple(env.config.features))
-        self._reels: dict[str, _Reel] = {}
+        self._reels: dict[str, Reel] = {}
         for name, market in env.panel.markets.items():
             if len(market.rows):
                 own = torch.tensor(market.compact(features), dtype=torch.float32)
-                self._reels[name] = _Reel.of(env.tape.of_market(market), own, self._device)
+                self._reels[name] = Reel.of(env.tape.of_market(market), own, self._device)
 
     @property
     def markets(self) -> tuple[str, ...]:
@@ -171,7 +175,12 @@ class Episodes:
         return tuple(name for name, reel in self._reels.items() if reel.days > 0)
 
     def sample(
-        self, *, markets: int | Sequence[str] | None = None, length: int, batch: int
+        self,
+        *,
+        markets: int | Sequence[str] | None = None,
+        length: int,
+        batch: int,
+        aligned: bool = False,
     ) -> dict[str, Episode]:
         """Random windows per market (QuantNet, Algorithm 1).
 
@@ -179,13 +188,19 @@ class Episodes:
             markets: how many to draw without replacement, or their names; default: all.
             length: days of a window; a market with fewer decision days gives windows as long as it can.
             batch: windows per market, each at a random end, with replacement.
+            aligned: the windows of one number end on one date in every market, or on the market's last
+                trading day before it; default: ends are independent, since calendars differ.
 
         Raises:
-            ConfigError: more markets than there are, or a length or batch below 1.
+            ConfigError: more markets than there are, a length or batch below 1, or windows to align where
+                no date can end one in every market.
         """
         if length < 1 or batch < 1:
             raise ConfigError(f"length is {length} and batch is {batch}, expected at least 1.")
-        return {name: self._sample_one(self._reels[name], length, batch) for name in self._draw(markets)}
+        names = self._draw(markets)
+        if aligned:
+            return self._sample_aligned(names, length, batch)
+        return {name: self._sample_one(self._reels[name], length, batch) for name in names}
 
     def block(self, context: int = 0) -> dict[str, Episode]:
         """Each market's decision days as one window, B = 1.
@@ -198,8 +213,7 @@ class Episodes:
         for name in self.markets:
             reel = self._reels[name]
             begin = max(reel.first - context, 0)
-            start = torch.tensor([begin], device=self._device)
-            found[name] = reel.windows(start, len(reel.returns) - 1 - begin)
+            found[name] = Episode(reel.windows(torch.tensor([begin]), reel.first + reel.days - begin))
         return found
 
     def trajectories(self, length: int) -> Episode:
@@ -222,15 +236,9 @@ class Episodes:
         if not chunks:
             raise ConfigError("no asset has two days to trade on; there is nothing to cut trajectories from.")
         arrays = {key: np.concatenate([c[key] for c in chunks]) for key in chunks[0]}
-        tensors = {k: torch.tensor(v, device=self._device) for k, v in arrays.items()}
-        return Episode(
-            order=order_of(tensors["listed"], tensors["listed"], tape.lag),
-            costs=Costs(tensors.pop("turnover"), *(tensors.pop(k, None) for k in Costs._fields[1:])),
-            exits=torch.zeros_like(tensors["scale"]),
-            counted=tensors["listed"],
-            lag=tape.lag,
-            **tensors,
-        )
+        parts = {key: torch.tensor(values, device=self._device) for key, values in arrays.items()}
+        rates = Costs(parts.pop("turnover"), *(parts.pop(key, None) for key in Costs._fields[1:]))
+        return Episode(_stack(parts, rates, tape.lag))
 
     def _draw(self, markets: int | Sequence[str] | None) -> tuple[str, ...]:
         names = self.markets
@@ -243,16 +251,65 @@ class Episodes:
         picked = torch.randperm(len(names), generator=self.generator)[:markets]
         return tuple(names[i] for i in sorted(picked.tolist()))
 
-    def _sample_one(self, reel: _Reel, length: int, batch: int) -> Episode:
+    def _sample_one(self, reel: Reel, length: int, batch: int) -> Episode:
         span = min(length, reel.days)
         # The last possible start, whose window ends at the last day, is included.
         starts = torch.randint(reel.days - span + 1, (batch,), generator=self.generator)
-        return reel.windows(starts.to(self._device) + reel.first, span)
+        return Episode(reel.windows(starts + reel.first, span))
+
+    def _sample_aligned(self, names: Sequence[str], length: int, batch: int) -> dict[str, Episode]:
+        """Windows that end on common dates, drawn from those that can end one in every market."""
+        ends = {}
+        for name in names:
+            reel = self._reels[name]
+            own = self.panel.dates[self.panel.markets[name].rows]
+            ends[name] = own[reel.first + min(length, reel.days) - 1 : reel.first + reel.days]
+        latest_first, earliest_last = (
+            max(names, key=lambda name: ends[name][0]),
+            min(names, key=lambda name: ends[name][-1]),
+        )
+        begin, end = ends[latest_first][0], ends[earliest_last][-1]
+        common = self.panel.dates[(self.panel.dates >= begin) & (self.panel.dates <= end)]
+        if not len(common):
+            raise ConfigError(
+                f"no windows of {length} days end on one date: those of {latest_first!r} end on {begin} "
+                f"at the earliest, those of {earliest_last!r} on {end} at the latest. Use independent ends."
+            )
+        drawn = common[torch.randint(len(common), (batch,), generator=self.generator).numpy()]
+        found = {}
+        for name in names:
+            reel = self._reels[name]
+            starts = torch.from_numpy(np.searchsorted(ends[name], drawn, side="right") - 1)
+            found[name] = Episode(reel.windows(starts + reel.first, min(length, reel.days)))
+        return found
 
 
-def _rates(costs: Costs[Tensor], rows: Tensor) -> Costs[Tensor]:
-    """Rates of the given rows; rates per asset alone are as they are."""
-    return costs.each(lambda rate: rate if rate.ndim == 1 else rate[rows])
+def _keep_freed_memory() -> None:
+    """Have the C library keep what a training step frees for the next step.
+
+    glibc gives the top of its heap back to the system when more of it is free than twice the largest block it
+    has seen freed (32 MB at most; mallopt(3), M_MMAP_THRESHOLD). A step that frees a few MB would fetch them
+    back page by page, every time: measured at 15% of a step. Elsewhere this does nothing.
+    """
+    torch.empty(31 << 20, dtype=torch.uint8)
+
+
+def _stack(parts: dict[str, Tensor], rates: Costs[Tensor], lag: int) -> Stack:
+    """Trajectories, padded at their ends: every day that is not padding is open, listed and counted."""
+    listed = parts["listed"]
+    unusual = {
+        "order": lag > 0,
+        "listed": not bool(listed.all()),
+        "counted": not bool(listed.all()),
+        "scale": bool((parts["scale"][listed] != 1.0).any()),
+    }
+    more = {
+        "order": order_of(listed, listed, lag),
+        "exits": torch.zeros_like(parts["scale"]),
+        "counted": listed,
+    }
+    matters = frozenset(name for name, so in unusual.items() if so)
+    return Stack(parts | more, rates, lean(rates), matters, lag)
 
 
 def order_of(live: Tensor, decides: Tensor, lag: int) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 from qn_env.errors import ConfigError
 
 
-def require(module: str, *, what: str = "A report") -> Any:
+def require(module: str, *, what: str = "A report", extra: str = "report") -> Any:
     """Import an optional module, or say what needs it and how to install it.
 
     Examples:
@@ -22,5 +22,5 @@ def require(module: str, *, what: str = "A report") -> Any:
         if error.name is None or error.name.partition(".")[0] != package:
             raise
         raise ConfigError(
-            f'{what} needs the package {package!r}, which is not installed: pip install "qn-env[report]"'
+            f'{what} needs the package {package!r}, which is not installed: pip install "qn-env[{extra}]"'
         ) from error

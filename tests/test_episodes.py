@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qn_env.environment import TradingEnv
+from qn_env.episodes import order_of
 from qn_env.errors import ConfigError
 from qn_env.features import Defined, MeanReturn
 from qn_env.panel import Panel
-from qn_env.sources.synthetic import ragged, weekdays
+from qn_env.sources.synthetic import noise, ragged, weekdays
 from qn_env.tape import Tape, backtest
 
 FEATURES = (MeanReturn(5), Defined((MeanReturn(5),)))
@@ -40,6 +41,27 @@ def test_windows_are_stretches_of_the_markets_own_history(panel):
             s = start_of(episode.inputs[b].numpy(), history)
             np.testing.assert_array_equal(episode.next_returns[b].numpy(), tape.returns[s + 1 : s + 21])
             np.testing.assert_array_equal(episode.counted[b].numpy(), tape.counted[s : s + 20])
+
+
+@pytest.mark.parametrize("lag", [0, 1, 3])
+def test_decisions_in_force_are_those_a_window_has_seen_itself(panel, lag):
+    batch = episodes_of(panel, execution_lag=lag).sample(length=20, batch=5)
+    for name, episode in batch.items():
+        tape = Tape.of(panel.select([name]), execution_lag=lag)
+        history = tape.returns.astype(np.float32)
+        for b in range(5):
+            s = start_of(episode.inputs[b].numpy(), history)
+            live, decides = (torch.tensor(mask[s : s + 20]) for mask in (tape.live, tape.decides))
+            assert torch.equal(episode.order[b], order_of(live, decides, lag))
+
+
+def test_parts_are_gathered_when_touched_and_stay(panel):
+    episode = episodes_of(panel).sample(length=20, batch=5)["M0"]
+    assert episode.inputs is episode.inputs
+    part = episode.take(torch.tensor([4, 1]))
+    assert part.shape == (2, 20, 3)
+    assert torch.equal(part.next_returns, episode.next_returns[[4, 1]])
+    assert torch.equal(episode.take(slice(1, 3)).counted, episode.counted[1:3])
 
 
 def test_a_day_counts_where_it_has_an_observation_or_an_exit():
@@ -151,3 +173,29 @@ def test_bad_requests_are_refused(panel):
         episodes.sample(markets=4, length=5, batch=1)
     with pytest.raises(ConfigError, match="length is 0"):
         episodes.sample(length=0, batch=1)
+
+
+def test_aligned_windows_of_all_markets_end_on_one_date_or_just_before_it():
+    panel = ragged(sizes=(2, 3), days=300, seed=4)
+    # Every asset's return tells its day: row numbers of the union calendar, in millionths.
+    days = np.broadcast_to(np.arange(len(panel.dates))[:, None] * 1e-6, panel.shape)
+    panel = Panel.build(panel.dates, panel.assets, panel.market_of, np.where(panel.tradable, days, np.nan))
+    episodes = TradingEnv(panel, window=1).episodes(generator=torch.Generator().manual_seed(0))
+    batch = episodes.sample(length=10, batch=50, aligned=True)
+    last = {name: (e.inputs[:, -1].amax(-1) * 1e6).round().long().numpy() for name, e in batch.items()}
+    first, second = last.values()
+    assert len(set(first)) > 25, "ends are drawn"
+    for name, other in (("M0", second), ("M1", first)):
+        rows = panel.markets[name].rows
+        for end, theirs in zip(last[name], other, strict=True):
+            if end < theirs:
+                assert not ((rows > end) & (rows <= theirs)).any(), "no own day lies between the two"
+
+
+def test_windows_that_no_date_can_end_in_every_market_are_not_aligned():
+    panel = noise(markets=2, assets=1, days=100, seed=0)
+    returns = panel.returns.copy()
+    returns[50:, 0], returns[:50, 1] = np.nan, np.nan
+    apart = Panel.build(panel.dates, panel.assets, panel.market_of, returns)
+    with pytest.raises(ConfigError, match="no windows of 5 days end on one date: those of 'M1'"):
+        TradingEnv(apart, window=1).episodes().sample(length=5, batch=2, aligned=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from experiments.probes import ar1_optimum, out_of_sample
+from experiments.probes import ar1_optimum, out_of_sample, transfer
 from experiments.statistics import sharpe_interval
 from qn_env.objectives import sharpe
 from qn_env.sources.synthetic import ar1_trend, noise
@@ -67,3 +67,22 @@ def test_in_noise_nothing_is_found_from_8000_days(agent, seed, record_property):
     low, high = noise_interval(agent, 8000, seed)
     record_property("interval", (round(low, 2), round(high, 2)))
     assert low < 0.0 < high
+
+
+def test_shared_weights_learn_a_common_law_from_500_days_and_trade_a_market_never_seen():
+    found = transfer("quantnet-shared", 500, seed=0, test_days=2000)
+    assert found["known"] >= 0.7
+    assert found["zero"] >= 0.7
+    assert found["new"] >= 0.65
+
+
+TRANSFER_SEEDS = range(10)  # declared in advance
+
+
+@pytest.mark.slow
+def test_shared_weights_reach_their_bars_over_ten_seeds(record_property):
+    found = [transfer("quantnet-shared", 500, seed=seed) for seed in TRANSFER_SEEDS]
+    means = {name: float(np.mean([f[name] for f in found])) for name in found[0]}
+    record_property("share_of_optimum", {name: round(value, 3) for name, value in means.items()})
+    assert means["known"] >= 0.8
+    assert means["new"] >= 0.75

@@ -257,6 +257,8 @@ def test_the_record_says_what_ran_on_what(finished: RunFolder, panel: Panel) -> 
     assert record["panel"]["markets"] == holdout(panel).blocks.to_dict("records")
     assert record["panel"]["assets"] == 5
     assert record["agents"]["buy-and-hold"] == {
+        "agent": "buy-and-hold",
+        "options": {},
         "vol_target": None,
         "train_cost_bps": 0.0,
         "warmup": 0,

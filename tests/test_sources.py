@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from qn_env.errors import ConfigError, DataError
 from qn_env.sources.files import read_panel
 from qn_env.sources.frames import from_market_frames, from_prices, from_returns, join
+from qn_env.sources.synthetic import TEST_DAYS, quantnet2020, quantnet2020_sizes
 
 NAN = np.nan
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -515,3 +516,26 @@ def test_the_real_equities_load_market_by_market() -> None:
     assert dict(table.loc["AU", ["assets", "days"]]) == {"assets": 37, "days": 4578}
     without = read_panel(REAL / "equities", exclude=["US", "JP"])
     assert (len(without.markets), without.shape[1]) == (19, 925)
+
+
+# Synthetic
+
+
+def test_the_panel_at_paper_scale_is_as_table_2_says() -> None:
+    sizes = quantnet2020_sizes()
+    panel = quantnet2020(seed=0, coefficient=0.3)
+    table = panel.table()
+    assert table["market"].tolist() == [size.market for size in sizes]
+    assert table["assets"].tolist() == [size.assets for size in sizes]
+    assert table["days"].tolist() == [size.samples + TEST_DAYS for size in sizes]
+    assert table["last"].nunique() == 1
+    assert panel.shape == (4083 + TEST_DAYS, 3103)
+    own = panel.returns[-500:]
+    assert own.std() == pytest.approx(0.01 / (1 - 0.3**2) ** 0.5, rel=0.01)
+    assert (own[1:] * own[:-1]).mean() / own.var() == pytest.approx(0.3, abs=0.01)
+
+
+def test_the_panel_at_paper_scale_comes_from_its_seed() -> None:
+    first, again, other = (quantnet2020(seed=seed).returns for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first[-1], other[-1])

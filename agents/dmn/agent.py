@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -92,6 +93,10 @@ class DeepMomentum:
             patience=config.patience,
             max_norm=config.max_norm,
             title=f"dmn seed {seed}",
+            identity=json.dumps({"config": asdict(config), "seed": seed})
+            + env.fingerprint
+            + validation.fingerprint,
+            generators={"batches": generator, "dropout": network.generator},
         )
         self.network = network
         return self

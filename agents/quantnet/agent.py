@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,51 +14,38 @@ from torch import Tensor
 
 from agents.agent import Settings
 from agents.checkpoint import load_json, load_tensors, save_json, save_tensors
-from agents.quantnet.network import Kind, QuantNetwork, State
-from agents.training import seeded, train
+from agents.quantnet.config import QuantNetConfig
+from agents.quantnet.network import QuantNetwork, State
+from agents.quantnet.shared import SharedNetwork
+from agents.quantnet.space import quantnet2020
+from agents.space import Space
+from agents.training import Training, seeded, train
 from qn_env.environment import TradingEnv
 from qn_env.episodes import Episode
-from qn_env.errors import ConfigError
+from qn_env.errors import ConfigError, did_you_mean
+from qn_env.features import Defined, NormalisedReturn, Winsorised
 from qn_env.objectives import LOSS_FLOOR, sharpe
-from qn_env.panel import FloatArray, Panel
+from qn_env.panel import FloatArray, Market, Panel
 from qn_env.stage import Observation
+from qn_env.windows import countable, mean_window_sharpe
 
 # Days a validation or prediction pass handles at once, and days of warm state before a validation block.
 CHUNK = 512
 CONTEXT = 252
 
-
-@dataclass(frozen=True, kw_only=True)
-class QuantNetConfig:
-    """Hyperparameters; ranges in Table 3 of the paper."""
-
-    encoder: Kind = "lstm"
-    transfer: Kind | None = "linear"  # None is No Transfer
-    decoder: Kind = "linear"
-    dimension: int = 10  # the transfer dimension N
-    dropout: float = 0.1  # on the encoders' outputs
-    batch: int = 32  # windows per market and step (L)
-    length: int = 63  # days of a window (p)
-    learning_rate: float = 5e-3
-    steps: int = 2000
-    epoch: int = 50  # steps between two validations
-    patience: int = 8  # validations without a better score
-    max_norm: float = 1.0  # of the gradient
-
-    def __post_init__(self) -> None:
-        if not 0.0 <= self.dropout < 1.0:
-            raise ConfigError(f"dropout is {self.dropout}, expected a rate in [0, 1).")
-        for name in ("dimension", "batch", "length", "steps", "epoch", "patience"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}, expected at least 1.")
+# What shared weights see: a return in units of its asset's own volatility, and whether there is one.
+_NORMALISED = Winsorised(NormalisedReturn(1))
+SHARED_FEATURES = (_NORMALISED, Defined((_NORMALISED,)))
 
 
 class QuantNet:
-    """The encoder-omega-decoder network of Koshiyama et al. (2020), or its No Transfer counterpart.
+    """The encoder-omega-decoder network of Koshiyama et al. (2020), its No Transfer twin, or shared weights.
 
-    Inputs are a market's returns of the day, each divided by the asset's standard deviation in the training
-    block: a fixed rescaling of the encoder's input weights, so that 63-day windows of 1% returns reach the
-    LSTM's gates. The objective is Eqs. 7-8, the training Algorithm 1 with AMSGrad.
+    The published network sees a market's returns of the day, each divided by the asset's standard deviation
+    in the training block: a fixed rescaling of the encoder's input weights, so that 63-day windows of 1%
+    returns reach the LSTM's gates. Shared weights see returns over their causal EW volatility, so that they
+    serve an asset without any history of training. The objective is Eqs. 7-8, the training Algorithm 1 with
+    AMSGrad.
     """
 
     learns = True
@@ -66,11 +54,18 @@ class QuantNet:
     def __init__(self, **options: Any) -> None:
         """Options are the fields of `QuantNetConfig`."""
         self.config = QuantNetConfig(**options)
-        self.settings = Settings(window=1)
-        self.network: QuantNetwork | None = None
+        features = SHARED_FEATURES if self.config.weights == "shared" else ()
+        self.settings = Settings(window=1, features=features, train_cost_bps=self.config.train_cost_bps)
+        self.network: QuantNetwork | SharedNetwork | None = None
         self.columns_: dict[str, slice] = {}
-        self.unit_: FloatArray = np.ones(0)
+        self.unit_: dict[str, FloatArray] = {}
+        self.training_ = Training()
         self._state: dict[str, State] = {}
+
+    @property
+    def space(self) -> Space:
+        """What a random search draws from (Table 3)."""
+        return quantnet2020(self.config)
 
     def fit(self, env: TradingEnv, *, seed: int, validation: TradingEnv | None = None) -> Self:
         """Maximise the mean Sharpe ratio of assets, then markets, on sampled windows of `env`.
@@ -78,31 +73,74 @@ class QuantNet:
         The weights with the best objective on `validation` are kept; without it, the most recent 10% of each
         market's days in `env` are held out.
         """
-        config = self.config
         env, validation = (env, validation) if validation is not None else env.split()
         self._learn_layout(env.panel)
-        network = self._build(seed)
-        network.generator.manual_seed(seed + 1)
-        episodes = env.episodes(generator=torch.Generator().manual_seed(seed))
-        held = validation.episodes().block(CONTEXT)
-
-        def losses() -> Iterator[Tensor]:
-            for _ in range(min(config.epoch, config.steps)):
-                batch = episodes.sample(length=config.length, batch=config.batch)
-                yield -self._objective(network, batch)
-
-        self.training_ = train(
-            network,
-            torch.optim.Adam(network.parameters(), lr=config.learning_rate, amsgrad=True),
-            losses,
-            lambda: float(self._objective(network, held)),
-            epochs=-(-config.steps // config.epoch),
-            patience=config.patience,
-            max_norm=config.max_norm,
-            title=f"quantnet seed {seed}",
-        )
-        self.network = network
+        with seeded(seed):
+            self.network = self._build({name: len(unit) for name, unit in self.unit_.items()})
+        embeddings: list[torch.nn.Parameter] = []
+        if isinstance(self.network, SharedNetwork):
+            embeddings = [*self.network.markets, *self.network.assets]
+        others = {id(p) for p in embeddings}
+        weights = [p for p in self.network.parameters() if id(p) not in others]
+        groups = [{"params": weights}, *self._decayed(embeddings)]
+        self.training_ = self._train(groups, env, validation, seed=seed, only=None, steps=self.config.steps)
         return self
+
+    def add_market(
+        self,
+        env: TradingEnv,
+        *,
+        seed: int,
+        validation: TradingEnv | None = None,
+        like: str | None = None,
+        steps: int | None = None,
+    ) -> Self:
+        """Take the markets of `env` that were never seen, with everything shared frozen.
+
+        The published network gets a new encoder, decoder and head and learns them through the frozen transfer
+        layer; shared weights learn the new embeddings and nothing else. The agent afterwards plays
+        environments laid out like `env`.
+
+        Args:
+            env: its panel holds the new markets, alone or beside known ones.
+            seed: the only chance.
+            validation: selects the weights that are kept; default: the most recent 10% of `env`'s days.
+            like: a known market of the same size whose encoder and decoder the new ones start from.
+            steps: training steps; 0 is zero-shot (published network: needs `like`); default: those of `fit`.
+
+        Raises:
+            ConfigError: no new market, nothing to start a zero-shot market from, sizes that differ.
+        """
+        network = self._fitted()
+        new = [name for name in env.panel.markets if name not in network.names]
+        if not new:
+            raise ConfigError(f"every market of the panel is known already: {', '.join(env.panel.markets)}.")
+        steps = self.config.steps if steps is None else steps
+        if steps == 0 and like is None and self.config.weights == "market":
+            raise ConfigError(
+                "without training steps a new market needs the encoder of a known one: like=NAME."
+            )
+        learn, held = (env, validation) if validation is not None else env.split()
+        # What fails leaves this agent as it was: the markets are added to a copy.
+        grown = self._copied()
+        grown._grow(new, learn.panel if steps else env.panel, seed=seed, like=like)
+        if steps:
+            grown._train_only(new, learn, held, seed=seed, steps=steps)
+        self.network, self.columns_, self.unit_ = grown.network, grown.columns_, grown.unit_
+        self.training_ = grown.training_
+        return self
+
+    def without_embeddings(self) -> QuantNet:
+        """A copy with shared weights that treats every market as one it never saw.
+
+        Raises:
+            ConfigError: a published network has no embeddings.
+        """
+        other = self._copied()
+        if not isinstance(other.network, SharedNetwork):
+            raise ConfigError("only shared weights have embeddings to leave out.")
+        other.network.forget_embeddings()
+        return other
 
     def reset(self) -> None:
         """Forget the state of every market."""
@@ -113,10 +151,11 @@ class QuantNet:
         """Signals [N]: one more step for every market that trades today."""
         network = self._fitted()
         returns, tradable = observation["returns"][-1], observation["tradable"][-1]
+        features = observation["features"][-1] if "features" in observation else np.zeros((len(returns), 0))
         signals = np.zeros(len(returns))
         for name, columns in self.columns_.items():
             if tradable[columns].any():
-                inputs = self._scaled(returns[None, None, columns], columns)
+                inputs = self._seen(name, returns[None, None, columns], features[None, None, columns])
                 found, self._state[name] = network(name, inputs, self._state.get(name))
                 signals[columns] = found[0, 0].double().numpy()
         return signals
@@ -124,24 +163,44 @@ class QuantNet:
     @torch.no_grad()
     def signals(self, panel: Panel) -> FloatArray:
         """Signals [T, N] in one streamed pass over each market's own trading days."""
-        network = self._fitted()
         signals = np.zeros(panel.shape)
-        for name, columns in self.columns_.items():
-            market = panel.markets[name]
-            returns = np.nan_to_num(market.compact(panel.returns), nan=0.0)
-            found = np.zeros(returns.shape)
+        network = self._fitted()
+        for name, market in self._known(panel).items():
             state: State | None = None
-            for begin in range(0, len(returns), CHUNK):
-                inputs = self._scaled(returns[None, begin : begin + CHUNK], columns)
-                part, state = network(name, inputs, state)
-                found[begin : begin + CHUNK] = part[0].double().numpy()
-            market.spread(found, signals)
+            parts = []
+            for inputs in self._streamed(panel, market):
+                found, state = network(name, inputs, state)
+                parts.append(found[0].double().numpy())
+            if parts:
+                market.spread(np.concatenate(parts)[: len(market.rows)], signals)
         return signals
+
+    @torch.no_grad()
+    def encoder_scores(self, panel: Panel) -> dict[str, FloatArray]:
+        """Each market's encoder scores e_t [T_i, N] on its own trading days (Figures 2 and 13).
+
+        Raises:
+            ConfigError: No Transfer has no encoder.
+        """
+        if self.config.transfer is None:
+            raise ConfigError("No Transfer has no encoder whose scores could be compared between markets.")
+        network = self._fitted()
+        scores = {}
+        for name, market in self._known(panel).items():
+            state: State | None = None
+            parts = [np.zeros((0, self.config.dimension))]
+            for inputs in self._streamed(panel, market):
+                found, memory = network.encode(name, inputs, state)
+                state = [memory, (), ()]
+                parts.append(found[0].double().numpy())
+            scores[name] = np.concatenate(parts)[: len(market.rows)]
+        return scores
 
     def save(self, folder: Path) -> None:
         """Write configuration, layout of the markets, and weights."""
         layout = {name: [c.start, c.stop] for name, c in self.columns_.items()}
-        save_json(folder, {"config": asdict(self.config), "columns": layout, "unit": self.unit_.tolist()})
+        units = {name: unit.tolist() for name, unit in self.unit_.items()}
+        save_json(folder, {"config": asdict(self.config), "columns": layout, "unit": units})
         save_tensors(folder, self._fitted().state_dict())
 
     @classmethod
@@ -150,11 +209,108 @@ class QuantNet:
         stored = load_json(folder)
         agent = cls(**stored["config"])
         agent.columns_ = {name: slice(a, b) for name, (a, b) in stored["columns"].items()}
-        agent.unit_ = np.array(stored["unit"])
-        agent.network = agent._build(0)
+        agent.unit_ = {name: np.array(unit) for name, unit in stored["unit"].items()}
+        agent.network = agent._build({name: len(unit) for name, unit in agent.unit_.items()})
         agent.network.load_state_dict(load_tensors(folder))
         agent.network.eval()
         return agent
+
+    def _copied(self) -> QuantNet:
+        """Another agent with the same weights."""
+        other = QuantNet(**asdict(self.config))
+        other.columns_, other.unit_, other.training_ = dict(self.columns_), dict(self.unit_), self.training_
+        network = other._build({name: len(unit) for name, unit in self.unit_.items()})
+        network.load_state_dict(self._fitted().state_dict())
+        other.network = network.eval()
+        return other
+
+    def _grow(self, new: Sequence[str], panel: Panel, *, seed: int, like: str | None) -> None:
+        """Take markets in, untrained or with the weights of a known one."""
+        network, known = self._fitted(), dict(self.unit_)
+        self._learn_layout(panel)
+        self.unit_ = known | {name: self.unit_[name] for name in new}  # in the order of the network
+        with seeded(seed):
+            for name in new:
+                network.add(name, len(self.unit_[name]))
+        if like is not None:
+            self._start_like(like, new)
+        network.eval()
+
+    def _train_only(
+        self, new: Sequence[str], learn: TradingEnv, held: TradingEnv, *, seed: int, steps: int
+    ) -> None:
+        """Train what belongs to these markets, with everything else frozen."""
+        network = self._fitted()
+        own = [p for name in new for p in network.own(name)]
+        groups = self._decayed(own) if isinstance(network, SharedNetwork) else [{"params": own}]
+        mine = {id(p) for p in own}
+        frozen = [p for p in network.parameters() if id(p) not in mine]
+        for p in frozen:
+            p.requires_grad_(False)  # noqa: FBT003 - torch's own flag
+        self.training_ = self._train(groups, learn, held, seed=seed, only=new, steps=steps)
+        for p in frozen:
+            p.requires_grad_(True)  # noqa: FBT003 - torch's own flag
+
+    def _train(
+        self,
+        groups: list[dict[str, Any]],
+        env: TradingEnv,
+        validation: TradingEnv,
+        *,
+        seed: int,
+        only: Sequence[str] | None,
+        steps: int,
+    ) -> Training:
+        """AMSGrad on windows of the markets `only` (default: m of all) until validation is past its best."""
+        config, network = self.config, self._fitted()
+        network.generator.manual_seed(seed + 1)
+        generator = torch.Generator().manual_seed(seed)
+        episodes = env.episodes(generator=generator)
+        held = validation.episodes().block(CONTEXT)
+        held = held if only is None else {name: held[name] for name in only if name in held}
+
+        def losses() -> Iterator[Tensor]:
+            for _ in range(min(config.epoch, steps)):
+                batch = episodes.sample(
+                    markets=config.markets if only is None else only,
+                    length=config.length,
+                    batch=config.batch,
+                    aligned=config.aligned,
+                )
+                yield -self._objective(network, batch)
+
+        identity = {"config": asdict(config), "seed": seed, "only": only, "steps": steps}
+        return train(
+            network,
+            torch.optim.Adam(groups, lr=config.learning_rate, amsgrad=True, fused=True),
+            losses,
+            lambda: float(self._objective(network, held)),
+            epochs=-(-steps // config.epoch),
+            patience=config.patience,
+            max_norm=config.max_norm,
+            title=f"quantnet seed {seed}",
+            identity=json.dumps(identity) + env.fingerprint + validation.fingerprint,
+            generators={"windows": generator, "dropout": network.generator},
+        )
+
+    def _decayed(self, embeddings: list[torch.nn.Parameter]) -> list[dict[str, Any]]:
+        return [{"params": embeddings, "weight_decay": self.config.embedding_decay}] if embeddings else []
+
+    def _start_like(self, like: str, new: Sequence[str]) -> None:
+        network = self._fitted()
+        if like not in network.names or like in new:
+            raise ConfigError(f"unknown market {like!r}. {did_you_mean(like, network.names)}")
+        if not isinstance(network, QuantNetwork):
+            raise ConfigError(
+                "shared weights start at the zero embedding; like=NAME is for the published network."
+            )
+        for name in new:
+            if len(self.unit_[name]) != len(self.unit_[like]):
+                raise ConfigError(
+                    f"market {name!r} has {len(self.unit_[name])} assets and {like!r} has "
+                    f"{len(self.unit_[like])}; an encoder serves markets of one size."
+                )
+            network.copy(like, name)
 
     def _learn_layout(self, panel: Panel) -> None:
         """Where each market's assets stand, and each asset's standard deviation (1 where it never traded)."""
@@ -164,41 +320,95 @@ class QuantNet:
         days = np.maximum(seen.sum(axis=0), 1)
         mean = filled.sum(axis=0) / days
         spread = np.sqrt((np.where(seen, panel.returns - mean, 0.0) ** 2).sum(axis=0) / days)
-        self.unit_ = np.where(spread > 0, spread, 1.0)
+        unit = np.where(spread > 0, spread, 1.0)
+        self.unit_ = {name: unit[columns] for name, columns in self.columns_.items()}
 
-    def _build(self, seed: int) -> QuantNetwork:
+    def _build(self, sizes: Mapping[str, int]) -> QuantNetwork | SharedNetwork:
         config = self.config
-        sizes = {name: c.stop - c.start for name, c in self.columns_.items()}
-        with seeded(seed):
-            return QuantNetwork(
-                sizes,
-                encoder=config.encoder,
-                transfer=config.transfer,
-                decoder=config.decoder,
-                dimension=config.dimension,
-                dropout=config.dropout,
+        common: dict[str, Any] = {
+            name: getattr(config, name)
+            for name in (
+                *("encoder", "transfer", "decoder", "dimension", "layers", "dropout"),
+                *("transfer_layers", "transfer_dropout", "decoder_hidden"),
             )
+        }
+        if config.weights == "shared":
+            return SharedNetwork(
+                sizes, **common, embedding=config.embedding, embedding_dropout=config.embedding_dropout
+            )
+        return QuantNetwork(sizes, **common, lags=config.lags)
 
-    def _fitted(self) -> QuantNetwork:
+    def _fitted(self) -> QuantNetwork | SharedNetwork:
         if self.network is None:
             raise ConfigError("this agent is not trained; call fit or load first.")
         return self.network
 
-    def _scaled(self, returns: FloatArray, columns: slice) -> Tensor:
-        return torch.tensor(returns / self.unit_[columns], dtype=torch.float32)
+    def _known(self, panel: Panel) -> dict[str, Market]:
+        """The panel's markets, each known by name and size."""
+        for name, market in panel.markets.items():
+            if name not in self.unit_:
+                raise ConfigError(f"market {name!r} was not trained on; call add_market first.")
+            if len(market.assets) != len(self.unit_[name]):
+                raise ConfigError(
+                    f"market {name!r} has {len(market.assets)} assets, expected the {len(self.unit_[name])} "
+                    "it was trained on."
+                )
+        return panel.markets
 
-    def _objective(self, network: QuantNetwork, batch: Mapping[str, Episode]) -> Tensor:
-        """Mean over markets of the mean Sharpe ratio of windows and assets (Eqs. 7-8).
+    def _streamed(self, panel: Panel, market: Market) -> Iterator[Tensor]:
+        """A market's inputs on its own trading days, piece by piece, B = 1; zeros after its last day.
 
-        An asset with fewer than two counted days in a window is left out of the mean.
+        All pieces are of one length: a matrix product's rounding depends on its shape, so a later day more
+        or less would otherwise reach the signals of earlier ones.
         """
-        scores = []
-        for name, episode in batch.items():
-            unit = torch.tensor(self.unit_[self.columns_[name]], dtype=torch.float32)
-            signals, _ = network(name, episode.inputs / unit)
-            net = episode.settle(signals).net
-            ratios = sharpe(net, episode.counted, axis=1, ddof=0, floor=LOSS_FLOOR)
-            enough = episode.counted.sum(1) >= 2
-            if enough.any():
-                scores.append(ratios[enough].mean())
+        returns = np.nan_to_num(market.compact(panel.returns), nan=0.0)
+        features = market.compact(panel.features(self.settings.features))
+        for begin in range(0, len(returns), CHUNK):
+            piece = slice(begin, begin + CHUNK)
+            yield self._seen(market.name, *(_filled(v[piece])[None] for v in (returns, features)))
+
+    def _seen(self, market: str, returns: FloatArray, features: FloatArray) -> Tensor:
+        """What the network reads: [B, L, n] scaled returns, or [B, L, n, 2] features for shared weights."""
+        if self.config.weights == "shared":
+            return torch.tensor(features, dtype=torch.float32)
+        return torch.tensor(returns / self.unit_[market], dtype=torch.float32)
+
+    def _objective(self, network: QuantNetwork | SharedNetwork, batch: Mapping[str, Episode]) -> Tensor:
+        """Mean over markets of the mean Sharpe ratio of windows and assets (Eqs. 7-8)."""
+        signals = {name: network(name, self._given(name, episode))[0] for name, episode in batch.items()}
+        if not any(countable(episode) for episode in batch.values()):
+            raise ConfigError(
+                "no asset has two days to be judged on, in any market; give a longer panel or longer windows "
+                f"(length is {self.config.length})."
+            )
+        if not self.config.pooled:
+            return mean_window_sharpe(batch, signals)
+        scores = [pooled_sharpe(e, signals[name]) for name, e in batch.items() if countable(e)]
         return torch.stack(scores).mean()
+
+    def _given(self, market: str, episode: Episode) -> Tensor:
+        """What the network reads of windows."""
+        if self.config.weights == "shared":
+            return episode.features
+        return episode.inputs / torch.tensor(self.unit_[market], dtype=torch.float32)
+
+
+def pooled_sharpe(episode: Episode, signals: Tensor) -> Tensor:
+    """Mean over assets of one Sharpe ratio each over the days of all windows.
+
+    A mean of ratios of short windows rewards a network that takes its stake off after good days of the same
+    window (Goetzmann et al. 2007); over all windows at once that pays much less.
+
+    Args:
+        episode: windows of one market, [B, L, n].
+        signals: [B, L, n].
+    """
+    net, counted = episode.settle(signals).net.flatten(0, 1), episode.counted.flatten(0, 1)
+    ratios = sharpe(net, counted, axis=0, ddof=0, floor=LOSS_FLOOR)
+    mean: Tensor = ratios[counted.sum(0) >= 2].mean()
+    return mean
+
+
+def _filled(piece: FloatArray) -> FloatArray:
+    """[CHUNK, ...] the rows of a piece, then zeros."""
+    return np.concatenate([piece, np.zeros((CHUNK - len(piece), *piece.shape[1:]))])

@@ -5,6 +5,18 @@ from __future__ import annotations
 from qn_env.sources.embedded import embedded
 from qn_env.sources.files import read_panel
 from qn_env.sources.frames import from_prices, from_returns
-from qn_env.sources.synthetic import ar1_trend, noise, ragged
+from qn_env.sources.rates import excess, read_rate
+from qn_env.sources.synthetic import ar1_trend, noise, quantnet2020, ragged
 
-__all__ = ["ar1_trend", "embedded", "from_prices", "from_returns", "noise", "ragged", "read_panel"]
+__all__ = [
+    "ar1_trend",
+    "embedded",
+    "excess",
+    "from_prices",
+    "from_returns",
+    "noise",
+    "quantnet2020",
+    "ragged",
+    "read_panel",
+    "read_rate",
+]

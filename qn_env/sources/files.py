@@ -151,7 +151,7 @@ def _read_meta(shelf: _Shelf) -> tuple[Path, dict[str, str]]:
             "and market. Add it, or give each market a file of its own."
         )
     path = shelf.files["meta"]
-    meta = _read_table(path, empty_is_missing=False)
+    meta = read_table(path, empty_is_missing=False)
     label = next((name for name in ("instrument", "asset") if name in meta), None)
     if label is None or "market" not in meta:
         raise DataError(
@@ -192,7 +192,7 @@ def _check_listed(path: Path, meta_path: Path, columns: list[str], market_of: di
 
 def _read_data(path: Path) -> pd.DataFrame:
     """[T, N] the numbers of a data file, by date."""
-    table = _read_table(path, empty_is_missing=True)
+    table = read_table(path, empty_is_missing=True)
     if table.index.name == "date":
         return table
     if not len(table.columns) or table.columns[0] != "date":
@@ -204,7 +204,7 @@ def _read_data(path: Path) -> pd.DataFrame:
     return table.set_index("date")
 
 
-def _read_table(path: Path, *, empty_is_missing: bool) -> pd.DataFrame:
+def read_table(path: Path, *, empty_is_missing: bool) -> pd.DataFrame:
     """One file as it is, or an error that names it."""
     if not path.stat().st_size:
         raise DataError(f"{path}: is empty (0 bytes). Write it again.")

@@ -1,8 +1,11 @@
-"""Synthetic markets: planted structure whose best Sharpe ratio is known, noise, and ragged calendars."""
+"""Synthetic markets: planted structure of known best Sharpe ratio, noise, ragged calendars, paper scale."""
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
+from importlib.resources import files
+from typing import NamedTuple
 
 import numpy as np
 
@@ -32,12 +35,8 @@ def ar1_trend(
         seed: the only chance.
     """
     rng = np.random.default_rng(seed)
-    shocks = rng.standard_normal((days, markets * assets)) * volatility
-    returns = np.empty_like(shocks)
-    # The first day is drawn from the stationary distribution.
-    returns[0] = shocks[0] / np.sqrt(1.0 - coefficient**2)
-    for t in range(1, days):
-        returns[t] = coefficient * returns[t - 1] + shocks[t]
+    returns = rng.standard_normal((days, markets * assets)) * volatility
+    _follow(returns, coefficient)
     return _named(np.clip(returns, -0.99, None), [assets] * markets, f"synthetic AR(1), seed {seed}")
 
 
@@ -70,6 +69,78 @@ def ragged(*, sizes: Sequence[int] = (3, 1, 4), days: int = 400, seed: int) -> P
     gone = holiday[:, market] | halted | (row < first) | (row >= last)
     returns[np.clip(returns, -0.9, None) != returns] = -0.9
     return _named(np.where(gone, np.nan, returns), sizes, f"synthetic ragged, seed {seed}")
+
+
+class Size(NamedTuple):
+    """One market of QuantNet's Table 2."""
+
+    market: str
+    country: str
+    region: str
+    samples: int  # days in the training set
+    assets: int
+
+
+# Days of the test block, which the samples of Table 2 leave out (our reading of its section 4.2).
+TEST_DAYS = 752
+
+
+def quantnet2020_sizes() -> tuple[Size, ...]:
+    """The 58 markets, 3,103 assets in all, of Koshiyama et al. (2020), QuantNet, Table 2."""
+    text = files("qn_env.sources").joinpath("quantnet_table2.csv").read_text(encoding="utf-8")
+    return tuple(
+        Size(row["market"], row["country"], row["region"], int(row["samples"]), int(row["assets"]))
+        for row in csv.DictReader(text.splitlines())
+    )
+
+
+def quantnet2020(*, seed: int, coefficient: float = 0.0, volatility: float = 0.01) -> Panel:
+    """Markets as many, as large and as long as QuantNet's: the paper's data cannot be given away.
+
+    Each market has samples + 752 days of independent AR(1) returns and is open on all of them; all end on
+    the same day. Something to measure speed and memory on; there is nothing to learn unless `coefficient`
+    plants it.
+
+    Args:
+        seed: the only chance.
+        coefficient: AR(1) coefficient, in (-1, 1).
+        volatility: daily standard deviation of the innovations.
+
+    Examples:
+        >>> sizes = quantnet2020_sizes()
+        >>> len(sizes), sum(size.assets for size in sizes)
+        (58, 3103)
+    """
+    return ar1_of_sizes(quantnet2020_sizes(), seed=seed, coefficient=coefficient, volatility=volatility)
+
+
+def ar1_of_sizes(
+    sizes: Sequence[Size], *, seed: int, coefficient: float = 0.0, volatility: float = 0.01
+) -> Panel:
+    """`quantnet2020` with markets of other sizes."""
+    rng = np.random.default_rng(seed)
+    T = max(size.samples for size in sizes) + TEST_DAYS
+    returns = np.full((T, sum(size.assets for size in sizes)), np.nan)
+    market_of: list[str] = []
+    for size in sizes:
+        days = size.samples + TEST_DAYS
+        own = returns[-days:, len(market_of) : len(market_of) + size.assets]
+        own[:] = rng.standard_normal((days, size.assets), dtype=np.float32)
+        own *= volatility
+        _follow(own, coefficient)
+        market_of += [size.market] * size.assets
+    np.clip(returns, -0.99, None, out=returns)
+    assets = [f"A{j}" for size in sizes for j in range(size.assets)]
+    source = f"synthetic AR(1), {len(sizes)} markets, seed {seed}"
+    return Panel.build(weekdays(T), assets, market_of, returns, source=source)
+
+
+def _follow(shocks: FloatArray, coefficient: float) -> None:
+    """Turn shocks [T, N] into the AR(1) returns they drive, in place."""
+    # The first day is drawn from the stationary distribution.
+    shocks[0] /= np.sqrt(1.0 - coefficient**2)
+    for t in range(1, len(shocks) if coefficient else 0):
+        shocks[t] += coefficient * shocks[t - 1]
 
 
 def weekdays(days: int) -> DateArray:

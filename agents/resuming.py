@@ -1,0 +1,116 @@
+"""Trainings that survive being killed: everything a training is, in one file, whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from agents.checkpoint import write_atomically
+from qn_env.errors import ConfigError
+
+_folder: ContextVar[Path | None] = ContextVar("kept_in", default=None)
+
+
+@contextmanager
+def kept_in(folder: Path) -> Iterator[None]:
+    """Trainings inside the block write their state here after every epoch, and go on from it if it is there.
+
+    A training that was killed and goes on ends with the same bytes as one that was not.
+    """
+    token = _folder.set(folder)
+    try:
+        yield
+    finally:
+        _folder.reset(token)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What changes while a network is trained."""
+
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+    generators: Mapping[str, torch.Generator]
+
+
+@dataclass(frozen=True)
+class Keeper:
+    """Stores one training's state; `path` None stores nothing."""
+
+    path: Path | None
+    parts: Parts
+
+    @classmethod
+    def of(cls, identity: str, parts: Parts) -> Keeper:
+        """The keeper of the training that `identity` (settings, seed, data) and the first weights name."""
+        folder = _folder.get()
+        if folder is None:
+            return cls(None, parts)
+        digest = hashlib.sha256(identity.encode())
+        for tensor in parts.network.state_dict().values():
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return cls(folder / f"training-{digest.hexdigest()[:16]}.safetensors", parts)
+
+    def save(self, progress: Mapping[str, Any], best: Mapping[str, Tensor]) -> None:
+        """Write network, best weights, optimiser, generators, and `progress` as JSON."""
+        if self.path is None:
+            return
+        from safetensors.torch import save
+
+        tensors = {f"network.{k}": v for k, v in self.parts.network.state_dict().items()}
+        tensors |= {f"best.{k}": v for k, v in best.items()}
+        tensors |= {f"generator.{k}": g.get_state() for k, g in self.parts.generators.items()}
+        for i, state in self.parts.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{i}.{k}": torch.as_tensor(v) for k, v in state.items()}
+        whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.path, save(whole, metadata={"progress": json.dumps(dict(progress))}))
+
+    def load(self) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+        """Put the parts back as they were; the stored progress and best weights, None if nothing is stored.
+
+        Raises:
+            ConfigError: a damaged file.
+        """
+        if self.path is None or not self.path.exists():
+            return None
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                progress: dict[str, Any] = json.loads(file.metadata()["progress"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+            self.parts.network.load_state_dict(_under("network.", tensors))
+            for name, generator in self.parts.generators.items():
+                generator.set_state(tensors[f"generator.{name}"])
+            self._load_optimizer(_under("optimizer.", tensors))
+        except (SafetensorError, LookupError, TypeError, ValueError, RuntimeError) as error:
+            raise ConfigError(f"{self.path}: damaged ({error}); remove it to train again.") from error
+        return progress, _under("best.", tensors)
+
+    def remove(self) -> None:
+        """Forget the stored state."""
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+
+    def _load_optimizer(self, tensors: Mapping[str, Tensor]) -> None:
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in tensors.items():
+            number, _, key = name.partition(".")
+            state.setdefault(int(number), {})[key] = tensor
+        groups = self.parts.optimizer.state_dict()["param_groups"]
+        self.parts.optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with `prefix`, without it."""
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}

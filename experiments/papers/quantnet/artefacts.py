@@ -1,0 +1,310 @@
+"""Every table and figure of the paper from a finished run: files, and one page that loads nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from agents.checkpoint import write_atomically
+from experiments.papers.quantnet import comparisons, figures, market_tables, tables
+from experiments.papers.quantnet.ablation import table_7
+from experiments.papers.quantnet.bootstrap import Intervals, intervals
+from experiments.papers.quantnet.clusters import cluster, cluster_table
+from experiments.papers.quantnet.drawing import Drawing, write_drawing
+from experiments.papers.quantnet.factors import read_factors, regressions, table_6, table_6_published
+from experiments.papers.quantnet.measure import (
+    QUANTNET_LIKE,
+    MarketDays,
+    Measured,
+    Pair,
+    daily,
+    drawn_pairs,
+    measure,
+    named_markets,
+    pairs,
+)
+from experiments.papers.quantnet.page import Item, Left, budget_line, write_page
+from experiments.papers.quantnet.places import located
+from experiments.papers.quantnet.published import BUY_AND_HOLD_NOTE
+from experiments.papers.quantnet.tables import UNDEFINED, Table
+from experiments.papers.quantnet.text import text_of_table1
+from experiments.store import RunFolder
+from qn_env.extras import require
+from qn_env.panel import FloatArray
+
+# What the tables hold beyond plain text, for any LaTeX.
+SIGNS = {UNDEFINED: "--", "\N{RIGHTWARDS ARROW}": r"$\to$", "\N{SUPERSCRIPT TWO}": "$^2$"}
+NO_PAIR = "the run has no QuantNet beside a No Transfer model"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Material:
+    """A run, measured once, as every artefact needs it."""
+
+    measured: Measured
+    markets: Mapping[str, MarketDays]
+    found: Intervals
+    pairs: Sequence[Pair]
+    places: pd.DataFrame  # index market, columns region and country
+    named: Sequence[str]
+
+    @property
+    def agents(self) -> list[str]:
+        """The strategies looked at in single markets: those of the pairs, else all."""
+        return comparisons.compared(self.pairs) or self.measured.agents
+
+    @property
+    def drawn(self) -> list[Pair]:
+        """The pairs with figures."""
+        return drawn_pairs(self.measured.agents)
+
+
+def write_artefacts(
+    run: RunFolder,
+    out: Path,
+    *,
+    study: Mapping[str, Any] | None,
+    scores: Mapping[str, FloatArray] | None,
+    places: pd.DataFrame | None,
+    factors: Path | None,
+    named: Sequence[str] | None,
+    cost_bps: float | None = None,
+) -> Path:
+    """Write `tables/`, `figures/` and `paper.html` below `out`; the same run gives the same bytes.
+
+    Args:
+        run: a finished run.
+        out: folder, made if it is not there.
+        study: `budget` (names to plain values), `trials` (agent, trial, options, score, seconds each) and
+            `chosen` (agent to trial, options, score); None: the run was not part of a search.
+        scores: market to [N] mean encoder scores; None leaves the clusters out.
+        places: market, region, country; None: each market is its own country.
+        factors: daily factors (see `factors.py`); None leaves Table 6 out.
+        named: markets looked at one by one; default: the four largest.
+        cost_bps: cost level; default: the run's lowest.
+
+    Returns:
+        The page.
+
+    Raises:
+        ConfigError: a cost or a market the run does not have.
+        DataError: not a finished run, factors or scores that cannot be used.
+    """
+    measured = measure(run, cost_bps)
+    chosen = named_markets(measured, named)
+    known = read_factors(factors) if factors is not None else None
+    markets, every_pair = daily(run, measured), pairs(measured.agents)
+    seed = int(measured.record["config"].get("seed", 0))
+    found = intervals(markets, measured.seeds, every_pair, seed=seed)
+    whole = Material(
+        measured=measured,
+        markets=markets,
+        found=found,
+        pairs=every_pair,
+        places=located(places, [str(market) for market in measured.markets.index]),
+        named=chosen,
+    )
+    items: list[Item] = [
+        *_main_results(whole),
+        *_markets(whole, study),
+        *_single_markets(whole),
+        *_factor_items(whole, known),
+        *_cluster_items(whole, scores),
+        Left("Table 7", "the ablation is a run of its own, with a page of its own (ablation.html)"),
+    ]
+    budget = budget_line(measured.record, study)
+    written = _write(items, out, _data_behind(whole), f"{budget} Figures are {measured.basis}.")
+    text = text_of_table1(
+        tables.table_1(measured, found),
+        comparisons.differences(measured, found, every_pair),
+        f"Table 1, {measured.basis}. {budget}",
+    )
+    write_atomically(out / "tables" / "table1.txt", text.encode())
+    return write_page(out / "paper.html", items, written, measured, budget)
+
+
+def write_ablation(run: RunFolder, out: Path, study: Mapping[str, Any] | None) -> Path:
+    """Write Table 7 and `ablation.html` below `out`, from a run of an ablation's variants; returns the page.
+
+    The variants are told apart by their options in run.json: encoder, decoder, transfer, dimension.
+    """
+    measured = measure(run)
+    items: list[Item] = [table_7(measured)]
+    budget = budget_line(measured.record, study)
+    written = _write(items, out, {}, f"{budget} Figures are {measured.basis}.", captions="ablation.txt")
+    return write_page(out / "ablation.html", items, written, measured, budget)
+
+
+def _main_results(made: Material) -> list[Item]:
+    """Table 1, section 4.2 and Figures 3, 4, 5b and 5c."""
+    measured = made.measured
+    first, *others = tables.tables_1(measured, made.found)
+    items: list[Item] = [first]
+    strategy = next((agent for agent in QUANTNET_LIKE if agent in measured.agents), None)
+    histograms = [figures.sharpe_histograms(measured, strategy)] if strategy else []
+    if not made.pairs:
+        missing = ("Figures 4, 5, 7, 8, 9, 10, 11 and 12", "Section 4.2, tests")
+        return [
+            *items,
+            *others,
+            comparisons.counts_table(measured),
+            *histograms,
+            *(Left(what, NO_PAIR) for what in missing),
+        ]
+    items += [comparisons.differences_table(measured, made.found, made.pairs), *others]
+    items += [comparisons.counts_table(measured), comparisons.tests_table(measured, made.pairs)]
+    items += histograms
+    items += [
+        figures.by_market(measured, pair, ("sharpe",), _name("fig4", pair, made), "Figure 4")
+        for pair in made.drawn
+    ]
+    for name, column, words in (
+        ("fig5b", "train", "days to train on"),
+        ("fig5c", "assets", "number of assets"),
+    ):
+        table = market_tables.by_size_table(measured, made.pairs, name, column)
+        title = f"Figure {name.removeprefix('fig')}"
+        items += [
+            figures.size_bars(measured, table.data, pair, _name(name, pair, made), title, words)
+            for pair in made.drawn
+        ]
+        items.append(table)
+    return items
+
+
+def _markets(made: Material, searched: Mapping[str, Any] | None) -> list[Item]:
+    """Tables 2 and 3, Figures 7 to 9."""
+    measured = made.measured
+    items: list[Item] = [tables.table_2(measured, made.places), *tables.tables_3(searched)]
+    if not made.pairs:
+        return items
+    items += [
+        figures.by_market(measured, pair, comparisons.COMPARED, _name("fig7", pair, made), "Figure 7")
+        for pair in made.drawn
+    ]
+    items.append(market_tables.by_market_table(measured, made.pairs, made.places))
+    countries = market_tables.by_country_table(measured, made.pairs, made.places)
+    items += [
+        figures.country_bars(measured, countries.data, pair, _name("fig8", pair, made)) for pair in made.drawn
+    ]
+    items.append(countries)
+    items += [figures.market_scatter(measured, pair, _name("fig9", pair, made)) for pair in made.drawn]
+    return [*items, market_tables.lines_table(measured, made.pairs)]
+
+
+def _single_markets(made: Material) -> list[Item]:
+    """Table 5 and Figures 5a, 10, 11 and 12: named markets."""
+    measured, named = made.measured, made.named
+    items: list[Item] = [tables.table_5(measured, named, made.agents), tables.table_5_published()]
+    growths = _growths(made) if made.pairs else {}
+    for pair in made.drawn:
+        name = {figure: _name(figure, pair, made) for figure in ("fig5a", "fig10", "fig11", "fig12")}
+        how = {"fig5a": "its assets", "fig10": "its assets, each first scaled ex ante to 10% volatility"}
+        items += [
+            figures.growth_lines(
+                measured,
+                growths[figure],
+                pair,
+                name[figure],
+                f"Figure {figure.removeprefix('fig')}",
+                how[figure],
+            )
+            for figure in ("fig5a", "fig10")
+        ]
+        items.append(figures.market_histograms(measured, pair, named, name["fig11"]))
+        items.append(figures.asset_scatter(measured, pair, named, name["fig12"]))
+    return items
+
+
+def _factor_items(made: Material, known: pd.DataFrame | None) -> list[Item]:
+    if known is None:
+        return [Left("Table 6", "no file of factors was given"), table_6_published()]
+    found = regressions(made.markets, made.named, made.measured.seeds, made.agents, known)
+    return [table_6(found, made.measured.basis), table_6_published()]
+
+
+def _cluster_items(made: Material, scores: Mapping[str, FloatArray] | None) -> list[Item]:
+    """Figures 2 and 13."""
+    if scores is None:
+        return [Left("Figures 2 and 13", "no encoder scores were given")]
+    if len(scores) < 2:
+        return [Left("Figures 2 and 13", "a single market cannot be clustered")]
+    found = cluster(scores)
+    data = cluster_table(found, located(made.places.reset_index(), list(scores)))
+    shown = data.assign(cluster=[f"C{n}" for n in data["cluster"]])
+    table = Table(
+        name="fig2",
+        title="Figure 2, clusters",
+        caption="The cluster of each country's market, from its mean encoder scores over the test days; the "
+        "paper draws them on a map.",
+        data=data,
+        shown=shown.set_axis(["Cluster", "Country", "Market", "Region"], axis=1),
+    )
+    return [figures.dendrogram(found), table]
+
+
+def _growths(made: Material) -> dict[str, pd.DataFrame]:
+    return {
+        name: figures.cumulative(made.markets, made.measured, made.agents, made.named, scaled=scaled)
+        for name, scaled in (("fig5a", False), ("fig10", True))
+    }
+
+
+def _data_behind(made: Material) -> dict[str, pd.DataFrame]:
+    """Numbers behind figures that no table shows."""
+    sharpe = made.measured.of("sharpe").rename_axis(columns=None).reset_index()
+    return {"fig3": sharpe} | (_growths(made) if made.pairs else {})
+
+
+def _name(figure: str, pair: Pair, made: Material) -> str:
+    """The main pair's figures have the plain name."""
+    return figure if pair == made.drawn[0] else f"{figure}-{pair.strategy}"
+
+
+def _write(
+    items: Sequence[Item],
+    out: Path,
+    data: Mapping[str, pd.DataFrame],
+    budget: str,
+    *,
+    captions: str = "notes.txt",
+) -> dict[str, bytes]:
+    """Write tables and figures; returns the PNG of every figure by name."""
+    for folder in ("tables", "figures"):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    require("jinja2", what="A table in LaTeX")
+    for name, frame in data.items():
+        _write_csv(out / "tables" / f"{name}.csv", frame)
+    images = {}
+    notes = [budget, BUY_AND_HOLD_NOTE]
+    for item in items:
+        if isinstance(item, Table):
+            _write_csv(out / "tables" / f"{item.name}.csv", item.data)
+            write_atomically(out / "tables" / f"{item.name}.tex", _latex(item, budget).encode())
+            notes.append(f"{item.name}: {item.caption}")
+        elif isinstance(item, Drawing):
+            images[item.name] = write_drawing(item, out / "figures")
+    write_atomically(out / "tables" / captions, ("\n".join(notes) + "\n").encode())
+    return images
+
+
+def _write_csv(path: Path, frame: pd.DataFrame) -> None:
+    write_atomically(path, frame.to_csv(index=False, float_format="%.10g", lineterminator="\n").encode())
+
+
+def _latex(table: Table, budget: str) -> str:
+    """The table as shown, with its caption and the budget."""
+    caption = _escaped(f"{table.title}. {table.caption} {budget}")
+    found: str = table.shown.to_latex(index=False, escape=True, caption=caption, label=f"tab:{table.name}")
+    for sign, command in SIGNS.items():
+        found = found.replace(sign, command)
+    return found
+
+
+def _escaped(text: str) -> str:
+    """Text that LaTeX prints as it is: no command, no comment."""
+    return "".join(f"\\{c}" if c in "&%$#_{}" else c for c in text)

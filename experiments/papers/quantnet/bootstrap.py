@@ -1,0 +1,179 @@
+"""Intervals of median Sharpe ratios: days and seeds resampled, the same ones for every asset and strategy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiments.papers.quantnet.measure import MarketDays, Pair
+from experiments.statistics import LEVEL, REPLICATIONS, block_length
+from qn_env.features import DAYS_PER_YEAR
+from qn_env.objectives import ROUNDING
+from qn_env.panel import FloatArray
+
+
+class Interval(NamedTuple):
+    """95% percentile interval; NaN where nothing is defined."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """Intervals of Sharpe ratios over a run's assets.
+
+    Attributes:
+        median: of each agent's median.
+        difference: of each pair's difference of medians, strategy minus reference.
+        paired: of each pair's mean difference, asset by asset.
+        block: mean block length, days.
+        replications: bootstrap samples.
+    """
+
+    median: Mapping[str, Interval]
+    difference: Mapping[Pair, Interval]
+    paired: Mapping[Pair, Interval]
+    block: float
+    replications: int
+
+
+def intervals(
+    markets: Mapping[str, MarketDays],
+    seeds: Mapping[str, Sequence[int]],
+    pairs: Sequence[Pair],
+    *,
+    seed: int,
+    replications: int = REPLICATIONS,
+) -> Intervals:
+    """Stationary bootstrap (Politis and Romano 1994) of days over the union of the markets' test blocks.
+
+    Markets whose blocks overlap in time share their resampled days, so that dependence between markets,
+    assets and strategies stays. Seeds are resampled too; agents with equally many share the draw.
+
+    Args:
+        markets: daily net returns by market.
+        seeds: seeds of every agent.
+        pairs: what to hold against each other.
+        seed: the only chance.
+        replications: bootstrap samples.
+    """
+    calendar = np.unique(np.concatenate([days.dates for days in markets.values()]))
+    rng = np.random.default_rng(seed)
+    block = _block(markets, seeds, calendar)
+    counts = day_counts(len(calendar), block, rng, replications)
+    draw = rng.random((replications, max(map(len, seeds.values()))))
+    paired = {agent for pair in pairs for agent in pair}
+    medians, ratios = {}, {}
+    for agent, own in seeds.items():
+        found = _agent_ratios(markets, calendar, counts, agent, own, draw)
+        medians[agent] = row_median(found)
+        if agent in paired:
+            ratios[agent] = found
+    return Intervals(
+        median={agent: _interval(found) for agent, found in medians.items()},
+        difference={pair: _interval(medians[pair.strategy] - medians[pair.reference]) for pair in pairs},
+        paired={pair: _interval(_row_mean(ratios[pair.strategy] - ratios[pair.reference])) for pair in pairs},
+        block=block,
+        replications=replications,
+    )
+
+
+def day_counts(T: int, block: float, rng: np.random.Generator, replications: int) -> FloatArray:
+    """[R, T] how often each of T days is in each bootstrap sample."""
+    from arch.bootstrap import StationaryBootstrap
+
+    # Its block length is a mean, for which arch documents a float and declares an int.
+    mean_length: Any = block
+    days = StationaryBootstrap(mean_length, np.arange(T), seed=rng)
+    samples = (rows for (rows,), _ in days.bootstrap(replications))
+    return np.stack([np.bincount(rows, minlength=T).astype(np.float64) for rows in samples])
+
+
+def resampled_sharpe(net: FloatArray, counted: FloatArray, counts: FloatArray) -> FloatArray:
+    """[R, N] annualised Sharpe ratios of R resampled blocks, from sums alone; NaN where undefined.
+
+    Args:
+        net: [T, N] daily net returns, decimal.
+        counted: [T, N] 1 where the day counts.
+        counts: [R, T] how often each day was drawn.
+    """
+    days = counts @ counted
+    centre = (net * counted).sum(axis=0) / np.maximum(counted.sum(axis=0), 1.0)
+    spread = (net - centre) * counted  # centred: the difference of squares below loses no digits
+    first, second = counts @ spread, counts @ spread**2
+    shift = first / np.maximum(days, 1.0)
+    variance = (second - days * shift**2) / np.maximum(days - 1.0, 1.0)
+    mean = centre + shift
+    defined = (days > 1) & (variance > (ROUNDING * mean) ** 2)
+    ratio = mean / np.sqrt(np.where(defined, variance, 1.0))
+    return np.where(defined, DAYS_PER_YEAR**0.5 * ratio, np.nan)
+
+
+def row_median(values: FloatArray) -> FloatArray:
+    """[R, K] -> [R] median of the defined values; NaN where there is none."""
+    ordered = np.sort(values, axis=1)  # NaN last
+    n = np.isfinite(values).sum(axis=1)
+    rows, last = np.arange(len(values)), np.maximum(n - 1, 0)
+    middle: FloatArray = (ordered[rows, last // 2] + ordered[rows, np.minimum(n // 2, last)]) / 2.0
+    return middle
+
+
+def _row_mean(values: FloatArray) -> FloatArray:
+    """[R, K] -> [R] mean of the defined values; NaN where there is none."""
+    n = np.isfinite(values).sum(axis=1)
+    return np.where(n > 0, np.nansum(values, axis=1) / np.maximum(n, 1), np.nan)
+
+
+def _agent_ratios(
+    markets: Mapping[str, MarketDays],
+    calendar: Any,
+    counts: FloatArray,
+    agent: str,
+    seeds: Sequence[int],
+    draw: FloatArray,
+) -> FloatArray:
+    """[R, K] each asset's Sharpe ratio, the mean over the resampled seeds that have one."""
+    S = len(seeds)
+    chosen = (draw[:, :S] * S).astype(np.intp)
+    parts = []
+    for days in markets.values():
+        drawn = counts[:, np.searchsorted(calendar, days.dates)]
+        counted = days.counted.astype(np.float64)
+        total = np.zeros((len(counts), len(days.assets)))
+        weight = np.zeros_like(total)
+        for i, seed in enumerate(seeds):
+            ratios = resampled_sharpe(days.net[agent, seed], counted, drawn)
+            times = (chosen == i).sum(axis=1)[:, None]
+            defined = np.isfinite(ratios)
+            total += times * np.where(defined, ratios, 0.0)
+            weight += times * defined
+        parts.append(np.where(weight > 0, total / np.maximum(weight, 1.0), np.nan))
+    return np.concatenate(parts, axis=1)
+
+
+def _block(markets: Mapping[str, MarketDays], seeds: Mapping[str, Sequence[int]], calendar: Any) -> float:
+    """The longest of the strategies' block lengths, each of its mean return over counted assets and seeds."""
+    longest = 1.0
+    for agent, own in seeds.items():
+        total, count = np.zeros(len(calendar)), np.zeros(len(calendar))
+        for days in markets.values():
+            rows = np.searchsorted(calendar, days.dates)
+            each = sum(days.net[agent, seed] for seed in own) / len(own)
+            total[rows] += np.where(days.counted, each, 0.0).sum(axis=1)
+            count[rows] += days.counted.sum(axis=1)
+        series = total / np.maximum(count, 1.0)
+        longest = max(longest, block_length(series[None, :, None]))
+    return longest
+
+
+def _interval(values: FloatArray) -> Interval:
+    defined = values[np.isfinite(values)]
+    if not len(defined):
+        return Interval(np.nan, np.nan)
+    tail = (1.0 - LEVEL) / 2.0
+    low, high = np.quantile(defined, [tail, 1.0 - tail])
+    return Interval(float(low), float(high))

@@ -1,0 +1,252 @@
+"""Table 6: a strategy's daily market return explained by five Fama-French factors and momentum.
+
+A factor file is CSV or Parquet with the columns `date` (YYYY-MM-DD, ascending, each day once) and mkt_rf,
+smb, hml, rmw, cma, mom, rf: daily returns as fractions, 0.01 for one per cent (Fama and French 2015; momentum
+after Carhart 1997).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from experiments.papers.quantnet import published
+from experiments.papers.quantnet.measure import MarketDays
+from experiments.papers.quantnet.tables import UNDEFINED, Table, figure, label
+from qn_env.errors import DataError
+from qn_env.extras import require
+from qn_env.panel import FloatArray
+
+FACTORS = ("mkt_rf", "smb", "hml", "rmw", "cma", "mom")
+COLUMNS = ("date", *FACTORS, "rf")
+TERMS = ("alpha", *FACTORS)
+TERM_LABELS = {
+    "alpha": "Alpha",
+    "mkt_rf": "Beta",
+    "smb": "Small minus Big",
+    "hml": "High minus Low",
+    "rmw": "Robust minus Weak",
+    "cma": "Conservative minus Aggressive",
+    "mom": "Momentum",
+}
+MIN_DAYS = 60  # fewer days in common, and nothing is estimated
+LARGEST = 0.5  # no factor moved by 50% on a day: larger values are percentages
+SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True)
+class Regression:
+    """Ordinary least squares of daily returns on a constant and the factors.
+
+    Attributes:
+        coefficient: by term: alpha a day, then one exposure per factor; NaN with too few days.
+        t_ols: t-statistics under independent errors of one variance.
+        t_hac: t-statistics of Newey and West (1987), for errors dependent over `lags` days.
+        p_hac: two-sided p-values of these, normal.
+        r_squared: share explained.
+        days: days used.
+        without: days of the strategy on which the file has no factors; not used.
+        lags: floor(4 (days / 100)^(2/9)), the rule of Newey and West (1994).
+    """
+
+    coefficient: Mapping[str, float]
+    t_ols: Mapping[str, float]
+    t_hac: Mapping[str, float]
+    p_hac: Mapping[str, float]
+    r_squared: float
+    days: int
+    without: int
+    lags: int
+
+
+def read_factors(path: Path) -> pd.DataFrame:
+    """A factor file, index date, checked.
+
+    Raises:
+        DataError: a file that cannot be read, lacks a column or holds something else than daily fractions.
+    """
+    table = _read(path)
+    lacking = [name for name in COLUMNS if name not in table.columns]
+    if lacking:
+        raise DataError(
+            f"{path}: lacks the columns {', '.join(lacking)}; found {', '.join(map(str, table.columns))}. "
+            f"Expected {', '.join(COLUMNS)}: add them or rename what is there."
+        )
+    dates = _dates(path, table["date"])
+    numbers = pd.DataFrame({name: _numbers(path, table[name], dates) for name in COLUMNS[1:]})
+    return numbers.set_axis(dates, axis=0)
+
+
+def explain(net: FloatArray, dates: Any, factors: pd.DataFrame) -> Regression:
+    """Regress a market's daily return on the factors of the same days.
+
+    The strategy's return is taken as it is: long and short positions finance each other, so `rf` is not
+    subtracted; it is in the file for panels of plain returns.
+
+    Args:
+        net: [T] daily net return of a strategy, decimal, NaN where it has none.
+        dates: [T] its days.
+        factors: index date, columns mkt_rf to mom, decimal.
+    """
+    known = np.isfinite(net)
+    days = pd.DatetimeIndex(dates)[known]
+    joined = factors.reindex(days)[list(FACTORS)]
+    present = joined.notna().all(axis=1).to_numpy()
+    X, y = joined.to_numpy(dtype=np.float64)[present], net[known][present]
+    n, without = len(y), int((~present).sum())
+    lags = hac_lags(n)
+    design = np.column_stack([np.ones(n), X])
+    if n < MIN_DAYS or np.ptp(y) == 0.0 or np.linalg.matrix_rank(design) < design.shape[1]:
+        nothing = dict.fromkeys(TERMS, np.nan)
+        return Regression(nothing, nothing, nothing, nothing, np.nan, n, without, lags)
+    model = require("statsmodels.api", what="Table 6").OLS(y, design)
+    plain, robust = model.fit(), model.fit(cov_type="HAC", cov_kwds={"maxlags": lags})
+    return Regression(
+        coefficient=_by_term(plain.params),
+        t_ols=_by_term(plain.tvalues),
+        t_hac=_by_term(robust.tvalues),
+        p_hac=_by_term(robust.pvalues),
+        r_squared=float(plain.rsquared),
+        days=n,
+        without=without,
+        lags=lags,
+    )
+
+
+def hac_lags(n: int) -> int:
+    """Newey and West's (1994) number of lags for n days.
+
+    Examples:
+        >>> hac_lags(100), hac_lags(752)
+        (4, 6)
+    """
+    return int(4.0 * (n / 100.0) ** (2.0 / 9.0))
+
+
+def regressions(
+    markets: Mapping[str, MarketDays],
+    named: Sequence[str],
+    seeds: Mapping[str, Sequence[int]],
+    agents: Sequence[str],
+    factors: pd.DataFrame,
+) -> dict[tuple[str, str], Regression]:
+    """By (agent, market): the market's mean over listed assets, then the mean over seeds, on the factors."""
+    return {
+        (agent, market): explain(
+            markets[market].market_net(agent, seeds[agent]).mean(axis=0), markets[market].dates, factors
+        )
+        for agent in agents
+        for market in named
+    }
+
+
+def _by_term(values: Any) -> dict[str, float]:
+    return dict(zip(TERMS, map(float, values), strict=True))
+
+
+def _read(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        raise DataError(f"{path}: no such file, expected daily factors as CSV or Parquet.")
+    try:
+        return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+    except (ValueError, OSError) as error:  # pyarrow's and pandas' parsing errors are ValueErrors
+        raise DataError(f"{path}: not a readable CSV or Parquet file ({error}). Write it again.") from error
+
+
+def _dates(path: Path, column: pd.Series[Any]) -> pd.DatetimeIndex:
+    dates = pd.to_datetime(column.astype(str), format="%Y-%m-%d", errors="coerce")
+    if dates.isna().any():
+        row = int(dates.isna().to_numpy().argmax())
+        raise DataError(
+            f"{path}: column 'date', row {row + 1}: found {str(column.iloc[row])!r}, expected a date as "
+            "YYYY-MM-DD. Fix the file."
+        )
+    wrong = dates.diff().dt.days.to_numpy() <= 0
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise DataError(
+            f"{path}: column 'date': {dates.iloc[row]:%Y-%m-%d} follows {dates.iloc[row - 1]:%Y-%m-%d}, "
+            "expected ascending dates, each once. Sort the file and remove what is there twice."
+        )
+    return pd.DatetimeIndex(dates)
+
+
+def _numbers(path: Path, column: pd.Series[Any], dates: pd.DatetimeIndex) -> FloatArray:
+    """One factor as numbers; an empty cell is a day without it."""
+    numbers: FloatArray = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64)
+    text = np.isnan(numbers) & column.notna().to_numpy()
+    bad = text | (np.abs(numbers) > LARGEST)
+    if bad.any():
+        row = int(bad.argmax())
+        raise DataError(
+            f"{path}: column {column.name!r} on {dates[row]:%Y-%m-%d}: found {str(column.iloc[row])!r}, "
+            f"expected a daily return as a fraction, 0.01 for one per cent ({int(bad.sum())} such rows). "
+            "Divide percentages by 100."
+        )
+    return numbers
+
+
+def table_6(found: Mapping[tuple[str, str], Regression], basis: str) -> Table:
+    """Coefficients with t-statistics; a star where the HAC p-value is below 5%."""
+    rows = [
+        {"agent": agent, "market": market, "term": term}
+        | {"coefficient": r.coefficient[term], "t_ols": r.t_ols[term], "t_hac": r.t_hac[term]}
+        | {"p_hac": r.p_hac[term], "days": r.days, "days_without_factors": r.without, "hac_lags": r.lags}
+        | {"r_squared": r.r_squared}
+        for (agent, market), r in found.items()
+        for term in TERMS
+    ]
+    data = pd.DataFrame(rows)
+    return Table(
+        name="table6",
+        title="Table 6",
+        caption="Daily market return of a strategy on five Fama-French factors and momentum: coefficient, "
+        f"t-statistic of ordinary least squares, t-statistic after Newey and West; {basis}.",
+        data=data,
+        shown=pd.DataFrame([_shown_6(agent, market, r) for (agent, market), r in found.items()]),
+    )
+
+
+def _shown_6(agent: str, market: str, r: Regression) -> dict[str, str]:
+    cells = {"Market": market, "Strategy": label(agent)}
+    for term in TERMS:
+        star = "*" if r.p_hac[term] < SIGNIFICANT else ""
+        cells[TERM_LABELS[term]] = (
+            f"{figure(r.coefficient[term], 3)}{star} ({r.t_ols[term]:.2f}; {r.t_hac[term]:.2f})"
+            if np.isfinite(r.coefficient[term])
+            else UNDEFINED
+        )
+    return (
+        cells
+        | {"R\N{SUPERSCRIPT TWO}": figure(r.r_squared, 2), "Days": f"{r.days}"}
+        | {
+            "Days without factors": f"{r.without}",
+            "Lags": f"{r.lags}",
+        }
+    )
+
+
+def table_6_published() -> Table:
+    """The paper's Table 6."""
+    data = pd.DataFrame(
+        [
+            {"market": market, "term": term, "coefficient": c, "t": t}
+            for market, terms in published.TABLE_6.items()
+            for term, (c, t) in terms.items()
+        ]
+    )
+    cells = data.assign(cell=[f"{row['coefficient']:.4f} ({row['t']:.2f})" for _, row in data.iterrows()])
+    shown = cells.pivot(index="market", columns="term", values="cell")
+    shown = shown.loc[list(published.TABLE_6), ["alpha", "mkt_rf", "smb", "hml", "mom"]]
+    return Table(
+        name="table6-published",
+        title="Table 6, published",
+        caption="The paper's coefficients and t-statistics for QuantNet; all four alphas are significant.",
+        data=data,
+        shown=shown.rename(columns=TERM_LABELS).rename_axis("Market").reset_index().rename_axis(columns=None),
+    )

@@ -1,0 +1,358 @@
+"""The paper's figures, each a function that draws it when it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from experiments.papers.quantnet.clusters import Clusters
+from experiments.papers.quantnet.comparisons import COMPARED, METRIC_LABELS
+from experiments.papers.quantnet.drawing import (
+    INK,
+    QUIET,
+    REFERENCE,
+    STRATEGY,
+    Drawing,
+    grid_of,
+    overlaid,
+    plain,
+    scatter,
+    shared_legend,
+    versus,
+)
+from experiments.papers.quantnet.market_tables import line
+from experiments.papers.quantnet.measure import MarketDays, Measured, Pair
+from experiments.papers.quantnet.tables import label
+from experiments.report.series import bin_edges, path
+from experiments.tables import scaled_ex_ante
+from qn_env.extras import require
+from qn_env.panel import FloatArray
+
+CLUSTER_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B8860B", "#56B4E9")
+WIDEST_RELATIVE = 300.0  # per cent; longer bars of Figure 8 are cut, their values printed
+
+
+def sharpe_histograms(measured: Measured, strategy: str) -> Drawing:
+    """Figure 3: the strategy's Sharpe ratios over assets beside each other strategy's."""
+    sharpe = measured.of("sharpe")
+    others = [agent for agent in measured.agents if agent != strategy]
+
+    def draw() -> Any:
+        figure, grid = grid_of(len(others), columns=3, width=3.3, height=2.5)
+        edges = bin_edges(sharpe.to_numpy(), most=40)
+        for axes, other in zip(grid, others, strict=False):
+            overlaid(axes, edges, sharpe[strategy], sharpe[other])
+            axes.set_title(f"vs {plain(label(other))}", fontsize=10)
+        shared_legend(figure, [strategy], None, extra=("the other strategy", REFERENCE))
+        figure.supxlabel("Sharpe ratio of an asset", fontsize=10)
+        figure.supylabel("assets", fontsize=10)
+        return figure
+
+    return Drawing(
+        name="fig3",
+        title="Figure 3",
+        caption=f"Sharpe ratios over assets of {label(strategy)} and of every other strategy; dashed lines "
+        f"are medians, {measured.basis}.",
+        draw=draw,
+    )
+
+
+def market_histograms(measured: Measured, pair: Pair, markets: Sequence[str], name: str) -> Drawing:
+    """Figure 11: the pair's Sharpe ratios over the assets of named markets."""
+    sharpe = measured.of("sharpe")
+
+    def draw() -> Any:
+        figure, grid = grid_of(len(markets), columns=2, width=4.4, height=2.7)
+        for axes, market in zip(grid, markets, strict=False):
+            own = sharpe.loc[market]
+            edges = bin_edges(own[list(pair)].to_numpy(), most=26)
+            overlaid(axes, edges, own[pair.strategy], own[pair.reference])
+            axes.set_title(plain(market), fontsize=10)
+        shared_legend(figure, [pair.strategy], pair.reference)
+        figure.supxlabel("Sharpe ratio of an asset", fontsize=10)
+        figure.supylabel("assets", fontsize=10)
+        return figure
+
+    return Drawing(
+        name=name,
+        title="Figure 11",
+        caption=f"Sharpe ratios over the assets of single markets, {versus(pair)}; dashed lines are "
+        f"medians, {measured.basis}.",
+        draw=draw,
+    )
+
+
+def by_market(measured: Measured, pair: Pair, metrics: Sequence[str], name: str, title: str) -> Drawing:
+    """Figures 4 and 7: the average ratio in each market, ordered by the reference's Sharpe ratio."""
+    order = measured.by_market("sharpe")[pair.reference].sort_values(ascending=False, kind="stable").index
+
+    def draw() -> Any:
+        width = max(7.0, 0.2 * len(order) + 1.5)
+        figure, grid = grid_of(len(metrics), columns=1, width=width, height=3.6)
+        for axes, metric in zip(grid, metrics, strict=False):
+            means = measured.by_market(metric).loc[order]
+            places = np.arange(len(order))
+            first, second = means[pair.strategy].to_numpy(), means[pair.reference].to_numpy()
+            axes.vlines(places, first, second, color="#c8ced4", linewidth=1.5, zorder=1)
+            axes.plot(places, second, "D", color=REFERENCE, markersize=5, zorder=2)
+            axes.plot(places, first, "o", color=STRATEGY, markersize=6, zorder=3)
+            axes.axhline(0, color=INK, linewidth=0.8)
+            axes.set_xticks(
+                places, [plain(m) for m in order], rotation=90 if len(order) > 6 else 0, fontsize=9
+            )
+            axes.set_xlim(-0.7, len(order) - 0.3)
+            axes.grid(visible=False, axis="x")
+            axes.set_ylabel(f"average {METRIC_LABELS[metric]}")
+        shared_legend(figure, [pair.strategy], pair.reference, markers=("o", "D"))
+        return figure
+
+    words = " and ".join({"sharpe": "Sharpe", "calmar": "Calmar"}[metric] for metric in metrics)
+    return Drawing(
+        name=name,
+        title=title,
+        caption=f"Average {words} ratio{'s' * (len(metrics) > 1)} of each market's assets, {versus(pair)}, "
+        f"ordered by the latter's Sharpe ratio, {measured.basis}.",
+        draw=draw,
+    )
+
+
+def cumulative(
+    markets: Mapping[str, MarketDays],
+    measured: Measured,
+    agents: Sequence[str],
+    named: Sequence[str],
+    *,
+    scaled: bool,
+) -> pd.DataFrame:
+    """Figures 5a and 10: market, date and each agent's cumulative return, decimal, the mean over seeds.
+
+    A market's return is the mean over its listed assets; where `scaled`, over its assets after each was
+    scaled ex ante to 10% volatility, once it has an estimate.
+    """
+    parts = []
+    for market in named:
+        days = markets[market]
+        own = {"market": market, "date": days.dates}
+        for agent in agents:
+            seeds = measured.seeds[agent]
+            net = _scaled_net(days, agent, seeds) if scaled else days.market_net(agent, seeds)
+            own[agent] = path(net.T).growth - 1.0
+        parts.append(pd.DataFrame(own))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _scaled_net(days: MarketDays, agent: str, seeds: Sequence[int]) -> FloatArray:
+    """[S, T] mean over assets of their returns at 10% volatility, NaN before the first estimate."""
+    found = []
+    for seed in seeds:
+        scaled = scaled_ex_ante(np.where(days.counted, days.net[agent, seed], np.nan))
+        known = np.isfinite(scaled)
+        count = known.sum(axis=1)
+        found.append(np.where(count > 0, np.nansum(scaled, axis=1) / np.maximum(count, 1), np.nan))
+    return np.stack(found)
+
+
+def growth_lines(
+    measured: Measured, data: pd.DataFrame, pair: Pair, name: str, title: str, how: str
+) -> Drawing:
+    """Figures 5a and 10 from the data of `cumulative`."""
+    markets = list(data["market"].unique())
+
+    def draw() -> Any:
+        figure, grid = grid_of(len(markets), columns=2, width=4.6, height=2.7)
+        dates = require("matplotlib.dates", what="A figure")
+        for axes, market in zip(grid, markets, strict=False):
+            own = data[data["market"] == market]
+            axes.plot(
+                own["date"].to_numpy(), 100 * own[pair.reference].to_numpy(), color=REFERENCE, linewidth=1.3
+            )
+            axes.plot(
+                own["date"].to_numpy(), 100 * own[pair.strategy].to_numpy(), color=STRATEGY, linewidth=1.8
+            )
+            axes.axhline(0, color=INK, linewidth=0.8)
+            locator = dates.AutoDateLocator(minticks=3, maxticks=7)
+            axes.xaxis.set_major_locator(locator)
+            axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))
+            axes.set_title(plain(market), fontsize=10)
+            axes.margins(x=0.01)
+        shared_legend(figure, [pair.strategy], pair.reference)
+        figure.supylabel("cumulative return, %", fontsize=10)
+        return figure
+
+    return Drawing(
+        name=name,
+        title=title,
+        caption=f"Cumulative return of single markets, the mean over {how}, {versus(pair)}, "
+        f"{measured.basis}.",
+        draw=draw,
+    )
+
+
+def size_bars(
+    measured: Measured, data: pd.DataFrame, pair: Pair, name: str, title: str, words: str
+) -> Drawing:
+    """Figures 5b and 5c from the data of `by_size_table`."""
+    own = data[(data["strategy"] == pair.strategy) & (data["reference"] == pair.reference)]
+
+    def draw() -> Any:
+        figure, (axes,) = grid_of(1, columns=1, width=6.4, height=3.2)
+        places, heights = np.arange(len(own)), own["mean"].to_numpy()
+        axes.bar(places, heights, color=[STRATEGY if h >= 0 else REFERENCE for h in heights], width=0.6)
+        axes.axhline(0, color=INK, linewidth=0.8)
+        axes.set_xlim(-0.7, max(len(own), 3) - 0.3)
+        labels = [
+            f"{row['group']}\n{row['markets']} market{'s' * (row['markets'] != 1)}\n"
+            f"{row['assets']} asset{'s' * (row['assets'] != 1)}"
+            for row in own.to_dict("records")
+        ]
+        axes.set_xticks(places, labels, fontsize=9)
+        axes.grid(visible=False, axis="x")
+        axes.set_xlabel(words)
+        axes.set_ylabel("difference of SR")
+        return figure
+
+    return Drawing(
+        name=name,
+        title=title,
+        caption=f"Average difference of the assets' Sharpe ratios, {label(pair.strategy)} minus "
+        f"{label(pair.reference)}, markets grouped by their {words}, {measured.basis}.",
+        draw=draw,
+    )
+
+
+def country_bars(measured: Measured, data: pd.DataFrame, pair: Pair, name: str) -> Drawing:
+    """Figure 8 as bars from the data of `by_country_table`."""
+    own = data[(data["strategy"] == pair.strategy) & (data["reference"] == pair.reference)]
+    own = own[own["relative"].notna()]
+
+    def draw() -> Any:
+        figure, (axes,) = grid_of(1, columns=1, width=6.8, height=0.26 * len(own) + 1.2)
+        values, places = own["relative"].to_numpy(), np.arange(len(own))
+        cut = np.clip(values, -WIDEST_RELATIVE, WIDEST_RELATIVE)
+        axes.barh(places, cut, color=[STRATEGY if v >= 0 else REFERENCE for v in values], height=0.65)
+        for y, (short, value) in enumerate(zip(cut, values, strict=True)):
+            axes.annotate(
+                f"{value:+.0f}%",
+                (short, y),
+                xytext=(4 if short >= 0 else -4, 0),
+                textcoords="offset points",
+                va="center",
+                ha="left" if short >= 0 else "right",
+                fontsize=8.5,
+            )
+        axes.set_yticks(places, [plain(country) for country in own["country"]], fontsize=9)
+        axes.set_ylim(len(own) - 0.4, -0.6)
+        axes.axvline(0, color=INK, linewidth=0.8)
+        axes.margins(x=0.16)
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel(f"difference of SR in % of {plain(label(pair.reference))}'s")
+        return figure
+
+    return Drawing(
+        name=name,
+        title="Figure 8",
+        caption=f"Sharpe ratio of {label(pair.strategy)} relative to {label(pair.reference)}, by country, "
+        f"bars cut at {WIDEST_RELATIVE:.0f}%, {measured.basis}.",
+        draw=draw,
+    )
+
+
+def market_scatter(measured: Measured, pair: Pair, name: str) -> Drawing:
+    """Figure 9: market averages against each other with the fitted line."""
+
+    def draw() -> Any:
+        figure, grid = grid_of(len(COMPARED), columns=2, width=4.5, height=4.1)
+        for axes, metric in zip(grid, COMPARED, strict=True):
+            means = measured.by_market(metric)
+            x, y = means[pair.reference].to_numpy(), means[pair.strategy].to_numpy()
+            scatter(axes, x, y, size=26)
+            for market, across, up in zip(means.index, x, y, strict=True):
+                if np.isfinite(across) and np.isfinite(up):
+                    axes.annotate(
+                        plain(str(market)),
+                        (across, up),
+                        xytext=(4, 3),
+                        textcoords="offset points",
+                        fontsize=7,
+                    )
+            fitted = line(x, y)
+            if np.isfinite(fitted["slope"]):
+                ends = np.array([np.nanmin(x), np.nanmax(x)])
+                axes.plot(ends, fitted["intercept"] + fitted["slope"] * ends, color=REFERENCE, linewidth=1.6)
+            axes.set_title(
+                f"{METRIC_LABELS[metric]}: {fitted['intercept']:.2f} + {fitted['slope']:.2f} x", fontsize=10
+            )
+            axes.set_xlabel(plain(label(pair.reference)))
+            axes.set_ylabel(plain(label(pair.strategy)))
+        return figure
+
+    return Drawing(
+        name=name,
+        title="Figure 9",
+        caption=f"Average Sharpe and Calmar ratio of each market, {versus(pair)}, with the fitted line in "
+        f"orange and equality dotted, {measured.basis}.",
+        draw=draw,
+    )
+
+
+def asset_scatter(measured: Measured, pair: Pair, markets: Sequence[str], name: str) -> Drawing:
+    """Figure 12: Sharpe ratios of single assets against each other, by market."""
+    sharpe = measured.of("sharpe")
+
+    def draw() -> Any:
+        figure, grid = grid_of(len(markets), columns=2, width=4.0, height=3.5)
+        for axes, market in zip(grid, markets, strict=False):
+            own = sharpe.loc[market]
+            scatter(axes, own[pair.reference].to_numpy(), own[pair.strategy].to_numpy(), size=16)
+            axes.set_title(plain(market), fontsize=10)
+        figure.supxlabel(plain(label(pair.reference)), fontsize=10)
+        figure.supylabel(plain(label(pair.strategy)), fontsize=10)
+        return figure
+
+    return Drawing(
+        name=name,
+        title="Figure 12",
+        caption=f"Sharpe ratio of every asset of single markets, {versus(pair)}; above the dotted line the "
+        f"former is ahead, {measured.basis}.",
+        draw=draw,
+    )
+
+
+def dendrogram(found: Clusters) -> Drawing:
+    """Figure 13: the markets' tree, its clusters coloured."""
+
+    def draw() -> Any:
+        from scipy.cluster.hierarchy import dendrogram as tree_of
+
+        tree = tree_of(found.linkage, no_plot=True)
+        figure, (axes,) = grid_of(1, columns=1, width=7.0, height=0.24 * len(found.markets) + 1.3)
+        for ys, xs in zip(tree["icoord"], tree["dcoord"], strict=True):
+            below = xs[1] <= found.threshold
+            leaf = int((min(ys) - 5.0) // 10.0)
+            axes.plot(xs, ys, color=_cluster_colour(found.cluster[leaf]) if below else QUIET, linewidth=1.6)
+        names = [f"{plain(m)}  C{c}" for m, c in zip(found.markets, found.cluster, strict=True)]
+        axes.set_yticks(5.0 + 10.0 * np.arange(len(names)), names, fontsize=9)
+        for tick, number in zip(axes.get_yticklabels(), found.cluster, strict=True):
+            tick.set_color(_cluster_colour(number))
+        axes.axvline(found.threshold, color=INK, linewidth=0.9, linestyle="--")
+        axes.set_ylim(10.0 * len(names), 0.0)
+        axes.set_xlim(left=0.0)
+        axes.grid(visible=False, axis="y")
+        axes.tick_params(axis="y", length=0)
+        axes.set_xlabel("height (Ward)")
+        return figure
+
+    return Drawing(
+        name="fig13",
+        title="Figure 13",
+        caption="Markets grouped by their mean encoder scores over the test days, Ward's linkage; the dashed "
+        f"line cuts the tree into {max(found.cluster)} clusters.",
+        draw=draw,
+    )
+
+
+def _cluster_colour(number: int) -> str:
+    return CLUSTER_COLOURS[(number - 1) % len(CLUSTER_COLOURS)]

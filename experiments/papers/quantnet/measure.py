@@ -1,0 +1,216 @@
+"""What the paper's tables are made of: per-asset figures, seeds averaged, and daily net returns of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from experiments.papers.quantnet.published import METRICS
+from experiments.store import RunFolder, unit_name
+from experiments.tables import ALL
+from qn_env.economics import BASIS_POINT
+from qn_env.errors import ConfigError, DataError, did_you_mean
+from qn_env.panel import BoolArray, FloatArray
+
+QUANTNET_LIKE = ("quantnet", "quantnet-shared")
+NO_TRANSFER_LIKE = ("no-transfer-lstm", "no-transfer-linear")
+NAMED_MARKETS = 4  # as many as the paper looks at one by one
+
+
+class Pair(NamedTuple):
+    """Two strategies held against each other, asset by asset."""
+
+    strategy: str  # transfers
+    reference: str  # does not
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """A finished run at one cost.
+
+    Attributes:
+        record: run.json.
+        cost_bps: cost level of every figure, basis points per unit of turnover.
+        seeds: seeds with results of every agent, agents in the order of the run.
+        values: [assets, (metric, agent)], index (market, asset): the mean over the seeds that have a value.
+        undefined: [metric, agent] values that are NaN, over assets and seeds.
+        markets: one row per market, index market: assets, train, select, test, test_first, test_last.
+    """
+
+    record: Mapping[str, Any]
+    cost_bps: float
+    seeds: Mapping[str, Sequence[int]]
+    values: pd.DataFrame
+    undefined: pd.DataFrame
+    markets: pd.DataFrame
+
+    @property
+    def agents(self) -> list[str]:
+        """Agents with results."""
+        return list(self.seeds)
+
+    @property
+    def basis(self) -> str:
+        """Whether the figures are before or after costs."""
+        return "before costs" if self.cost_bps == 0.0 else f"net of {self.cost_bps:g} bps"
+
+    def of(self, metric: str) -> pd.DataFrame:
+        """One metric of every asset, [assets, agents]."""
+        found: pd.DataFrame = self.values[metric][self.agents]
+        return found
+
+    def by_market(self, metric: str) -> pd.DataFrame:
+        """Mean over each market's assets that have a value, [markets, agents], in the run's order."""
+        return self.of(metric).groupby(level="market").mean().reindex(self.markets.index)
+
+
+@dataclass(frozen=True)
+class MarketDays:
+    """A market's own test days; listed and counted are the same for every agent.
+
+    Attributes:
+        dates: [T] days.
+        assets: N names.
+        listed: [T, N] the asset counts in the market's mean.
+        counted: [T, N] the day enters the asset's statistics.
+        net: by (agent, seed), [T, N] daily net returns, 0 where not counted and not listed.
+    """
+
+    dates: NDArray[np.datetime64]
+    assets: tuple[str, ...]
+    listed: BoolArray
+    counted: BoolArray
+    net: dict[tuple[str, int], FloatArray]
+
+    def market_net(self, agent: str, seeds: Sequence[int]) -> FloatArray:
+        """[S, T] the market's daily net return: the mean over its listed assets, NaN on a day without any."""
+        count = self.listed.sum(axis=1)
+        sums = [np.where(self.listed, self.net[agent, seed], 0.0).sum(axis=1) for seed in seeds]
+        return np.where(count > 0, np.stack(sums) / np.maximum(count, 1), np.nan)
+
+
+def measure(run: RunFolder, cost_bps: float | None = None) -> Measured:
+    """Read a finished run at one cost; default: its lowest, as the paper is before costs.
+
+    Raises:
+        ConfigError: the run has no such cost.
+        DataError: not a finished run.
+    """
+    for name in ("run.json", "results.parquet"):
+        if not (run.path / name).is_file():
+            raise DataError(f"{run.path / name}: missing, expected a finished run. Finish or repeat the run.")
+    record, results = run.record(), run.results()
+    costs = sorted(float(cost) for cost in results["cost_bps"].unique())
+    cost = costs[0] if cost_bps is None else float(cost_bps)
+    if cost not in costs:
+        listed = ", ".join(f"{c:g}" for c in costs)
+        raise ConfigError(f"{run.path}: has no results at {cost:g} bps; its costs are {listed}.")
+    wanted = [metric.name for metric in METRICS]
+    rows = results[(results["cost_bps"] == cost) & (results["asset"] != ALL)]
+    rows = rows[rows["metric"].isin(wanted)]
+    if rows.empty:
+        raise DataError(f"{run.path / 'results.parquet'}: no per-asset rows. Run the comparison again.")
+    found = set(rows["agent"].unique())
+    ordered = [agent for agent in record["agents"] if agent in found]
+    seeds = {
+        agent: sorted(int(s) for s in rows.loc[rows["agent"] == agent, "seed"].unique())
+        for agent in [*ordered, *sorted(found.difference(ordered))]
+    }
+    values = rows.groupby(["market", "asset", "metric", "agent"])["value"].mean().unstack(["metric", "agent"])
+    missing = rows["value"].isna().groupby([rows["metric"], rows["agent"]]).sum().unstack("agent")
+    return Measured(
+        record=record,
+        cost_bps=cost,
+        seeds=seeds,
+        values=values.sort_index(axis=1),
+        undefined=missing.reindex(index=wanted, columns=list(seeds)).fillna(0).astype(int),
+        markets=pd.DataFrame(record["panel"]["markets"]).set_index("market"),
+    )
+
+
+def daily(run: RunFolder, measured: Measured) -> dict[str, MarketDays]:
+    """Daily net returns of every market, asset and unit; every unit is read once.
+
+    Raises:
+        DataError: two units that were not judged on the same days and assets.
+    """
+    markets: dict[str, MarketDays] = {}
+    for agent, seeds in measured.seeds.items():
+        for seed in seeds:
+            name = unit_name(agent, seed)
+            for market, own in run.unit_days(name).groupby("market", sort=False):
+                found = _market_days(own, (agent, seed), measured.cost_bps)
+                first = markets.setdefault(str(market), found)
+                if first is not found:
+                    _refuse_other_days(run, name, str(market), first, found)
+                    first.net.update(found.net)
+    return {market: markets[market] for market in measured.markets.index if market in markets}
+
+
+def _market_days(own: pd.DataFrame, unit: tuple[str, int], cost_bps: float) -> MarketDays:
+    """The days of one market in one unit, as arrays."""
+    dates, rows = np.unique(own["date"].to_numpy(), return_inverse=True)
+    columns, assets = pd.factorize(own["asset"], sort=True)
+    shape = (len(dates), len(assets))
+    net, listed, counted = np.zeros(shape), np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
+    listed[rows, columns], counted[rows, columns] = own["listed"], own["counted"]
+    net[rows, columns] = own["gross"] - cost_bps * BASIS_POINT * own["turnover"]
+    return MarketDays(
+        dates, tuple(map(str, assets)), listed, counted, {unit: np.where(listed | counted, net, 0.0)}
+    )
+
+
+def _refuse_other_days(run: RunFolder, name: str, market: str, first: MarketDays, found: MarketDays) -> None:
+    same = (
+        first.assets == found.assets
+        and np.array_equal(first.dates, found.dates)
+        and np.array_equal(first.counted, found.counted)
+        and np.array_equal(first.listed, found.listed)
+    )
+    if not same:
+        raise DataError(
+            f"{run.path / 'units' / name / 'daily.parquet'}: market {market!r} has other days or assets than "
+            "the run's first unit, expected the same test block. Run the comparison again."
+        )
+
+
+def pairs(agents: Sequence[str]) -> list[Pair]:
+    """Every QuantNet-like strategy against every No Transfer model, the main pair first.
+
+    Examples:
+        >>> pairs(["no-transfer-lstm", "buy-and-hold", "quantnet"])
+        [Pair(strategy='quantnet', reference='no-transfer-lstm')]
+    """
+    return [
+        Pair(strategy, reference)
+        for strategy in QUANTNET_LIKE
+        for reference in NO_TRANSFER_LIKE
+        if strategy in agents and reference in agents
+    ]
+
+
+def drawn_pairs(agents: Sequence[str]) -> list[Pair]:
+    """The pairs that have figures: each strategy beside the first No Transfer model there is."""
+    found = pairs(agents)
+    return [pair for pair in found if pair.reference == found[0].reference]
+
+
+def named_markets(measured: Measured, named: Sequence[str] | None) -> list[str]:
+    """The markets looked at one by one: as named, or the largest ones.
+
+    Raises:
+        ConfigError: a market the run does not have.
+    """
+    known = [str(market) for market in measured.markets.index]
+    if named is None:
+        sizes = measured.markets["assets"].sort_values(ascending=False, kind="stable")
+        return [str(market) for market in sizes.index[:NAMED_MARKETS]]
+    for market in named:
+        if market not in known:
+            raise ConfigError(f"named markets: the run has no {market!r}. {did_you_mean(market, known)}")
+    return list(dict.fromkeys(named))

@@ -1,0 +1,204 @@
+"""The paper's study: draws on the selection block, the chosen ones on several seeds, then the artefacts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agents.agent import load_agent
+from agents.checkpoint import write_atomically
+from experiments.papers.quantnet.artefacts import write_ablation, write_artefacts
+from experiments.papers.quantnet.config import (
+    LEARNT,
+    RULES,
+    QuantNetAblation,
+    QuantNetSearch,
+    QuantNetStudy,
+)
+from experiments.papers.quantnet.places import read_places
+from experiments.protocols import Fold, holdout
+from experiments.runner import load_panel, run
+from experiments.search import Search, best, search
+from experiments.store import RunFolder
+from experiments.units import Unit, Variant, played_days
+from qn_env.errors import ConfigError
+from qn_env.panel import FloatArray
+
+ZERO = "quantnet-shared-zero"  # shared weights that treat every market as one never seen
+# The agents whose encoder scores are clustered, the first that was run.
+SCORED = ("quantnet", "quantnet-shared")
+
+
+def study(config: QuantNetStudy) -> Path:
+    """Search, train, judge, and write every table and figure; the page.
+
+    Every part is stored as it is finished: a study that was killed goes on where it was.
+
+    Raises:
+        ConfigError: a folder that was begun with another configuration.
+        DataError: a panel or factors that cannot be used.
+    """
+    if config.quick:
+        config = replace(config, draws=2, seeds=2, steps=40, windows=8)
+    whole = config.run_config((*LEARNT, *RULES), config.seeds, out="run")
+    panel = load_panel(whole)
+    fold = holdout(panel)
+    searches = [
+        Search(
+            label=agent,
+            variant=Variant(agent),
+            trials=range(config.draws),
+            seed=config.seed,
+            fixed=config.budget.options(agent),
+            execution_lag=config.execution_lag,
+        )
+        for agent in LEARNT
+    ]
+    trials = search(searches, fold, config.out / "trials", jobs=config.jobs)
+    chosen = {agent: best(trials, agent) for agent in LEARNT}
+    about = _about(config, {"draws": config.draws, "seeds": config.seeds}, trials, chosen)
+    variants = {agent: Variant(agent, found["options"]) for agent, found in chosen.items()}
+    whole = replace(whole, quick=config.quick)
+    folder = RunFolder(run(whole, panel, variants=variants, resume=True, extra=zero_embeddings))
+    page = write_artefacts(
+        folder,
+        config.out,
+        study=about,
+        scores=encoder_scores(folder, fold),
+        places=read_places(config.panel) if config.panel is not None else None,
+        factors=config.factors,
+        named=config.named or None,
+    )
+    if config.quick:
+        shared = {
+            name: getattr(config, name) for name in ("panel", "kind", "exclude", "costs", "seed", "jobs")
+        }
+        ablation(QuantNetAblation(out=config.out, quick=True, **shared))
+    return page
+
+
+def ablation(config: QuantNetAblation) -> Path:
+    """Train every variant at every transfer dimension, and write Table 7; the page.
+
+    What the table does not vary is at its default, the same for all.
+    """
+    if config.quick:
+        config = replace(config, seeds=1, dimensions=(10, 25), steps=20, windows=8)
+    variants = ablation_variants(config)
+    whole = config.run_config(tuple(variants), config.seeds, out="ablation")
+    folder = RunFolder(run(replace(whole, quick=config.quick), variants=variants, resume=True))
+    return write_ablation(folder, config.out, _about(config, {"seeds": config.seeds}, [], {}))
+
+
+def ablation_variants(config: QuantNetAblation) -> dict[str, Variant]:
+    """Label to agent and options: variants x dimensions, and both No Transfer models."""
+    found: dict[str, Variant] = {}
+    for transfer, body in (("linear", "linear"), ("lstm", "linear"), ("linear", "lstm"), ("lstm", "lstm")):
+        for dimension in config.dimensions:
+            options = {"encoder": body, "decoder": body, "transfer": transfer, "dimension": dimension}
+            label = f"quantnet[encoder={body},transfer={transfer},dimension={dimension}]"
+            found[label] = Variant("quantnet", {**options, **config.budget.options("quantnet")})
+    for name, body in (("no-transfer-lstm", "lstm"), ("no-transfer-linear", "linear")):
+        found[name] = Variant(name, {"encoder": body, "transfer": None, **config.budget.options(name)})
+    return found
+
+
+def random_search(config: QuantNetSearch) -> list[dict[str, Any]]:
+    """The paper's random search over its configurations; every trial, scored on the selection block.
+
+    Batch size and sequence length are drawn, too; `steps` bounds each training.
+
+    Raises:
+        ConfigError: fewer draws than configurations.
+    """
+    if config.draws < len(config.agents):
+        raise ConfigError(f"draws is {config.draws}, expected one at least for each of {len(config.agents)}.")
+    fold = holdout(load_panel(config.run_config(config.agents, 1, out="search")))
+    budget = config.budget
+    fixed = {"steps": budget.steps, "epoch": budget.epoch, "patience": budget.patience}
+    searches = [
+        Search(
+            label=agent,
+            variant=Variant(agent),
+            trials=range(count),
+            seed=config.seed,
+            fixed=fixed,
+            execution_lag=config.execution_lag,
+        )
+        for agent, count in zip(config.agents, even_split(config.draws, len(config.agents)), strict=True)
+    ]
+    trials = search(searches, fold, config.out / "search", jobs=config.jobs)
+    found = {agent: best(trials, agent) for agent in config.agents}
+    _about(config, {"draws": config.draws}, trials, found, name="search.json")
+    return trials
+
+
+def even_split(total: int, parts: int) -> list[int]:
+    """`total` in `parts` that differ by one at most, the larger ones first.
+
+    Examples:
+        >>> even_split(200, 6)
+        [34, 34, 33, 33, 33, 33]
+    """
+    return [total // parts + (i < total % parts) for i in range(parts)]
+
+
+def zero_embeddings(units: Sequence[Unit], fold: Fold, folder: RunFolder) -> list[Unit]:
+    """Judge the trained shared weights once more without their embeddings: known markets as if never seen."""
+    added = []
+    for unit in units:
+        if unit.label != "quantnet-shared" or not folder.has_unit(unit.name):
+            continue
+        other = replace(unit, label=ZERO)
+        if not folder.has_unit(other.name):
+            agent: Any = load_agent(unit.variant.agent, folder.unit(unit.name) / "checkpoint")
+            plain = agent.without_embeddings()
+            folder.write_unit(other.name, played_days(plain, other, fold), plain)
+        added.append(other)
+    return added
+
+
+def encoder_scores(folder: RunFolder, fold: Fold) -> dict[str, FloatArray] | None:
+    """Market to [N] mean encoder scores over its test days (Figures 2 and 13), of the first seed."""
+    record = folder.record()["agents"]
+    name = next((name for name in SCORED if name in record), None)
+    if name is None:
+        return None
+    unit = f"{name}-seed{record[name]['seeds'][0]}"
+    if not folder.has_unit(unit):
+        return None
+    agent: Any = load_agent(record[name]["agent"], folder.unit(unit) / "checkpoint")
+    scores: dict[str, FloatArray] = agent.encoder_scores(fold.test)
+    found = {}
+    for market, values in scores.items():
+        days = fold.test.dates[fold.test.markets[market].rows] >= fold.test_start[market]
+        found[market] = np.asarray(values[days].mean(axis=0))
+    return found
+
+
+def _about(
+    config: QuantNetStudy | QuantNetAblation | QuantNetSearch,
+    counts: Mapping[str, int],
+    trials: Sequence[Mapping[str, Any]],
+    chosen: Mapping[str, Mapping[str, Any]],
+    *,
+    name: str = "study.json",
+) -> dict[str, Any]:
+    """What the study spent and chose, as it is written into its folder."""
+    budget = {
+        **counts,
+        "steps at most": config.steps,
+        "windows per market and step": config.windows,
+        "days of a window": config.length,
+        "validation every": f"{config.budget.epoch} steps, patience {config.budget.patience}",
+    }
+    about = {"budget": budget, "trials": list(trials), "chosen": dict(chosen)}
+    if chosen:
+        text = json.dumps(about, indent=2, default=str)
+        write_atomically(config.out / name, (text + "\n").encode())
+    return about

@@ -1,0 +1,131 @@
+"""One unit of a run: an agent with one seed, trained, selected and judged on its own."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from agents.agent import Agent, make_agent, settings_of, signals_of, warmup_of
+from agents.resuming import kept_in
+from agents.training import recorded_in
+from experiments.protocols import Fold
+from experiments.store import RunFolder, unit_name
+from qn_env.environment import TradingEnv
+from qn_env.panel import FloatArray, Panel
+from qn_env.tape import Start, Tape, backtest
+
+# Long units first: the last ones to run are short, and no core waits.
+SLOW_FIRST = ("quantnet-shared", "no-transfer-lstm", "quantnet", "ppo", "dmn-lstm-sharpe")
+
+
+def place(agent: str) -> int:
+    """An agent's place in the queue."""
+    return SLOW_FIRST.index(agent) if agent in SLOW_FIRST else len(SLOW_FIRST)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """An agent under a label of its own: which one, and options that replace its registered ones."""
+
+    agent: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What is run: `label` names it in every table."""
+
+    label: str
+    variant: Variant
+    seed: int
+    vol_target: float | None
+    quick: bool = False
+    execution_lag: int = 0
+    scalars: bool = False
+
+    @property
+    def name(self) -> str:
+        """Its folder."""
+        return unit_name(self.label, self.seed)
+
+    def agent(self) -> Agent:
+        """The agent, untrained."""
+        return make_agent(self.variant.agent, quick=self.quick, options=self.variant.options)
+
+
+def run_unit(unit: Unit, fold: Fold, folder: RunFolder) -> None:
+    """Train, play the test block, and store what it earned and how it decided.
+
+    The training's state lies in the unit's folder until then: a unit that was killed goes on from it.
+    """
+    state = folder.unit(unit.name) / "training"
+    with kept_in(state):
+        if unit.scalars:
+            with recorded_in(folder.path / "tensorboard" / unit.name):
+                agent = trained(unit, fold)
+        else:
+            agent = trained(unit, fold)
+    folder.write_unit(unit.name, played_days(agent, unit, fold), agent)
+    shutil.rmtree(state, ignore_errors=True)
+
+
+def trained(unit: Unit, fold: Fold) -> Agent:
+    """The unit's agent, fitted to the training block and selected on the next."""
+    agent = unit.agent()
+    cost = settings_of(agent).train_cost_bps
+    train = _environment(unit, agent, fold.train, None, cost)
+    select = _environment(unit, agent, fold.select, fold.select_start, cost)
+    return agent.fit(train, seed=unit.seed, validation=select)
+
+
+def played_days(agent: Agent, unit: Unit, fold: Fold) -> pd.DataFrame:
+    """Gross return and turnover of every asset on every day of its market's test block.
+
+    Returns:
+        date, market, asset, gross, turnover, listed, counted.
+    """
+    test = _environment(unit, agent, fold.test, fold.test_start, 0.0)
+    signals = signals_of(agent, fold.test, test)
+    whole = Tape.of(
+        fold.test, vol_target=unit.vol_target, start=fold.test_start, execution_lag=unit.execution_lag
+    )
+    return pd.concat(
+        [_market_days(whole, name, fold, signals) for name in fold.test.markets], ignore_index=True
+    )
+
+
+def _environment(unit: Unit, agent: Agent, panel: Panel, start: Start, cost_bps: float) -> TradingEnv:
+    settings = settings_of(agent)
+    return TradingEnv(
+        panel,
+        window=settings.window,
+        features=settings.features,
+        vol_target=unit.vol_target,
+        cost_bps=cost_bps,
+        start=start,
+        warmup=warmup_of(agent) if start is not None else 0,
+        execution_lag=unit.execution_lag,
+    )
+
+
+def _market_days(whole: Tape, name: str, fold: Fold, signals: FloatArray) -> pd.DataFrame:
+    market = fold.test.markets[name]
+    tape = whole.of_market(market)
+    ledger = backtest(tape, market.compact(signals))
+    booked = tape.dates[1:] >= fold.test_start[name]
+    days, n = int(booked.sum()), len(market.assets)
+    return pd.DataFrame(
+        {
+            "date": tape.dates[1:][booked].repeat(n),
+            "market": name,
+            "asset": list(market.assets) * days,
+            "gross": ledger.gross[booked].ravel(),
+            "turnover": ledger.turnover[booked].ravel(),
+            "listed": tape.listed[:-1][booked].ravel(),
+            "counted": tape.counted[:-1][booked].ravel(),
+        }
+    )

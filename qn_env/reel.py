@@ -1,0 +1,223 @@
+"""Reels: histories as tensors, from which windows are cut when someone asks for them.
+
+What an episode is made of is gathered part by part and only when touched: a loss over open days and flat
+scales reads returns and nothing else. `unusual` names the parts that cannot be left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol, Self
+
+import numpy as np
+import torch
+
+from qn_env.economics import Costs
+from qn_env.panel import BoolArray, IntArray
+from qn_env.tape import Tape
+
+Tensor = torch.Tensor
+Rows = Tensor | slice
+
+
+class Source(Protocol):
+    """Where an episode's parts come from; a part is named as the episode's attribute."""
+
+    @property
+    def lag(self) -> int:
+        """Days between a decision and its trade."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """B windows, L days, N assets."""
+
+    def part(self, name: str) -> Tensor:
+        """[B, L, N, ...] one part."""
+
+    def costs(self) -> Costs[Tensor]:
+        """Rates, [N] or [B, L, N]."""
+
+    def lean_costs(self) -> Costs[Tensor] | None:
+        """The same rates for computing: a number where equal everywhere, None where all are zero."""
+
+    @property
+    def unusual(self) -> frozenset[str]:
+        """The parts that matter: leaving out any other changes no number that counts."""
+
+    def take(self, rows: Rows) -> Self:
+        """The windows of the given numbers."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reel:
+    """One market's whole history.
+
+    Attributes:
+        parts: by name, [T - 1, N, ...]; row t is decision day t. `order` holds rows of the history, -1 where
+            no decision is in force.
+        rates: of every cost, [N] or [T, N].
+        lean_rates: the same where they are not zero everywhere, a number where they are equal everywhere.
+        unusual: by name of a part, [T] how many days before t make it matter; a part that never does is
+            missing.
+        first: the row of the first decision.
+        lag: days between a decision and its trade.
+    """
+
+    parts: Mapping[str, Tensor]
+    rates: Costs[Tensor]
+    lean_rates: Costs[Tensor] | None
+    unusual: Mapping[str, IntArray]
+    first: int
+    lag: int
+
+    @classmethod
+    def of(cls, tape: Tape, features: Tensor, device: torch.device) -> Reel:
+        """Lay out the tape of one market and its features [T, N, F]."""
+
+        def tensor(array: object, dtype: torch.dtype) -> Tensor:
+            return torch.tensor(array, dtype=dtype, device=device)
+
+        order = tape.order()
+        parts = {
+            "inputs": tensor(tape.returns[:-1], torch.float32),
+            "features": features[:-1].to(device),
+            "next_returns": tensor(tape.returns[1:], torch.float64),
+            "listed": tensor(tape.listed[:-1], torch.bool),
+            "counted": tensor(tape.counted[:-1], torch.bool),
+            "exits": tensor(tape.exits[1:], torch.float64),
+            "scale": tensor(tape.scale[:-1], torch.float64),
+            "order": tensor(np.where(order < len(order), order, -1)[:-1], torch.int64),
+        }
+        rates = tape.costs.each(lambda rate: tensor(rate, torch.float64))
+        return cls(parts, rates, lean(rates), _unusual(tape), tape.first, tape.lag)
+
+    @property
+    def days(self) -> int:
+        """Decision days: the account is open and a next day exists."""
+        return len(self.parts["inputs"]) - self.first
+
+    def windows(self, starts: Tensor, length: int) -> Cut:
+        """Windows of `length` days that begin at `starts` [B], a tensor on the CPU."""
+        begin = starts.numpy()
+        found = {name for name, days in self.unusual.items() if (days[begin + length] > days[begin]).any()}
+        return Cut(self, starts, length, frozenset(found))
+
+
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """Windows of a reel; nothing is gathered before it is asked for."""
+
+    reel: Reel
+    starts: Tensor
+    length: int
+    unusual: frozenset[str]
+
+    @property
+    def lag(self) -> int:
+        """Days between a decision and its trade."""
+        return self.reel.lag
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """B windows, L days, N assets."""
+        return len(self.starts), self.length, self.reel.parts["inputs"].shape[1]
+
+    def part(self, name: str) -> Tensor:
+        """[B, L, N, ...] one part; `order` counts from the window's start, L where there is none."""
+        found = self._gather(self.reel.parts[name])
+        if name != "order":
+            return found
+        # A decision in force that was taken before the window is none of the window's.
+        own = found - self.starts.to(found.device)[:, None, None]
+        return torch.where(own >= 0, own, self.length)
+
+    def costs(self) -> Costs[Tensor]:
+        """Rates; those per asset alone are as they are."""
+        return self.reel.rates.each(self._rate)
+
+    def lean_costs(self) -> Costs[Tensor] | None:
+        """Rates that are not zero, or None."""
+        return None if self.reel.lean_rates is None else self.reel.lean_rates.each(self._rate)
+
+    def _rate(self, rate: Tensor) -> Tensor:
+        return rate if rate.ndim < 2 else self._gather(rate)
+
+    def take(self, rows: Rows) -> Cut:
+        """The windows of the given numbers."""
+        return replace(self, starts=self.starts[rows if isinstance(rows, slice) else rows.cpu()])
+
+    def _gather(self, history: Tensor) -> Tensor:
+        # A window is one contiguous stretch of memory: this copies it whole, not row by row.
+        stretches = history.unfold(0, self.length, 1).movedim(-1, 1)
+        return stretches.index_select(0, self.starts.to(history.device))
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """Windows that are laid out already, [B, L, N, ...] each."""
+
+    parts: Mapping[str, Tensor]
+    rates: Costs[Tensor]
+    lean_rates: Costs[Tensor] | None
+    unusual: frozenset[str]
+    lag: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """B windows, L days, N assets."""
+        B, L, N = self.parts["listed"].shape
+        return B, L, N
+
+    def part(self, name: str) -> Tensor:
+        """[B, L, N, ...] one part."""
+        return self.parts[name]
+
+    def costs(self) -> Costs[Tensor]:
+        """Rates."""
+        return self.rates
+
+    def lean_costs(self) -> Costs[Tensor] | None:
+        """Rates that are not zero, or None."""
+        return self.lean_rates
+
+    def take(self, rows: Rows) -> Stack:
+        """The windows of the given numbers."""
+
+        def taken(rate: Tensor) -> Tensor:
+            return rate if rate.ndim < 2 else rate[rows]
+
+        parts = {name: values[rows] for name, values in self.parts.items()}
+        found = None if self.lean_rates is None else self.lean_rates.each(taken)
+        return replace(self, parts=parts, rates=self.rates.each(taken), lean_rates=found)
+
+
+def lean(rates: Costs[Tensor]) -> Costs[Tensor] | None:
+    """The same rates: absent where they are zero, a number where they are equal everywhere."""
+    if not any(bool(rate.any()) for rate in rates if rate is not None):
+        return None
+    turnover, *others = (None if rate is None else _one_if_equal(rate) for rate in rates)
+    assert turnover is not None
+    return Costs(turnover, *(rate if rate is not None and bool(rate.any()) else None for rate in others))
+
+
+def _one_if_equal(rate: Tensor) -> Tensor:
+    first = rate.flatten()[0]
+    return first if bool((rate == first).all()) else rate
+
+
+def _unusual(tape: Tape) -> dict[str, IntArray]:
+    """By part, [T] how many days before t make it matter for a window that contains them."""
+    # Where a listed asset is open every day, each day's own decision is in force; where it is not listed its
+    # weight is 0 by `listed`, whatever decision `order` names.
+    shut = np.ones_like(tape.listed) if tape.lag else tape.listed & ~tape.live
+    days: dict[str, BoolArray] = {
+        "order": shut,
+        "listed": ~tape.listed,
+        "counted": ~tape.counted,
+        "exits": np.roll(tape.exits > 0, -1, axis=0),
+        "scale": (tape.scale != 1.0) & (tape.listed | tape.decides),
+    }
+    return {
+        name: np.insert(day[:-1].any(axis=1).cumsum(), 0, 0) for name, day in days.items() if day[:-1].any()
+    }

@@ -1,0 +1,107 @@
+"""The risk-free rate, and panels of excess returns."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import pandas as pd
+
+from qn_env.errors import ConfigError, DataError, did_you_mean
+from qn_env.panel import Panel, read_only
+from qn_env.sources.files import read_table
+
+RateUnit = Literal["fraction-a-day", "percent-a-year"]
+
+DAYS_PER_YEAR = 252
+OLDEST = 31  # calendar days a rate stays in force without a newer one
+LARGEST_A_DAY = 0.01  # no rate paid 1% a day: larger numbers are in another unit
+
+
+def read_rate(path: str | Path, column: str, unit: RateUnit) -> pd.Series:
+    """A risk-free rate as a fraction a day, by date, from a CSV or Parquet file.
+
+    Args:
+        path: a file with a column `date` (YYYY-MM-DD) and one column per rate.
+        column: the rate's.
+        unit: "fraction-a-day" is taken as it is and in force on its own date (Fama and French's `rf`);
+            "percent-a-year" is divided by 100 and 252 and in force from the next date on, since it is
+            published at the end of its day.
+
+    Raises:
+        ConfigError: an unknown unit, no such file or column.
+        DataError: dates out of order, a number that cannot be a rate of this unit.
+    """
+    if unit not in get_args(RateUnit):
+        raise ConfigError(f"unknown unit {unit!r}. {did_you_mean(unit, get_args(RateUnit))}")
+    path = Path(path)
+    if not path.is_file():
+        raise ConfigError(
+            f"{path}: no such file. Give a CSV or Parquet file with the columns date and {column}."
+        )
+    table = read_table(path, empty_is_missing=True)
+    for needed in ("date", column):
+        if needed not in table:
+            raise ConfigError(f"{path}: no column {needed!r}. {did_you_mean(needed, list(map(str, table)))}")
+    known = table[["date", column]].dropna()
+    rate = pd.Series(
+        known[column].to_numpy(dtype=np.float64),
+        index=pd.DatetimeIndex(pd.to_datetime(known["date"])),
+        name=column,
+    )
+    late = np.flatnonzero(np.diff(rate.index.to_numpy()) <= np.timedelta64(0, "D"))
+    if len(late):
+        raise DataError(
+            f"{path}: column 'date': {rate.index[late[0] + 1]:%Y-%m-%d} follows "
+            f"{rate.index[late[0]]:%Y-%m-%d}; expected each day once, in order. Sort the file."
+        )
+    daily = rate if unit == "fraction-a-day" else _after_publication(rate) / 100.0 / DAYS_PER_YEAR
+    bad = daily[~(daily.abs() < LARGEST_A_DAY)]
+    if len(bad):
+        raise DataError(
+            f"{path}: column {column!r} on {bad.index[0]:%Y-%m-%d} is {rate.get(bad.index[0], np.nan)} in "
+            f"{unit}, which is {bad.iloc[0]:.4g} a day; expected less than {LARGEST_A_DAY} ({len(bad)} such "
+            "rows). Give the unit of the file."
+        )
+    return daily
+
+
+def excess(panel: Panel, rate: pd.Series) -> Panel:
+    """The panel of excess returns r_t - rf_t (Koshiyama et al. 2020, Appendix B).
+
+    On a day without a rate of its own the latest earlier one is in force, for a month at most; a note says on
+    how many days that was so. A return over several days (after a halt) bears one day's rate.
+
+    Args:
+        panel: simple returns.
+        rate: fraction a day by date, as `read_rate` gives it.
+
+    Raises:
+        DataError: a day of the panel without a rate in the month before it.
+    """
+    place = rate.index.searchsorted(pd.DatetimeIndex(panel.dates), side="right") - 1
+    known = rate.index.to_numpy()[np.maximum(place, 0)].astype("datetime64[D]")
+    age = (panel.dates - known).astype(np.int64)
+    missing = (place < 0) | (age > OLDEST)
+    if missing.any():
+        raise DataError(
+            f"{rate.name}: no rate on {panel.dates[missing][0]} nor in the {OLDEST} days before it "
+            f"({int(missing.sum())} such days; the rates cover {rate.index[0]:%Y-%m-%d} to "
+            f"{rate.index[-1]:%Y-%m-%d}). Give a longer series, or a panel within it."
+        )
+    daily = rate.to_numpy()[place]
+    older = int((age > 0).sum())
+    note = f"returns are in excess of the rate {rate.name!r}"
+    note += f"; on {older} of {len(panel.dates)} days an earlier day's rate was in force" if older else ""
+    return replace(
+        panel,
+        returns=read_only(np.maximum(panel.returns - daily[:, None], -1.0 + 1e-9)),
+        notes=(*panel.notes, f"{note}."),
+    )
+
+
+def _after_publication(rate: pd.Series) -> pd.Series:
+    """Each rate from the day after its own on."""
+    return pd.Series(rate.to_numpy(), index=rate.index + pd.Timedelta(days=1), name=rate.name)
