@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.constructors import PrimitiveConstructorSpec
 
@@ -26,10 +26,12 @@ DEFAULT_AGENTS = (
     "sgn-returns",
     "macd",
 )
-PROTOCOLS = ("holdout",)
+PROTOCOLS = ("holdout", "expanding", "rolling")
 SEEDS = 5  # fewer, and a learnt agent's figures are not comparable
 QUICK_SEEDS = 2
 
+if TYPE_CHECKING:
+    from experiments.protocols import Protocol
 
 # How a comma-separated list is read from the command line.
 NAMES: PrimitiveConstructorSpec[tuple[str, ...]] = PrimitiveConstructorSpec(
@@ -81,7 +83,26 @@ class RunConfig:
     """What its numbers are."""
 
     protocol: str = "holdout"
-    """holdout: train | the 752 days before the last 752 to select | the last 752 to test."""
+    """holdout: the last 752 days to test, the 752 before them to select, the rest to learn from; expanding:
+    years to test after everything before them, again and again; rolling: after the last years before them."""
+
+    begin: str | None = None
+    """First day of the data that is used, YYYY-MM-DD; default: all."""
+
+    test_from: str | None = None
+    """First test day of expanding and rolling, YYYY-MM-DD; default: --test-years after the first day."""
+
+    test_years: int = 5
+    """Years of each of their test blocks."""
+
+    train_years: int = 10
+    """Years before a test block that rolling learns from."""
+
+    purge: int = 0
+    """Trading days left out at the end of a training and of a selection block."""
+
+    embargo: int = 0
+    """Trading days left out at the beginning of a selection and of a test block."""
 
     costs: Annotated[tuple[float, ...], NUMBERS] = (0.0, 2.0)
     """Costs per unit of turnover, in basis points."""
@@ -128,12 +149,29 @@ class RunConfig:
         for cost in self.costs:
             if not 0.0 <= cost < math.inf:
                 raise ConfigError(f"costs: {cost} is not a number of basis points >= 0.")
-        for name, least in (("seeds", 1), ("jobs", 1), ("seed", 0), ("execution_lag", 0)):
+        counts = (("seeds", 1), ("jobs", 1), ("seed", 0), ("execution_lag", 0))
+        spans = (("test_years", 1), ("train_years", 1), ("purge", 0), ("embargo", 0))
+        for name, least in (*counts, *spans):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ConfigError(f"{name} is {value}, expected at least {least}.")
         if self.vol_target is not None and not 0.0 < self.vol_target < math.inf:
             raise ConfigError(f"vol_target is {self.vol_target}, expected a volatility > 0, e.g. 0.15.")
+
+    @property
+    def division(self) -> Protocol:
+        """How the panel is divided."""
+        from experiments.protocols import Protocol
+
+        return Protocol(
+            name=self.protocol,
+            begin=self.begin,
+            test_from=self.test_from,
+            years=self.test_years,
+            train_years=self.train_years,
+            purge=self.purge,
+            embargo=self.embargo,
+        )
 
     @property
     def seed_list(self) -> tuple[int, ...]:

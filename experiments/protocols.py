@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from qn_env.errors import DataError
-from qn_env.panel import Panel
+from experiments.config import PROTOCOLS
+from qn_env.errors import ConfigError, DataError
+from qn_env.panel import DateArray, Panel, as_day
 
 BLOCK_DAYS = 752  # about three years, QuantNet's test block
 MIN_TRAIN_DAYS = 252
@@ -26,6 +27,7 @@ class Fold:
         test: the panel up to the end of the test block.
         test_start: first day of each market's test block.
         blocks: one row per market: days and dates of its blocks, and whether they were shortened.
+        name: of the window, "" where there is one only.
     """
 
     train: Panel
@@ -34,43 +36,171 @@ class Fold:
     test: Panel
     test_start: Mapping[str, np.datetime64]
     blocks: pd.DataFrame
+    name: str = ""
 
 
-def holdout(panel: Panel, *, days: int = BLOCK_DAYS) -> Fold:
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """How a panel is divided.
+
+    Attributes:
+        name: "holdout": the last 752 days of each market to test, the 752 before them to select, the rest to
+            learn from. "expanding": learn from everything before a date, judge on the years after it,
+            begin again with more (Lim et al. 2019). "rolling": the same, learning from the last years only.
+        begin: days before it are left out, YYYY-MM-DD; None: none.
+        test_from: first test day of expanding and rolling; None: `years` after the first day.
+        years: calendar years of a test block.
+        train_years: calendar years before a test block that rolling learns from and selects on.
+        select: share of the days before a test block, the latest, that expanding and rolling select on.
+        purge: trading days left out at the end of a training and of a selection block.
+        embargo: trading days left out at the beginning of a selection and of a test block.
+    """
+
+    name: str = "holdout"
+    begin: str | None = None
+    test_from: str | None = None
+    years: int = 5
+    train_years: int = 10
+    select: float = 0.1
+    purge: int = 0
+    embargo: int = 0
+
+    def folds(self, panel: Panel) -> list[Fold]:
+        """The windows, in time order.
+
+        Raises:
+            DataError: a market too short (holdout), or no market long enough for any window.
+            ConfigError: an unknown protocol.
+        """
+        if self.begin is not None:
+            panel = panel.since(self.begin)
+        if self.name == "holdout":
+            return [holdout(panel, purge=self.purge, embargo=self.embargo)]
+        if self.name not in PROTOCOLS:
+            raise ConfigError(f"unknown protocol {self.name!r}; known: {', '.join(PROTOCOLS)}.")
+        found = [self._window(panel, a, b) for a, b in self._windows(panel)]
+        kept = [fold for fold in found if fold is not None]
+        if not kept:
+            raise DataError(
+                f"no market has {MIN_TRAIN_DAYS} days to learn from before any of the test blocks; begin the "
+                "test later or take a longer panel."
+            )
+        return kept
+
+    def _windows(self, panel: Panel) -> list[tuple[np.datetime64, np.datetime64]]:
+        """First day of each test block, and the first day after it."""
+        first, last = panel.dates[0], panel.dates[-1]
+        begin = as_day(self.test_from) if self.test_from is not None else years_after(first, self.years)
+        found = []
+        while begin <= last:
+            end = years_after(begin, self.years)
+            found.append((begin, end))
+            begin = end
+        return found
+
+    def _window(self, panel: Panel, begin: np.datetime64, end: np.datetime64) -> Fold | None:
+        """The window whose test block is [begin, end), of the markets that are long enough; None of none."""
+        earliest = panel.dates[0] if self.name == "expanding" else years_after(begin, -self.train_years)
+        cuts = {}
+        for name, market in panel.markets.items():
+            own = panel.dates[market.rows]
+            a, b, c = np.searchsorted(own, [earliest, begin, end])
+            held = max(int((b - a) * self.select), 1)
+            cut = _Cut(
+                train=range(a, b - held - self.purge),
+                select=range(b - held + self.embargo, b - self.purge),
+                test=range(b + self.embargo, c),
+                shortened=False,
+            )
+            if len(cut.train) >= MIN_TRAIN_DAYS and len(cut.select) and len(cut.test):
+                cuts[name] = cut
+        if not cuts:
+            return None
+        last = min(end - np.timedelta64(1, "D"), panel.dates[-1])
+        return _fold(panel.select(cuts), cuts, name=f"{str(begin)[:4]}-{str(last)[:4]}")
+
+
+def holdout(panel: Panel, *, days: int = BLOCK_DAYS, purge: int = 0, embargo: int = 0) -> Fold:
     """Train on all before, select on the `days` before the last `days`, test on the last `days`.
 
     With T trading days a market's test block is min(days, T // 4), its selection block as long; what is
     left must be at least 252 days (QuantNet's split without its leak).
 
+    Args:
+        panel: what is divided.
+        days: of the test block and of the selection block.
+        purge: days left out at the end of the training and of the selection block.
+        embargo: days left out at the beginning of the selection and of the test block.
+
     Raises:
         DataError: a market too short, by name.
     """
-    train_end, select_start, select_end, test_start = {}, {}, {}, {}
-    rows = []
+    cuts = {}
     for name, market in panel.markets.items():
-        own = panel.dates[market.rows]
-        T = len(own)
+        T = len(market.rows)
         block = min(days, T // 4)
         train = T - 2 * block
-        if train < MIN_TRAIN_DAYS:
+        if train - purge < MIN_TRAIN_DAYS:
             raise DataError(
-                f"market {name!r} has {T} trading days, which leaves {train} to train on; expected at least "
-                f"{MIN_TRAIN_DAYS}. Leave it out with --exclude {name!r} (exclude=[{name!r}] in Python)."
+                f"market {name!r} has {T} trading days, which leaves {train - purge} to train on; expected "
+                f"at least {MIN_TRAIN_DAYS}. Leave it out with --exclude {name!r} (exclude=[{name!r}] in "
+                "Python)."
             )
-        train_end[name], select_start[name] = own[train - 1], own[train]
-        select_end[name], test_start[name] = own[train + block - 1], own[train + block]
-        rows.append(
-            {
-                "market": name,
-                "assets": len(market.assets),
-                "train": train,
-                "select": block,
-                "test": block,
-                "test_first": str(own[train + block]),
-                "test_last": str(own[-1]),
-                "shortened": block < days,
-            }
+        cuts[name] = _Cut(
+            train=range(train - purge),
+            select=range(train + embargo, train + block - purge),
+            test=range(train + block + embargo, T),
+            shortened=block < days,
         )
+    return _fold(panel, cuts, name="")
+
+
+def years_after(day: np.datetime64, years: int) -> np.datetime64:
+    """The same calendar day some years later or earlier; 28 February for the 29th.
+
+    Examples:
+        >>> str(years_after(np.datetime64("2000-02-29"), 5))
+        '2005-02-28'
+    """
+    moved = pd.Timestamp(day) + pd.DateOffset(years=years)
+    return np.datetime64(moved.date())
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """Numbers of one market's own days."""
+
+    train: range
+    select: range
+    test: range
+    shortened: bool
+
+
+def _fold(panel: Panel, cuts: Mapping[str, _Cut], *, name: str) -> Fold:
+    own = {market: panel.dates[found.rows] for market, found in panel.markets.items()}
+
+    def days(part: str, place: int) -> dict[str, np.datetime64]:
+        return {market: own[market][getattr(cut, part)[place]] for market, cut in cuts.items()}
+
     return Fold(
-        panel.until(train_end), panel.until(select_end), select_start, panel, test_start, pd.DataFrame(rows)
+        panel.until(days("train", -1)).since(days("train", 0)),
+        panel.until(days("select", -1)),
+        days("select", 0),
+        panel.until(days("test", -1)),
+        days("test", 0),
+        pd.DataFrame([_row(panel, market, own[market], cut) for market, cut in cuts.items()]),
+        name,
     )
+
+
+def _row(panel: Panel, market: str, own: DateArray, cut: _Cut) -> dict[str, object]:
+    return {
+        "market": market,
+        "assets": len(panel.markets[market].assets),
+        "train": len(cut.train),
+        "select": len(cut.select),
+        "test": len(cut.test),
+        "test_first": str(own[cut.test[0]]),
+        "test_last": str(own[cut.test[-1]]),
+        "shortened": cut.shortened,
+    }

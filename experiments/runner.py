@@ -19,7 +19,7 @@ from agents.agent import learns, make_agent, settings_of, warmup_of
 from experiments.config import RunConfig
 from experiments.fanout import Task, fan_out
 from experiments.leaderboard import leaderboard
-from experiments.protocols import Fold, holdout
+from experiments.protocols import Fold
 from experiments.store import RunFolder
 from experiments.tables import market_days, portfolio_table, results_table
 from experiments.units import Unit, Variant, place, run_unit
@@ -27,8 +27,8 @@ from qn_env.errors import ConfigError, QnError
 from qn_env.panel import Panel
 from qn_env.sources import embedded, excess, read_panel, read_rate
 
-# Adds units to a run: given the trained ones, the fold and the folder, stores further ones and names them.
-Extra = Callable[[Sequence[Unit], Fold, RunFolder], Sequence[Unit]]
+# Adds units to a run: given the trained ones, the folds by name and the folder, stores further ones.
+Extra = Callable[[Sequence[Unit], Mapping[str, Fold], RunFolder], Sequence[Unit]]
 PACKAGES = ("qn-env", "torch", "numpy", "pandas", "gymnasium", "stable-baselines3", "skfolio")
 
 
@@ -68,7 +68,8 @@ def run(
         panel: the data, where they are at hand already; default: what the configuration names.
         variants: agents with options of their own, by the label under which `config.agents` names them.
         resume: go on with a run that was begun in the folder; no finished unit is run again.
-        extra: called after the units, with them, the fold and the folder; the units it adds are reported too.
+        extra: called after the units, with them, the folds by name and the folder; the units it adds are
+            reported, too.
 
     Returns:
         The run folder.
@@ -79,9 +80,9 @@ def run(
         QnError: not a single unit finished.
     """
     named = {label: (variants or {}).get(label, Variant(label)) for label in config.agents}
-    units = _units(config, named)
     panel = panel if panel is not None else load_panel(config)
-    fold = holdout(panel)
+    folds = {fold.name: fold for fold in config.division.folds(panel)}
+    units = _units(config, named, list(folds))
     if resume:
         folder = RunFolder.resume(config.folder, plan_of(config, named, panel))
         if folder.finished:
@@ -89,13 +90,13 @@ def run(
     else:
         folder = RunFolder.create(config.folder).planned(plan_of(config, named, panel))
     started, clock = datetime.now(UTC), time.perf_counter()
-    failed = _run_units(units, fold, folder, config.jobs)
+    failed = _run_units(units, folds, folder, config.jobs)
     if len(failed) == len(units):
         raise QnError(f"not a single unit finished; the first said: {failed[0]['error']}")
     if extra is not None:
-        units = [*units, *extra(units, fold, folder)]
-    _write_tables(folder, fold, config, [u for u in units if folder.has_unit(u.name)])
-    record = _record(config, panel, fold, units) | {
+        units = [*units, *extra(units, folds, folder)]
+    _write_tables(folder, folds, config, _complete(units, folder))
+    record = _record(config, panel, folds, units) | {
         "failed": failed,
         "started": started.isoformat(timespec="seconds"),
         "seconds": round(time.perf_counter() - clock, 1),
@@ -110,6 +111,9 @@ def compare(
     *,
     out: Path | str,
     protocol: str = "holdout",
+    test_from: str | None = None,
+    test_years: int = 5,
+    train_years: int = 10,
     seeds: int | None = None,
     costs: Sequence[float] = (0.0, 2.0),
     vol_target: float | None = None,
@@ -123,7 +127,10 @@ def compare(
         agents: registered names or import paths `package.module:Class`.
         panel: the data; default: the embedded panel.
         out: run folder, which must not exist.
-        protocol: "holdout".
+        protocol: "holdout", "expanding" or "rolling" (`experiments.protocols.Protocol`).
+        test_from: first test day of the latter two; None: `test_years` after the first day.
+        test_years: years of each of their test blocks.
+        train_years: years before a test block that rolling learns from.
         seeds: seeds of each learnt agent; default: 5, or 2 in a quick run.
         costs: basis points per unit of turnover.
         vol_target: annualised target per asset for every agent; None: what each prescribes.
@@ -138,6 +145,9 @@ def compare(
     config = RunConfig(
         agents=tuple(agents),
         protocol=protocol,
+        test_from=test_from,
+        test_years=test_years,
+        train_years=train_years,
         seeds=seeds,
         costs=tuple(float(c) for c in costs),
         vol_target=vol_target,
@@ -149,43 +159,55 @@ def compare(
     return RunFolder(run(config, panel)).results()
 
 
-def _units(config: RunConfig, variants: Mapping[str, Variant]) -> list[Unit]:
+def _units(config: RunConfig, variants: Mapping[str, Variant], windows: Sequence[str]) -> list[Unit]:
     units = []
     for label, variant in variants.items():
         agent = make_agent(variant.agent, quick=config.quick, options=variant.options)
         target = config.vol_target if config.vol_target is not None else settings_of(agent).vol_target
         seeds = config.seed_list if learns(agent) else config.seed_list[:1]
         units += [
-            Unit(label, variant, seed, target, config.quick, config.execution_lag, config.tensorboard)
+            Unit(label, variant, seed, target, window, config.quick, config.execution_lag, config.tensorboard)
+            for window in windows
             for seed in seeds
         ]
     return sorted(units, key=lambda unit: place(unit.variant.agent))
 
 
 def _run_units(
-    units: Sequence[Unit], fold: Fold, folder: RunFolder, jobs: int | None
+    units: Sequence[Unit], folds: Mapping[str, Fold], folder: RunFolder, jobs: int | None
 ) -> list[dict[str, Any]]:
     """Run the units that are not finished; the failures."""
     waiting = [unit for unit in units if not folder.has_unit(unit.name)]
-    failures = fan_out([Task(unit.name, partial(run_unit, unit, fold, folder)) for unit in waiting], jobs)
+    tasks = [Task(unit.name, partial(run_unit, unit, folds[unit.window], folder)) for unit in waiting]
+    failures = fan_out(tasks, jobs)
     for name, failure in failures.items():
         folder.write_error(name, failure.trace)
     found = [
-        {"agent": unit.label, "seed": unit.seed, "error": failures[unit.name].error}
+        {"agent": unit.label, "seed": unit.seed, "window": unit.window, "error": failures[unit.name].error}
         for unit in waiting
         if unit.name in failures
     ]
-    return sorted(found, key=lambda f: (str(f["agent"]), f["seed"]))
+    return sorted(found, key=lambda f: (str(f["agent"]), f["seed"], str(f["window"])))
 
 
-def _write_tables(folder: RunFolder, fold: Fold, config: RunConfig, done: list[Unit]) -> None:
+def _complete(units: Sequence[Unit], folder: RunFolder) -> list[Unit]:
+    """One unit for each agent and seed that has finished every window."""
+    broken = {(unit.label, unit.seed) for unit in units if not folder.has_unit(unit.name)}
+    first = {(unit.label, unit.seed): unit for unit in reversed(units)}
+    return [unit for key, unit in first.items() if key not in broken]
+
+
+def _write_tables(
+    folder: RunFolder, folds: Mapping[str, Fold], config: RunConfig, done: Sequence[Unit]
+) -> None:
     """The tidy table, the daily portfolio returns and the leaderboard, from the stored units."""
+    blocks = pd.concat([fold.blocks for fold in folds.values()], ignore_index=True)
     results, portfolios, markets = [], [], {}
     order = {label: i for i, label in enumerate(dict.fromkeys([*config.agents, *(u.label for u in done)]))}
     for unit in sorted(done, key=lambda u: (order[u.label], u.seed)):
-        days = folder.unit_days(unit.name)
+        days = folder.joined_days(unit.label, unit.seed, list(folds))
         by_market = market_days(days)
-        daily = portfolio_table(by_market, fold.blocks, config.costs)
+        daily = portfolio_table(by_market, blocks, config.costs)
         labels = {"agent": unit.label, "seed": unit.seed}
         results.append(results_table(days, by_market, daily, config.costs).assign(**labels))
         portfolios.append(daily.assign(**labels))
@@ -213,7 +235,9 @@ def plan_of(config: RunConfig, variants: Mapping[str, Variant], panel: Panel) ->
     }
 
 
-def _record(config: RunConfig, panel: Panel, fold: Fold, units: Sequence[Unit]) -> dict[str, Any]:
+def _record(
+    config: RunConfig, panel: Panel, folds: Mapping[str, Fold], units: Sequence[Unit]
+) -> dict[str, Any]:
     """Everything needed to repeat the run."""
     agents: dict[str, Any] = {}
     for unit in units:
@@ -221,11 +245,12 @@ def _record(config: RunConfig, panel: Panel, fold: Fold, units: Sequence[Unit]) 
         entry = {
             "agent": unit.variant.agent,
             "options": dict(unit.variant.options),
+            "windows": {name: dict(options) for name, options in unit.variant.windows.items()},
             "vol_target": unit.vol_target,
             "train_cost_bps": settings_of(agent).train_cost_bps,
             "warmup": warmup_of(agent),
             "learns": learns(agent),
-            "seeds": [u.seed for u in units if u.label == unit.label],
+            "seeds": sorted({u.seed for u in units if u.label == unit.label}),
         }
         agents.setdefault(unit.label, entry)
     order = dict.fromkeys([*config.agents, *agents])
@@ -237,7 +262,12 @@ def _record(config: RunConfig, panel: Panel, fold: Fold, units: Sequence[Unit]) 
             "last": str(panel.dates[-1]),
             "assets": panel.shape[1],
             "notes": list(panel.notes),
-            "markets": fold.blocks.to_dict("records"),
+            "windows": list(folds),
+            "markets": [
+                row | ({"window": name} if name else {})
+                for name, fold in folds.items()
+                for row in fold.blocks.to_dict("records")
+            ],
         },
         "agents": {label: agents[label] for label in order},
         "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},

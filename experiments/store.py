@@ -13,6 +13,7 @@ report.html, figures/ the page and its figures
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -25,14 +26,16 @@ from agents.checkpoint import write_atomically
 from qn_env.errors import ConfigError
 
 
-def unit_name(agent: str, seed: int) -> str:
-    """A folder name for one agent with one seed.
+def unit_name(agent: str, seed: int, window: str = "") -> str:
+    """A folder name for one agent with one seed in one window of a protocol.
 
     Examples:
         >>> unit_name("my.module:Agent", 3)
         'my.module--Agent-seed3'
+        >>> unit_name("macd", 0, "1995-1999")
+        'macd-seed0-1995-1999'
     """
-    return f"{agent.replace(':', '--')}-seed{seed}"
+    return f"{agent.replace(':', '--')}-seed{seed}" + (f"-{window}" if window else "")
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,15 @@ class RunFolder:
     def unit_days(self, name: str) -> pd.DataFrame:
         """A unit's days: date, market, asset, gross, turnover, listed, counted."""
         return pd.read_parquet(self.unit(name) / "daily.parquet")
+
+    def agent_days(self, agent: str, seed: int) -> pd.DataFrame:
+        """The days of all windows of a finished run: those of `unit_days`, and `window`, in time order."""
+        return self.joined_days(agent, seed, self.record()["panel"]["windows"])
+
+    def joined_days(self, agent: str, seed: int, windows: Sequence[str]) -> pd.DataFrame:
+        """The days of an agent and seed in these windows, one after the other, and `window`."""
+        parts = [self.unit_days(unit_name(agent, seed, name)).assign(window=name) for name in windows]
+        return pd.concat(parts, ignore_index=True)
 
     def write_results(self, table: pd.DataFrame) -> None:
         """Write the tidy table."""

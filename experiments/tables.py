@@ -38,7 +38,7 @@ def portfolio_table(by_market: pd.DataFrame, blocks: pd.DataFrame, costs: Sequen
 
     Args:
         by_market: market, date, gross, turnover, of one unit.
-        blocks: market, test_first, test_last.
+        blocks: market, test_first, test_last; a market once for every window.
         costs: basis points.
 
     Returns:
@@ -47,12 +47,11 @@ def portfolio_table(by_market: pd.DataFrame, blocks: pd.DataFrame, costs: Sequen
     gross = by_market.pivot(index="date", columns="market", values="gross").sort_index()
     turnover = by_market.pivot(index="date", columns="market", values="turnover").sort_index()
     dates = pd.DatetimeIndex(gross.index)
-    block = blocks.set_index("market").loc[gross.columns]
-    inside = (dates.to_numpy()[:, None] >= pd.to_datetime(block["test_first"]).to_numpy()) & (
-        dates.to_numpy()[:, None] <= pd.to_datetime(block["test_last"]).to_numpy()
-    )
+    inside = np.zeros(gross.shape, dtype=bool)
+    for market, first, last in blocks[["market", "test_first", "test_last"]].itertuples(index=False):
+        inside[:, gross.columns.get_loc(market)] |= (dates >= first) & (dates <= last)
     markets = inside.sum(axis=1)
-    enough = 2 * markets >= len(blocks)
+    enough = 2 * markets >= gross.shape[1]
     base = pd.DataFrame(
         {
             "date": dates,

@@ -29,10 +29,21 @@ def place(agent: str) -> int:
 
 @dataclass(frozen=True)
 class Variant:
-    """An agent under a label of its own: which one, and options that replace its registered ones."""
+    """An agent under a label of its own: which one, and options that replace its registered ones.
+
+    Attributes:
+        agent: registered name or import path.
+        options: keyword arguments of its class.
+        windows: further ones for single windows of a protocol, by the window's name.
+    """
 
     agent: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    windows: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def at(self, window: str) -> dict[str, Any]:
+        """The options in a window."""
+        return {**self.options, **self.windows.get(window, {})}
 
 
 @dataclass(frozen=True)
@@ -43,6 +54,7 @@ class Unit:
     variant: Variant
     seed: int
     vol_target: float | None
+    window: str = ""  # the fold's name
     quick: bool = False
     execution_lag: int = 0
     scalars: bool = False
@@ -50,11 +62,11 @@ class Unit:
     @property
     def name(self) -> str:
         """Its folder."""
-        return unit_name(self.label, self.seed)
+        return unit_name(self.label, self.seed, self.window)
 
     def agent(self) -> Agent:
         """The agent, untrained."""
-        return make_agent(self.variant.agent, quick=self.quick, options=self.variant.options)
+        return make_agent(self.variant.agent, quick=self.quick, options=self.variant.at(self.window))
 
 
 def run_unit(unit: Unit, fold: Fold, folder: RunFolder) -> None:

@@ -206,18 +206,15 @@ class Panel:
         training block and of a test block agree.
         """
         ends = per_market(end, self.markets)
-        returns, tradable = self.returns.copy(), self.tradable.copy()
-        for name, market in self.markets.items():
-            later = self.dates > ends[name]
-            returns[later, market.columns] = np.nan
-            tradable[later, market.columns] = False
-        keep = tradable.any(axis=1)
-        return replace(
-            self,
-            dates=read_only(self.dates[keep]),
-            returns=read_only(returns[keep]),
-            tradable=read_only(tradable[keep]),
-        )
+        return self._without({name: self.dates > ends[name] for name in self.markets})
+
+    def since(self, begin: Dates) -> Panel:
+        """The panel from a date on, or from a date per market; assets stay as columns, as in `until`.
+
+        The first return of an asset is kept: it was earned on the first day that is left.
+        """
+        begins = per_market(begin, self.markets)
+        return self._without({name: self.dates < begins[name] for name in self.markets})
 
     def with_future_scrambled(self, day: DateLike, *, seed: int = 0) -> Panel:
         """The same panel up to `day`; after it other returns, and some observations taken away.
@@ -286,6 +283,20 @@ class Panel:
         out = np.full(self.shape, np.nan)
         np.put_along_axis(out, rows, values, axis=0)
         return out
+
+    def _without(self, gone: Mapping[str, BoolArray]) -> Panel:
+        """The panel without some rows [T] of each market."""
+        returns, tradable = self.returns.copy(), self.tradable.copy()
+        for name, market in self.markets.items():
+            returns[gone[name], market.columns] = np.nan
+            tradable[gone[name], market.columns] = False
+        keep = tradable.any(axis=1)
+        return replace(
+            self,
+            dates=read_only(self.dates[keep]),
+            returns=read_only(returns[keep]),
+            tradable=read_only(tradable[keep]),
+        )
 
     def _take(self, rows: BoolArray, columns: IntArray) -> Panel:
         tradable = self.tradable[:, columns]

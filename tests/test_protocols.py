@@ -9,8 +9,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from experiments.protocols import Fold, holdout
-from qn_env.errors import DataError
+from experiments.protocols import Fold, Protocol, holdout, years_after
+from qn_env.errors import ConfigError, DataError
 from qn_env.panel import Panel
 from qn_env.sources import ragged
 from qn_env.sources.synthetic import weekdays
@@ -136,3 +136,95 @@ def test_a_market_too_short_to_train_on_is_named_with_the_way_to_leave_it_out() 
 
 def test_fewer_test_days_make_a_short_market_long_enough() -> None:
     assert holdout(market_of_days({"tiny": 501}), days=100).blocks["train"].tolist() == [301]
+
+
+def test_a_date_with_years_added_stays_a_day_of_the_calendar():
+    assert str(years_after(np.datetime64("1996-02-29"), 1)) == "1997-02-28"
+    assert str(years_after(np.datetime64("1995-01-03"), -5)) == "1990-01-03"
+
+
+def long_markets() -> Panel:
+    """Two markets from 2000 on: one of 3,000 weekdays, one that begins 1,500 later."""
+    return market_of_days({"old": 3000, "young": 1500})
+
+
+def test_expanding_windows_learn_from_everything_before_and_cover_every_day_once():
+    panel = long_markets()
+    folds = Protocol(name="expanding", test_from="2005-01-01", years=3).folds(panel)
+    assert [fold.name for fold in folds] == ["2005-2007", "2008-2010", "2011-2011"]
+    tested = []
+    for fold in folds:
+        own = own_days(panel, "old")
+        [row] = fold.blocks[fold.blocks["market"] == "old"].to_dict("records")
+        begin = own.index(fold.test_start["old"])
+        assert own_days(fold.train, "old") + own_days(fold.select, "old")[row["train"] :] == own[:begin]
+        assert row["select"] == max(int(begin * 0.1), 1)
+        assert fold.select_start["old"] == own[row["train"]]
+        tested += own[begin : begin + row["test"]]
+        assert own_days(fold.test, "old")[-1] == tested[-1]
+    assert tested == [day for day in own if day >= np.datetime64("2005-01-01")]
+
+
+def test_a_market_joins_when_it_has_a_year_to_learn_from():
+    panel = long_markets()
+    folds = Protocol(name="expanding", test_from="2005-01-01", years=1).folds(panel)
+    first = {}
+    for fold in folds:
+        for name in fold.test.markets:
+            first.setdefault(name, fold.name)
+    begin = own_days(panel, "young")[0]
+    # 252 days to learn from and a tenth on top to select on: a block that begins at least 280 days later.
+    wanted = next(
+        f"{year}-{year}"
+        for year in range(2005, 2012)
+        if np.busday_count(begin, np.datetime64(f"{year}-01-01")) * 0.9 >= 252
+    )
+    assert first == {"old": "2005-2005", "young": wanted}
+
+
+def test_rolling_forgets_what_is_older_than_its_training_years():
+    folds = Protocol(name="rolling", test_from="2006-01-01", years=2, train_years=3).folds(long_markets())
+    for fold in folds:
+        begin = fold.test_start["old"]
+        assert fold.train.dates[0] >= years_after(begin, -3) - np.timedelta64(3, "D")
+        assert fold.test.dates[0] < fold.train.dates[0], "a test block keeps its history"
+
+
+@pytest.mark.parametrize("name", ["holdout", "expanding", "rolling"])
+def test_purge_and_embargo_leave_days_out_between_the_blocks(name):
+    panel = long_markets()
+    options = {"name": name, "test_from": "2006-01-01", "years": 2, "train_years": 3}
+    for plain, gapped in zip(
+        Protocol(**options).folds(panel), Protocol(**options, purge=5, embargo=3).folds(panel), strict=True
+    ):
+        own = own_days(panel, "old")
+        place = own.index(plain.select_start["old"])
+        assert own_days(gapped.train, "old")[-1] == own[place - 1 - 5]
+        assert gapped.select_start["old"] == own[place + 3]
+        place = own.index(plain.test_start["old"])
+        assert own_days(gapped.select, "old")[-1] == own[place - 1 - 5]
+        assert gapped.test_start["old"] == own[place + 3]
+        assert own_days(gapped.test, "old")[-1] == own_days(plain.test, "old")[-1]
+
+
+@pytest.mark.parametrize("name", ["expanding", "rolling"])
+def test_nothing_from_the_selection_block_on_reaches_the_training_panel(name):
+    panel = long_markets()
+    for fold in Protocol(name=name, test_from="2006-01-01", years=2).folds(panel):
+        last = dict.fromkeys(panel.markets, fold.train.dates[-1])
+        others = Protocol(name=name, test_from="2006-01-01", years=2).folds(changed_after(panel, last))
+        [other] = [f for f in others if f.name == fold.name]
+        assert other.train.fingerprint == fold.train.fingerprint
+
+
+def test_the_first_day_of_the_data_can_be_chosen():
+    panel = long_markets()
+    folds = Protocol(name="expanding", begin="2003-01-01", test_from="2006-01-01").folds(panel)
+    assert folds[0].train.dates[0] == np.datetime64("2003-01-01")
+
+
+def test_a_protocol_without_a_window_is_refused():
+    with pytest.raises(DataError, match="no market has 252 days to learn from"):
+        Protocol(name="expanding", test_from="2000-03-01", years=50).folds(long_markets())
+    with pytest.raises(ConfigError, match="unknown protocol 'hold-out'"):
+        Protocol(name="hold-out").folds(long_markets())

@@ -173,7 +173,7 @@ def test_two_processes_give_what_one_gives_to_the_last_bit(
 
 def test_a_failing_agent_is_reported_and_the_others_finish(finished: RunFolder) -> None:
     assert finished.record()["failed"] == [
-        {"agent": UNLUCKY, "seed": seed, "error": "RuntimeError: no luck today"}
+        {"agent": UNLUCKY, "seed": seed, "window": "", "error": "RuntimeError: no luck today"}
         for seed in finished.record()["agents"][UNLUCKY]["seeds"]
     ]
     error = (finished.path / "units" / "users_agents--Unlucky-seed0" / "error.txt").read_text()
@@ -259,6 +259,7 @@ def test_the_record_says_what_ran_on_what(finished: RunFolder, panel: Panel) -> 
     assert record["agents"]["buy-and-hold"] == {
         "agent": "buy-and-hold",
         "options": {},
+        "windows": {},
         "vol_target": None,
         "train_cost_bps": 0.0,
         "warmup": 0,
@@ -577,3 +578,53 @@ def test_workers_import_the_agent_of_the_folder_the_run_starts_in(
         mine = table[(table["agent"] == "same_name:Fixed") & (table["metric"] == "ann_return")]
         found.append(mine["value"].to_numpy())
     np.testing.assert_allclose(found[0], -found[1], rtol=0, atol=1e-12)
+
+
+def test_windows_of_an_expanding_run_are_joined_and_each_is_a_unit_of_its_own(tmp_path: Path) -> None:
+    panel = ar1_trend(markets=2, assets=2, days=1500, seed=0)  # weekdays of 2000 to 2005
+    table = compare(
+        ["macd", "buy-and-hold"],
+        panel,
+        out=tmp_path / "run",
+        protocol="expanding",
+        test_from="2003-01-01",
+        test_years=1,
+        costs=[5.0],
+        jobs=1,
+    )
+    folder = RunFolder(tmp_path / "run")
+    windows = ["2003-2003", "2004-2004", "2005-2005"]
+    assert folder.record()["panel"]["windows"] == windows
+    assert {p.name for p in (folder.path / "units").iterdir()} == {
+        f"{agent}-seed0-{window}" for agent in ("macd", "buy-and-hold") for window in windows
+    }
+    days = folder.agent_days("macd", 0)
+    assert days["window"].drop_duplicates().tolist() == windows
+    own = days[(days["market"] == "M0") & (days["asset"] == "A0")]
+    tested = panel.dates[panel.dates >= np.datetime64("2003-01-01")]
+    assert own["date"].to_numpy().astype("datetime64[D]").tolist() == tested.tolist()
+    found = table[(table["agent"] == "macd") & (table["asset"] == "A0") & (table["market"] == "M0")]
+    net = own["gross"].to_numpy() - 5e-4 * own["turnover"].to_numpy()
+    figures = found.set_index("metric")["value"]
+    assert figures["days"] == len(tested)
+    assert figures["sharpe"] == pytest.approx(252**0.5 * net.mean() / net.std(ddof=1))
+    # A position is built up anew, and paid for, in every window.
+    assert (own.groupby("window")["turnover"].first() > 0).all()
+
+
+def test_a_run_that_was_cut_short_goes_on_and_ends_like_one_that_was_not(
+    panel: Panel, tmp_path: Path
+) -> None:
+    config = RunConfig(agents=RULES, costs=COSTS, jobs=1, out=tmp_path / "cut")
+    compare(RULES, panel, out=tmp_path / "whole", costs=COSTS, jobs=1)
+    run(config, panel, resume=True)
+    cut, whole = RunFolder(tmp_path / "cut"), RunFolder(tmp_path / "whole")
+    (cut.path / "run.json").unlink()
+    (cut.path / "results.parquet").unlink()
+    (cut.unit("macd-seed0") / "daily.parquet").unlink()
+    kept = (cut.unit("buy-and-hold-seed0") / "daily.parquet").stat().st_mtime_ns
+    run(config, panel, resume=True)
+    assert (cut.unit("buy-and-hold-seed0") / "daily.parquet").stat().st_mtime_ns == kept
+    pd.testing.assert_frame_equal(cut.results().drop(columns="run"), whole.results().drop(columns="run"))
+    with pytest.raises(ConfigError, match=r"was begun with costs = \[0.0, 2.5, 40.0\], not \[1.0\]"):
+        run(replace(config, costs=(1.0,)), panel, resume=True)

@@ -122,7 +122,7 @@ def market_sharpes(run: Run, cost_bps: float) -> Figures:
     """Net Sharpe ratio per agent and market, markets in the panel's order."""
     rows = run.results
     found = _by_agent(run, rows[(rows["market"] != "*") & (rows["asset"] == "*")], cost_bps)
-    known = [market["market"] for market in run.about["panel"]["markets"]]
+    known = list(dict.fromkeys(market["market"] for market in run.about["panel"]["markets"]))
     have = list(found.mean.columns.get_level_values("market"))
     order = [(name, "*") for name in [m for m in known if m in have] + [m for m in have if m not in known]]
     return Figures(found.mean[order], found.undefined[order])

@@ -148,7 +148,7 @@ def even_split(total: int, parts: int) -> list[int]:
     return [total // parts + (i < total % parts) for i in range(parts)]
 
 
-def zero_embeddings(units: Sequence[Unit], fold: Fold, folder: RunFolder) -> list[Unit]:
+def zero_embeddings(units: Sequence[Unit], folds: Mapping[str, Fold], folder: RunFolder) -> list[Unit]:
     """Judge the trained shared weights once more without their embeddings: known markets as if never seen."""
     added = []
     for unit in units:
@@ -158,7 +158,7 @@ def zero_embeddings(units: Sequence[Unit], fold: Fold, folder: RunFolder) -> lis
         if not folder.has_unit(other.name):
             agent: Any = load_agent(unit.variant.agent, folder.unit(unit.name) / "checkpoint")
             plain = agent.without_embeddings()
-            folder.write_unit(other.name, played_days(plain, other, fold), plain)
+            folder.write_unit(other.name, played_days(plain, other, folds[other.window]), plain)
         added.append(other)
     return added
 
