@@ -239,12 +239,31 @@ for _name, _options in _QUANTNET.items():
         quick={"steps": 200, "patience": 3},
         learns=True,
     )
+for _network in ("linear", "mlp", "wavenet", "lstm"):
+    for _loss in ("sharpe", "average", "mse", "binary"):
+        register(
+            f"dmn-{_network}-{_loss}",
+            "agents.dmn:DeepMomentum",
+            options={"network": _network, "loss": _loss},
+            # An epoch of the linear model is a step or two.
+            quick={"epochs": 40, "patience": 10} if _network == "linear" else {"epochs": 10, "patience": 4},
+            learns=True,
+        )
 register(
-    "dmn-lstm-sharpe",
+    "momentum-transformer",
     "agents.dmn:DeepMomentum",
+    options={"network": "transformer"},
     quick={"epochs": 10, "patience": 4},
     learns=True,
 )
+for _name, _hidden in {"spatiotemporal": None, "spatiotemporal-mlp": 10}.items():
+    register(
+        _name,
+        "agents.dmn:SpatioTemporal",
+        options={"hidden": _hidden},
+        quick={"epochs": 30, "patience": 10},
+        learns=True,
+    )
 register(
     "ppo",
     "agents.sb3:SB3Agent",

@@ -15,6 +15,7 @@ from tyro.conf import Positional
 
 from experiments.auditing import Audit, audit
 from experiments.config import RunConfig
+from experiments.papers.dmn.config import DmnStudy
 from experiments.papers.quantnet.config import (
     QuantNetAblation,
     QuantNetSearch,
@@ -42,6 +43,7 @@ Study = (
     | Annotated[QuantNetAblation, tyro.conf.subcommand("quantnet-table7", prefix_name=False)]
     | Annotated[QuantNetSearch, tyro.conf.subcommand("quantnet-search", prefix_name=False)]
     | Annotated[QuantNetTransfer, tyro.conf.subcommand("quantnet-transfer", prefix_name=False)]
+    | Annotated[DmnStudy, tyro.conf.subcommand("dmn", prefix_name=False)]
 )
 
 
@@ -113,9 +115,16 @@ def _run(config: RunConfig) -> None:
     print("Research, not investment advice.")
 
 
-def _paper(command: QuantNetStudy | QuantNetAblation | QuantNetSearch | QuantNetTransfer) -> None:
+def _paper(command: Study) -> None:
+    from experiments.papers.dmn import study as dmn
     from experiments.papers.quantnet import study, transfer
 
+    if isinstance(command, DmnStudy):
+        page = dmn.study(command)
+        print((command.out / "tables" / "exhibit3.txt").read_text())
+        print(f"Tables, figures and page: {command.out} (open {page})")
+        print("Research, not investment advice.")
+        return
     if isinstance(command, QuantNetTransfer):
         transfer.study(command)
         print((command.out / "transfer.txt").read_text())

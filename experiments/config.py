@@ -15,6 +15,7 @@ from qn_env.errors import ConfigError, did_you_mean
 
 DEFAULT_AGENTS = (
     "quantnet",
+    "quantnet-shared",
     "no-transfer-lstm",
     "dmn-lstm-sharpe",
     "ppo",
@@ -58,11 +59,8 @@ NUMBERS: PrimitiveConstructorSpec[tuple[float, ...]] = PrimitiveConstructorSpec(
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunConfig:
-    """One comparison of agents over a panel, out of sample and after costs."""
-
-    agents: Annotated[tuple[str, ...], NAMES] = DEFAULT_AGENTS
-    """Registered names or import paths, package.module:Class."""
+class PanelConfig:
+    """Which data; runs and studies are this and more."""
 
     panel: Path | None = None
     """Folder of Parquet or CSV files; default: the embedded panel."""
@@ -81,6 +79,18 @@ class RunConfig:
 
     rate_unit: Literal["fraction-a-day", "percent-a-year"] = "fraction-a-day"
     """What its numbers are."""
+
+    def __post_init__(self) -> None:
+        if self.kind is not None and self.panel is None:
+            raise ConfigError("kind says what a panel's files hold; it needs --panel.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig(PanelConfig):
+    """One comparison of agents over a panel, out of sample and after costs."""
+
+    agents: Annotated[tuple[str, ...], NAMES] = DEFAULT_AGENTS
+    """Registered names or import paths, package.module:Class."""
 
     protocol: str = "holdout"
     """holdout: the last 752 days to test, the 752 before them to select, the rest to learn from; expanding:
@@ -132,14 +142,13 @@ class RunConfig:
     """Run folder, which must not exist; default: runs/ and the time."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.agents:
             raise ConfigError("agents is empty; name at least one.")
         if not self.costs:
             raise ConfigError("costs is empty; name at least one level in basis points, e.g. 0,2.")
         _unique("agents", self.agents)
         _unique("costs", self.costs)
-        if self.kind is not None and self.panel is None:
-            raise ConfigError("kind says what a panel's files hold; it needs --panel.")
         if self.protocol not in PROTOCOLS:
             raise ConfigError(f"unknown protocol {self.protocol!r}. {did_you_mean(self.protocol, PROTOCOLS)}")
         self._check_numbers()

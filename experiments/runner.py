@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from agents.agent import learns, make_agent, settings_of, warmup_of
-from experiments.config import RunConfig
+from experiments.config import PanelConfig, RunConfig
 from experiments.fanout import Task, fan_out
 from experiments.leaderboard import leaderboard
 from experiments.protocols import Fold
@@ -32,7 +32,7 @@ Extra = Callable[[Sequence[Unit], Mapping[str, Fold], RunFolder], Sequence[Unit]
 PACKAGES = ("qn-env", "torch", "numpy", "pandas", "gymnasium", "stable-baselines3", "skfolio")
 
 
-def load_panel(config: RunConfig) -> Panel:
+def load_panel(config: PanelConfig) -> Panel:
     """The panel a configuration names, without the markets it leaves out, in excess of its rate if any."""
     panel = _panel(config)
     if config.risk_free is None:
@@ -40,7 +40,7 @@ def load_panel(config: RunConfig) -> Panel:
     return excess(panel, read_rate(config.risk_free, config.rate, config.rate_unit))
 
 
-def _panel(config: RunConfig) -> Panel:
+def _panel(config: PanelConfig) -> Panel:
     if config.panel is not None:
         return read_panel(config.panel, kind=config.kind, exclude=config.exclude)
     panel = embedded()

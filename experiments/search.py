@@ -6,7 +6,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -51,27 +51,28 @@ class Search:
         drawn = draw(space_of(agent, self.variant.agent), seed=self.seed, trial=trial)
         return {**self.variant.options, **drawn, **self.fixed}
 
-    def identity(self, trial: int, data: str) -> dict[str, Any]:
+    def identity(self, trial: int, fold: Fold) -> dict[str, Any]:
         """What decides the trial's score."""
-        plain = {"options": self.options(trial), "vol_target": self.vol_target}
-        found: dict[str, Any] = json.loads(json.dumps(plain | {"lag": self.execution_lag, "data": data}))
+        chosen = {"options": self.options(trial), "vol_target": self.vol_target, "lag": self.execution_lag}
+        blocks = [str(sorted(fold.select_start.items())), fold.train.fingerprint, fold.select.fingerprint]
+        found: dict[str, Any] = json.loads(json.dumps(chosen | {"data": blocks}))
         return found
 
-    def path(self, trial: int, folder: Path) -> Path:
+    def path(self, trial: int, window: str, folder: Path) -> Path:
         """Where the trial's result is stored."""
-        return folder / f"{unit_name(self.label, self.seed)}-trial{trial}.json"
+        return folder / f"{unit_name(self.label, self.seed, window)}-trial{trial}.json"
 
 
 def search(
-    searches: list[Search], fold: Fold, folder: Path, *, jobs: int | None = None
+    searches: Sequence[Search], folds: Sequence[Fold], folder: Path, *, jobs: int | None = None
 ) -> list[dict[str, Any]]:
-    """Run every trial that has no result yet; the results of all of them, by agent and number.
+    """Run every trial in every window that has no result yet; all results, by agent, window and number.
 
     A trial that fails is stored with its error and a score of minus infinity: it was tried, and counts.
 
     Args:
         searches: what to try.
-        fold: the training and the selection block; nothing is looked at after it.
+        folds: the windows; of each only the training and the selection block are looked at.
         folder: one JSON file per trial; a killed search goes on here, inside a killed training too.
         jobs: processes; default: one per core.
 
@@ -79,40 +80,39 @@ def search(
         ConfigError: the folder holds a trial of another budget or another panel.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    data = fold.select.fingerprint
+    every = [(one, fold, trial) for one in searches for fold in folds for trial in one.trials]
     waiting = {}
-    for one in sorted(searches, key=lambda one: place(one.variant.agent)):
-        for trial in one.trials:
-            path = one.path(trial, folder)
-            if path.exists():
-                _check_same(path, one.identity(trial, data))
-            else:
-                waiting[path.stem] = (one, trial)
-    tasks = [Task(name, partial(_try, *waiting[name], fold, folder, data)) for name in waiting]
+    for one, fold, trial in sorted(every, key=lambda unit: place(unit[0].variant.agent)):
+        path = one.path(trial, fold.name, folder)
+        if path.exists():
+            _check_same(path, one.identity(trial, fold))
+        else:
+            waiting[path.stem] = (one, fold, trial)
+    tasks = [Task(name, partial(_try, *waiting[name], folder)) for name in waiting]
     for name, failure in fan_out(tasks, jobs).items():
-        _store(*waiting[name], folder, data, {"score": None, "error": failure.error})
-    return [_read(one.path(trial, folder)) for one in searches for trial in one.trials]
+        _store(*waiting[name], folder, {"score": None, "error": failure.error})
+    return [_read(one.path(trial, fold.name, folder)) for one, fold, trial in every]
 
 
-def best(results: list[dict[str, Any]], label: str) -> dict[str, Any]:
-    """The trial of an agent with the highest score; of equal ones the first.
+def best(results: Sequence[dict[str, Any]], label: str, window: str = "") -> dict[str, Any]:
+    """The trial of an agent in a window with the highest score; of equal ones the first.
 
     Raises:
         QnError: every trial failed.
     """
-    mine = [r for r in results if r["agent"] == label]
+    mine = [r for r in results if (r["agent"], r["window"]) == (label, window)]
     found = max(mine, key=lambda r: r["score"])
     if found["score"] == -math.inf:
         raise QnError(f"every trial of {label} failed; the first said: {mine[0]['error']}")
     return found
 
 
-def _try(one: Search, trial: int, fold: Fold, folder: Path, data: str) -> None:
+def _try(one: Search, fold: Fold, trial: int, folder: Path) -> None:
     """Train a trial, score it on the selection block, and store the result."""
     started = time.process_time()
-    state = one.path(trial, folder).with_suffix(".training")
+    state = one.path(trial, fold.name, folder).with_suffix(".training")
     variant = replace(one.variant, options=one.options(trial))
-    unit = Unit(one.label, variant, one.seed, one.vol_target, execution_lag=one.execution_lag)
+    unit = Unit(one.label, variant, one.seed, one.vol_target, fold.name, execution_lag=one.execution_lag)
     with kept_in(state):
         agent: Any = trained(unit, fold)
     training = agent.training_
@@ -122,13 +122,14 @@ def _try(one: Search, trial: int, fold: Fold, folder: Path, data: str) -> None:
         "best_epoch": training.best_epoch,
         "seconds": round(time.process_time() - started, 1),
     }
-    _store(one, trial, folder, data, found)
+    _store(one, fold, trial, folder, found)
     shutil.rmtree(state, ignore_errors=True)
 
 
-def _store(one: Search, trial: int, folder: Path, data: str, found: Mapping[str, Any]) -> None:
-    result = {"agent": one.label, "trial": trial, **one.identity(trial, data), **found}
-    write_atomically(one.path(trial, folder), (json.dumps(result, indent=2) + "\n").encode())
+def _store(one: Search, fold: Fold, trial: int, folder: Path, found: Mapping[str, Any]) -> None:
+    named = {"agent": one.label, "window": fold.name, "trial": trial}
+    result = named | one.identity(trial, fold) | dict(found)
+    write_atomically(one.path(trial, fold.name, folder), (json.dumps(result, indent=2) + "\n").encode())
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -273,11 +273,19 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
         settings = {s.name: getattr(self.config, s.name) for s in fields(self.config) if s.name != "panel"}
         return str(digest((self.panel.fingerprint, settings)))
 
-    def episodes(self, *, generator: torch.Generator | None = None) -> Episodes:
-        """The differentiable mode: the same panel and economics as tensors (needs PyTorch)."""
+    def episodes(
+        self,
+        *,
+        generator: torch.Generator | None = None,
+        units: Mapping[str, FloatArray] | None = None,
+    ) -> Episodes:
+        """The differentiable mode: the same panel and economics as tensors (needs PyTorch).
+
+        Arguments as in `qn_env.episodes.Episodes`.
+        """
         from qn_env.episodes import Episodes
 
-        return Episodes(self, generator=generator)
+        return Episodes(self, generator=generator, units=units)
 
     def get_state(self) -> dict[str, Any]:
         """All that is needed to go on from here in another environment like this one; copies."""

@@ -5,7 +5,7 @@ Networks run in float32 (the fused CPU LSTM exists only there), money in float64
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -155,8 +155,17 @@ class Episodes:
         *,
         generator: torch.Generator | None = None,
         device: torch.device | str = "cpu",
+        units: Mapping[str, FloatArray] | None = None,
     ) -> None:
-        """Lay out the environment's panel; `generator` is the only chance (default: seed 0)."""
+        """Lay out the environment's panel.
+
+        Args:
+            env: whose panel and settings.
+            generator: the only chance; default: seed 0.
+            device: where tensors live.
+            units: [N] by market, what the inputs of windows are divided by, once instead of in every window;
+                the returns that make profit and loss are as they are.
+        """
         self.panel: Panel = env.panel
         self.generator = generator if generator is not None else torch.Generator().manual_seed(0)
         self._device = torch.device(device)
@@ -167,7 +176,8 @@ class Episodes:
         for name, market in env.panel.markets.items():
             if len(market.rows):
                 own = torch.tensor(market.compact(features), dtype=torch.float32)
-                self._reels[name] = Reel.of(env.tape.of_market(market), own, self._device)
+                unit = None if units is None else units.get(name)
+                self._reels[name] = Reel.of(env.tape.of_market(market), own, self._device, unit)
 
     @property
     def markets(self) -> tuple[str, ...]:

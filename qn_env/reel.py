@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from qn_env.economics import Costs
-from qn_env.panel import BoolArray, IntArray
+from qn_env.panel import BoolArray, FloatArray, IntArray
 from qn_env.tape import Tape
 
 Tensor = torch.Tensor
@@ -72,15 +72,15 @@ class Reel:
     lag: int
 
     @classmethod
-    def of(cls, tape: Tape, features: Tensor, device: torch.device) -> Reel:
-        """Lay out the tape of one market and its features [T, N, F]."""
+    def of(cls, tape: Tape, features: Tensor, device: torch.device, unit: FloatArray | None = None) -> Reel:
+        """Lay out the tape of one market and its features [T, N, F]; `unit` [N] divides the inputs."""
 
         def tensor(array: object, dtype: torch.dtype) -> Tensor:
             return torch.tensor(array, dtype=dtype, device=device)
 
         order = tape.order()
         parts = {
-            "inputs": tensor(tape.returns[:-1], torch.float32),
+            "inputs": tensor(tape.returns[:-1] / (1.0 if unit is None else unit), torch.float32),
             "features": features[:-1].to(device),
             "next_returns": tensor(tape.returns[1:], torch.float64),
             "listed": tensor(tape.listed[:-1], torch.bool),

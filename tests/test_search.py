@@ -16,7 +16,7 @@ from agents.agent import AGENTS, make_agent
 from agents.quantnet import QuantNetConfig
 from agents.quantnet.space import quantnet2020
 from agents.space import Choice, Integer, LogUniform, Uniform, draw, space_of
-from experiments.protocols import Fold, holdout
+from experiments.protocols import Fold, Protocol, holdout
 from experiments.search import Search, best, search
 from experiments.units import Variant
 from qn_env.errors import ConfigError, QnError
@@ -101,10 +101,10 @@ def test_an_agent_without_a_space_is_refused():
 
 
 def test_an_interrupted_search_ends_with_the_same_trials(fold, tmp_path):
-    whole = search(searches(), fold, tmp_path / "whole", jobs=1)
+    whole = search(searches(), [fold], tmp_path / "whole", jobs=1)
     part = tmp_path / "part"
-    search(searches(trials=1), fold, part, jobs=1)
-    again = search(searches(), fold, part, jobs=1)
+    search(searches(trials=1), [fold], part, jobs=1)
+    again = search(searches(), [fold], part, jobs=1)
     plain = [{k: v for k, v in trial.items() if k != "seconds"} for trial in whole]
     assert plain == [{k: v for k, v in trial.items() if k != "seconds"} for trial in again]
     assert [t["trial"] for t in whole] == [0, 1, 2, 0, 1, 2]
@@ -113,30 +113,44 @@ def test_an_interrupted_search_ends_with_the_same_trials(fold, tmp_path):
 
 
 def test_the_best_trial_is_the_highest_score_and_the_first_of_equal_ones():
-    trials = [{"agent": "a", "trial": k, "score": s} for k, s in enumerate([0.1, 0.4, 0.4, -1.0])]
+    trials = [
+        {"agent": "a", "window": "", "trial": k, "score": s} for k, s in enumerate([0.1, 0.4, 0.4, -1.0])
+    ]
     assert best(trials, "a")["trial"] == 1
     with pytest.raises(QnError, match="every trial of b failed; the first said: broken"):
-        best([{"agent": "b", "trial": 0, "score": -math.inf, "error": "broken"}], "b")
+        best([{"agent": "b", "window": "", "trial": 0, "score": -math.inf, "error": "broken"}], "b")
 
 
 def test_a_trial_that_fails_is_stored_and_counts(fold, tmp_path):
     broken = replace(searches(trials=2)[0], fixed={**TINY, "length": 0})
-    found = search([broken], fold, tmp_path, jobs=1)
+    found = search([broken], [fold], tmp_path, jobs=1)
     assert [t["score"] for t in found] == [-math.inf, -math.inf]
     assert "length is 0, expected at least 1" in found[0]["error"]
 
 
 def test_another_budget_or_other_data_are_refused(fold, tmp_path):
-    search(searches(trials=1), fold, tmp_path, jobs=1)
+    search(searches(trials=1), [fold], tmp_path, jobs=1)
     with pytest.raises(ConfigError, match="was tried with other options"):
-        search(searches(trials=1, steps=6), fold, tmp_path, jobs=1)
+        search(searches(trials=1, steps=6), [fold], tmp_path, jobs=1)
     other = holdout(noise(markets=2, assets=2, days=600, seed=1))
     with pytest.raises(ConfigError, match="was tried with other data"):
-        search(searches(trials=1), other, tmp_path, jobs=1)
+        search(searches(trials=1), [other], tmp_path, jobs=1)
 
 
 def test_a_trial_is_one_file_with_what_it_takes_to_repeat_it(fold, tmp_path: Path):
-    search(searches(trials=1), fold, tmp_path, jobs=1)
+    search(searches(trials=1), [fold], tmp_path, jobs=1)
     stored = json.loads((tmp_path / "quantnet-seed7-trial0.json").read_text())
-    assert stored["data"] == fold.select.fingerprint
+    assert stored["data"][1:] == [fold.train.fingerprint, fold.select.fingerprint]
     assert {"learning_rate", "dropout", "dimension", "steps"} <= stored["options"].keys()
+
+
+def test_every_window_is_searched_on_its_own_blocks(tmp_path):
+    panel = noise(markets=1, assets=2, days=1500, seed=0)
+    folds = Protocol(name="expanding", test_from="2003-01-01", years=2).folds(panel)
+    found = search(searches(trials=2)[:1], folds, tmp_path, jobs=1)
+    assert [(t["window"], t["trial"]) for t in found] == [
+        (name, trial) for name in ("2003-2004", "2005-2005") for trial in (0, 1)
+    ]
+    assert found[0]["options"] == found[2]["options"], "a draw does not depend on the window"
+    assert found[0]["score"] != found[2]["score"]
+    assert best(found, "quantnet", "2005-2005")["window"] == "2005-2005"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,60 +14,58 @@ from torch import Tensor
 
 from agents.agent import Settings
 from agents.checkpoint import load_json, load_tensors, save_json, save_tensors
-from agents.dmn.network import LstmNetwork, State
-from agents.training import seeded, train
+from agents.dmn.config import FEATURE_NAMES, DmnConfig
+from agents.dmn.lessons import DEFINED, FEATURES, Lessons, lessons, shown
+from agents.dmn.losses import LOSSES, VOL_TARGET
+from agents.dmn.network import LinearNetwork, LstmNetwork, Memory, MlpNetwork, Network, WaveNetwork
+from agents.dmn.space import SPACES
+from agents.dmn.transformer import TransformerNetwork
+from agents.space import Space
+from agents.training import Training, seeded, train
 from qn_env.environment import TradingEnv
-from qn_env.episodes import Episode
 from qn_env.errors import ConfigError
-from qn_env.features import dmn_features
-from qn_env.objectives import LOSS_FLOOR, sharpe
 from qn_env.panel import FloatArray, Panel
 from qn_env.stage import Observation
 
-# Days a prediction pass handles at once; bounds memory, changes no number.
-CHUNK = 512
+# Days a prediction pass handles at once; bounds memory.
+CHUNK = 128
 
-
-@dataclass(frozen=True, kw_only=True)
-class DmnConfig:
-    """Hyperparameters; values of the paper's search grid (Exhibit A1) where it has one."""
-
-    hidden: int = 20  # LSTM width
-    dropout: float = 0.2
-    batch: int = 256  # trajectories per step
-    learning_rate: float = 1e-2
-    max_norm: float = 1.0  # of the gradient
-    epochs: int = 100
-    patience: int = 25  # epochs without a better validation loss
-    length: int = 63  # days of a trajectory, unrolled from zero state
-
-    def __post_init__(self) -> None:
-        if not 0.0 <= self.dropout < 1.0:
-            raise ConfigError(f"dropout is {self.dropout}, expected a rate in [0, 1).")
-        for name in ("hidden", "batch", "epochs", "patience", "length"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}, expected at least 1.")
+# Trading days until the slowest input is defined.
+INPUT_DAYS = 315
+READS_PAST: dict[str, type[Network]] = {"linear": LinearNetwork, "mlp": MlpNetwork, "wavenet": WaveNetwork}
 
 
 class DeepMomentum:
-    """A Sharpe-trained LSTM over the eight features of each asset, one network for all of them.
+    """One network for all assets over eight features of each (Lim, Zohren, Roberts 2019).
 
-    Trained on non-overlapping trajectories of 63 days on each asset's own trading days with the pooled
-    Sharpe loss (Eq. 17), selected on the validation block; predicts in one streamed pass with a warm state.
+    Sixteen models: linear, MLP, WaveNet or LSTM, trained on the Sharpe ratio, the average return, the squared
+    error of the next return or its sign; and the Momentum Transformer of the same group. Trained on
+    non-overlapping trajectories of 63 of each asset's own trading days, selected on the validation block;
+    predicts in one streamed pass with a warm state. A network without a state of its own (all but LSTM and
+    transformer) reads the days before a trajectory too.
     """
 
     learns = True
-    warmup = 315
 
     def __init__(self, **options: Any) -> None:
         """Options are the fields of `DmnConfig`."""
         self.config = DmnConfig(**options)
-        self.settings = Settings(window=1, features=dmn_features(), vol_target=0.15)
-        self.network: LstmNetwork | None = None
-        self._state: State | None = None
+        self.settings = Settings(
+            window=1, features=FEATURES, vol_target=VOL_TARGET, train_cost_bps=self.config.train_cost_bps
+        )
+        self.warmup = INPUT_DAYS + READS_PAST.get(self.config.network, Network).past
+        self.network: Network | None = None
+        self.training_ = Training()
+        self._hidden_inputs: tuple[int, ...] = ()
+        self._memory: Memory | None = None
+
+    @property
+    def space(self) -> Space:
+        """What a random search draws from (Exhibit A1)."""
+        return SPACES[self.config.search](self.config)
 
     def fit(self, env: TradingEnv, *, seed: int, validation: TradingEnv | None = None) -> Self:
-        """Minimise the Sharpe loss on `env`; keep the weights that do best on `validation`.
+        """Minimise the loss on `env`; keep the weights that do best on `validation`.
 
         Without `validation` the most recent 10% of each market's days in `env` are held out.
         """
@@ -76,34 +74,54 @@ class DeepMomentum:
         generator = torch.Generator().manual_seed(seed)
         network.generator.manual_seed(seed + 1)
         env, validation = (env, validation) if validation is not None else env.split()
-        learn = env.episodes().trajectories(config.length)
-        held = validation.episodes().trajectories(config.length)
+        learn = lessons(env, config.length, network.past)
+        held = lessons(validation, config.length, network.past)
 
         def losses() -> Iterator[Tensor]:
-            order = torch.randperm(len(learn.inputs), generator=generator)
+            order = torch.randperm(len(learn), generator=generator)
             for rows in torch.split(order, config.batch):
-                yield -self._objective(network, learn.take(rows))
+                yield self._loss(network, learn.take(rows)) + self._penalty(network)
 
         self.training_ = train(
             network,
-            torch.optim.Adam(network.parameters(), lr=config.learning_rate),
+            torch.optim.Adam(network.parameters(), lr=config.learning_rate, fused=True),
             losses,
-            lambda: float(self._objective(network, held)),
+            lambda: -float(self._loss(network, held)),
             epochs=config.epochs,
             patience=config.patience,
             max_norm=config.max_norm,
-            title=f"dmn seed {seed}",
+            title=f"dmn-{config.network}-{config.loss} seed {seed}",
             identity=json.dumps({"config": asdict(config), "seed": seed})
             + env.fingerprint
             + validation.fingerprint,
             generators={"batches": generator, "dropout": network.generator},
         )
-        self.network = network
+        self.network, self._hidden_inputs = network, ()
         return self
 
+    def without_feature(self, feature: int | str) -> DeepMomentum:
+        """A copy that sees zero in place of one input at prediction (Exhibit 6).
+
+        Args:
+            feature: one of `FEATURE_NAMES`, or its number.
+
+        Raises:
+            ConfigError: there is no such input.
+        """
+        names = list(FEATURE_NAMES)
+        found = names.index(feature) if feature in names else feature
+        if not isinstance(found, int) or not 0 <= found < len(names):
+            raise ConfigError(f"feature is {feature!r}, expected 0 to {len(names) - 1} or one of {names}.")
+        other = DeepMomentum(**asdict(self.config))
+        other.network = other._build(0)
+        other.network.load_state_dict(self._fitted().state_dict())
+        other.network.eval()
+        other.training_, other._hidden_inputs = self.training_, (*self._hidden_inputs, found)
+        return other
+
     def reset(self) -> None:
-        """Forget the state of every asset."""
-        self._state = None
+        """Forget the past of every asset."""
+        self._memory = None
 
     @torch.no_grad()
     def act(self, observation: Observation) -> FloatArray:
@@ -111,65 +129,109 @@ class DeepMomentum:
         network = self._fitted()
         features = observation["features"][-1]
         N = len(features)
-        if self._state is None:
-            self._state = (torch.zeros(1, N, self.config.hidden), torch.zeros(1, N, self.config.hidden))
+        if self._memory is None:
+            self._memory = self._start(N)
         signals = np.zeros(N)
-        active = np.flatnonzero((observation["tradable"][-1] > 0) & (features[:, -1] > 0))
+        active = np.flatnonzero((observation["tradable"][-1] > 0) & (features[:, DEFINED] > 0))
         if len(active):
-            inputs = torch.tensor(features[active, None, :-1], dtype=torch.float32)
-            h, c = self._state
-            found, (h[:, active], c[:, active]) = network(inputs, (h[:, active], c[:, active]))
-            signals[active] = found[:, 0].double().numpy()
+            before = tuple(part[active] for part in self._memory)
+            z, after = network(self._seen(features[active, None]), before)
+            for part, new in zip(self._memory, after, strict=True):
+                part[active] = new
+            signals[active] = self._positions(z[:, 0])
         return signals
 
-    @torch.no_grad()
     def signals(self, panel: Panel) -> FloatArray:
         """Signals [T, N] in one streamed pass over each asset's own trading days."""
+        return self._positions(torch.from_numpy(self.outputs(panel)))
+
+    @torch.no_grad()
+    def outputs(self, panel: Panel) -> FloatArray:
+        """Z_t [T, N], what the network gives before the output function and the position rule; 0 where none.
+
+        All pieces of the pass are of one length: a matrix product's rounding depends on its shape, so a later
+        day more or less would otherwise reach the positions of earlier ones.
+        """
         network = self._fitted()
         features = panel.features(self.settings.features)
-        active = panel.tradable & (features[..., -1] > 0)
-        days = active.sum(axis=0)
+        active = panel.tradable & (features[..., DEFINED] > 0)
+        days = int(active.sum(axis=0).max(initial=0))
         # Each asset's active days first, so that one pass serves all of them.
-        rows = np.argsort(~active, axis=0, kind="stable")[: days.max(initial=0)]
-        own = np.take_along_axis(features[..., :-1], rows[..., None], axis=0)
+        rows = np.argsort(~active, axis=0, kind="stable")
+        rows = rows[np.minimum(np.arange(-(-days // CHUNK) * CHUNK), len(rows) - 1)]
+        memory = self._start(panel.shape[1])
         found = np.zeros(rows.shape)
-        state: State | None = None
         for begin in range(0, len(rows), CHUNK):
-            inputs = torch.tensor(own[begin : begin + CHUNK], dtype=torch.float32).transpose(0, 1)
-            part, state = network(inputs, state)
-            found[begin : begin + CHUNK] = part.double().numpy().T
-        signals = np.zeros(panel.shape)
-        np.put_along_axis(signals, rows, found, axis=0)
-        return np.where(active, signals, 0.0)
+            piece = slice(begin, begin + CHUNK)
+            own = np.take_along_axis(features, rows[piece, :, None], axis=0)
+            z, memory = network(self._seen(own.swapaxes(0, 1)), memory)
+            found[piece] = z.double().numpy().T
+        outputs = np.zeros(panel.shape)
+        np.put_along_axis(outputs, rows[:days], found[:days], axis=0)
+        return np.where(active, outputs, 0.0)
 
     def save(self, folder: Path) -> None:
         """Write configuration and weights."""
-        save_json(folder, {"config": asdict(self.config)})
+        save_json(folder, {"config": asdict(self.config), "without": list(self._hidden_inputs)})
         save_tensors(folder, self._fitted().state_dict())
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote."""
-        agent = cls(**load_json(folder)["config"])
+        stored = load_json(folder)
+        agent = cls(**stored["config"])
+        agent._hidden_inputs = tuple(stored.get("without", ()))
         agent.network = agent._build(0)
         agent.network.load_state_dict(load_tensors(folder))
         agent.network.eval()
         return agent
 
-    def _build(self, seed: int) -> LstmNetwork:
+    def _build(self, seed: int) -> Network:
         with seeded(seed):
-            return LstmNetwork(len(self.settings.features) - 1, self.config.hidden, self.config.dropout)
+            return build(self.config)
 
-    def _fitted(self) -> LstmNetwork:
+    def _fitted(self) -> Network:
         if self.network is None:
             raise ConfigError("this agent is not trained; call fit or load first.")
         return self.network
 
-    def _objective(self, network: LstmNetwork, episode: Episode) -> Tensor:
-        """The Sharpe ratio pooled over all counted pairs of asset and day (Eq. 17)."""
-        features = episode.features[:, :, 0]
-        signals, _ = network(features[..., :-1])
-        net = episode.settle(signals[..., None]).net
-        counted = episode.counted & (features[..., -1:] > 0)
-        ratio: Tensor = sharpe(net.flatten(), counted.flatten(), ddof=0, floor=LOSS_FLOOR)
-        return ratio
+    def _start(self, rows: int) -> Memory:
+        """A writable memory of assets before their first day."""
+        network = self._fitted()
+        zeros = torch.zeros(rows, network.past, len(FEATURE_NAMES))
+        return tuple(part.clone() for part in network.memory(zeros))
+
+    def _seen(self, features: FloatArray) -> Tensor:
+        """What the network reads at prediction."""
+        inputs = shown(torch.tensor(features, dtype=torch.float32))
+        inputs[..., list(self._hidden_inputs)] = 0.0
+        return inputs
+
+    def _positions(self, z: Tensor) -> FloatArray:
+        positions: FloatArray = LOSSES[self.config.loss].positions(z).double().numpy()
+        return positions
+
+    def _loss(self, network: Network, given: Lessons) -> Tensor:
+        z, _ = network(given.inputs, network.memory(given.past))
+        return LOSSES[self.config.loss].value(z, given.pairs)
+
+    def _penalty(self, network: Network) -> Tensor:
+        """The L1 penalty of the linear model (Eq. 19), 0 for the others."""
+        weights = network.penalised()
+        return torch.zeros(()) if weights is None else self.config.l1 * weights.abs().sum()
+
+
+def build(config: DmnConfig) -> Network:
+    """The network of a configuration, with weights from torch's global generator."""
+    n, hidden, dropout = len(FEATURE_NAMES), config.hidden, config.dropout
+    match config.network:
+        case "linear":
+            return LinearNetwork(n)
+        case "mlp":
+            return MlpNetwork(n, hidden, dropout)
+        case "wavenet":
+            return WaveNetwork(n, hidden, dropout)
+        case "lstm":
+            return LstmNetwork(n, hidden, dropout)
+        case "transformer":
+            return TransformerNetwork(n, hidden, dropout, heads=config.heads, context=config.context)

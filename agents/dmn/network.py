@@ -1,37 +1,197 @@
-"""The LSTM of Deep Momentum Networks (Lim, Zohren, Roberts 2019, Eqs. 28-33), one for all assets."""
+"""The networks of Deep Momentum Networks (Lim, Zohren, Roberts 2019, Eqs. 18-33), one for all assets.
+
+Each gives Z_t before the output function g: losses and positions apply it. Each streams: a pass over some
+days returns a memory from which the next pass goes on to the same numbers.
+"""
 
 from __future__ import annotations
+
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
 
-State = tuple[Tensor, Tensor]
+from agents.dmn.lstm import masked_lstm
+
+# What a network keeps from day to day, every tensor [B, ...].
+Memory = tuple[Tensor, ...]
+
+# Days the linear model, the MLP and WaveNet's first block read at once. The paper writes u_{t-tau:t} with
+# tau = 5 days; read as the five days up to today.
+LAGS = 5
+# What WaveNet's blocks look back to: weekly scores of the last month, monthly ones of the last quarter.
+WEEKS = (0, 5, 10, 15)
+MONTHS = (0, 21, 42)
 
 
-class LstmNetwork(nn.Module):
-    """u_t [B, L, F] -> X_t [B, L] in (-1, 1): LSTM, then tanh(w'h + b).
+class Network(nn.Module, ABC):
+    """u_t [B, L, F] -> Z_t [B, L], causal.
 
-    Dropout takes one mask per sequence on inputs and outputs (Gal and Ghahramani 2016), drawn from
-    `generator`; none at prediction.
+    Attributes:
+        past: days before a window that a network wants to see, since it has no other memory of them.
+        generator: what dropout masks are drawn from.
     """
 
-    def __init__(self, n_features: int, hidden: int, dropout: float) -> None:
+    past: int = 0
+
+    def __init__(self, dropout: float) -> None:
         super().__init__()
-        self.lstm = nn.LSTM(n_features, hidden, batch_first=True)
-        self.head = nn.Linear(hidden, 1)
         self.dropout = dropout
         self.generator = torch.Generator()
 
-    def forward(self, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """Signals [B, L] and the state after the last day."""
-        hidden, state = self.lstm(self._masked(inputs), state)
-        return torch.tanh(self.head(self._masked(hidden))).squeeze(-1), state
+    @abstractmethod
+    def memory(self, past: Tensor) -> Memory:
+        """What is known before the first day: the inputs of the `past` days before it, [B, past, F].
 
-    def _masked(self, values: Tensor) -> Tensor:
-        """Drop whole channels of a sequence, [B, L, C], and scale the others up."""
+        Zero rows stand for days before an asset's first.
+        """
+
+    @abstractmethod
+    def forward(self, inputs: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+        """Z_t of these days, and the memory after the last of them."""
+
+    def penalised(self) -> Tensor | None:
+        """The weights an L1 penalty acts on; None where there is none."""
+        return None
+
+    def dropped(self, values: Tensor) -> Tensor:
+        """While training, a share of the numbers set to zero and the others scaled up."""
         if not self.training or self.dropout == 0.0:
             return values
+        return values * self.mask(values.shape, values)
+
+    def mask(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        """0 or 1 / keep, each drawn alone."""
         keep = 1.0 - self.dropout
-        shape = (values.shape[0], 1, values.shape[2])
-        mask = torch.empty(shape, dtype=values.dtype).bernoulli_(keep, generator=self.generator)
-        return values * mask / keep
+        drawn = torch.empty(shape, dtype=like.dtype, device=like.device)
+        return drawn.bernoulli_(keep, generator=self.generator) / keep
+
+
+class LinearNetwork(Network):
+    """Z_t = w' u_{t-4:t} + b (Eq. 18), the inputs of five days side by side; no dropout, L1(w) (Eq. 19)."""
+
+    past = LAGS - 1
+
+    def __init__(self, n_features: int) -> None:
+        super().__init__(0.0)
+        self.head = nn.Linear(LAGS * n_features, 1)
+
+    def memory(self, past: Tensor) -> Memory:
+        """The last days as they are."""
+        return (past,)
+
+    def forward(self, inputs: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+        """Eq. 18."""
+        rows = torch.cat([memory[0], inputs], dim=1)
+        return self.head(stacked(rows, range(LAGS))).squeeze(-1), (rows[:, inputs.shape[1] :],)
+
+    def penalised(self) -> Tensor:
+        """The weights w, without the intercept."""
+        weight: Tensor = self.head.weight
+        return weight
+
+
+class MlpNetwork(Network):
+    """h_t = tanh(W u_{t-4:t} + b), Z_t = w' h_t + b (Eqs. 20-21); dropout on inputs and hidden state."""
+
+    past = LAGS - 1
+
+    def __init__(self, n_features: int, hidden: int, dropout: float) -> None:
+        super().__init__(dropout)
+        self.body = nn.Linear(LAGS * n_features, hidden)
+        self.head = nn.Linear(hidden, 1)
+
+    def memory(self, past: Tensor) -> Memory:
+        """The last days as they are."""
+        return (past,)
+
+    def forward(self, inputs: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+        """Eqs. 20-21."""
+        rows = torch.cat([memory[0], inputs], dim=1)
+        hidden = torch.tanh(self.body(self.dropped(stacked(rows, range(LAGS)))))
+        return self.head(self.dropped(hidden)).squeeze(-1), (rows[:, inputs.shape[1] :],)
+
+
+class Block(nn.Module):
+    """psi(u) = tanh(W u) * sigmoid(V u) + A u + b (Eq. 22)."""
+
+    def __init__(self, n_in: int, n_out: int) -> None:
+        super().__init__()
+        self.weights = nn.Linear(n_in, 3 * n_out, bias=False)  # W, V and A: one matrix product
+        self.bias = nn.Parameter(torch.zeros(n_out))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """[..., n_in] -> [..., n_out]."""
+        filtered, gate, skipped = self.weights(inputs).chunk(3, dim=-1)
+        return torch.addcmul(skipped + self.bias, torch.tanh(filtered), torch.sigmoid(gate))
+
+
+class WaveNetwork(Network):
+    """Weekly, monthly and quarterly blocks on top of each other (Eqs. 22-27), 62 days deep.
+
+    s_w(t) = psi(u_{t-4:t}); s_m(t) = psi(s_w at t, t-5, t-10, t-15); s_q(t) = psi(s_m at t, t-21, t-42);
+    h_t = tanh(W [s_w, s_m, s_q] + b). Every state has one size. Dropout on the inputs and on the outputs of
+    the blocks. The paper also sketches an LSTM over longer contexts; it gives no equation, and there is none.
+    """
+
+    past = LAGS - 1 + WEEKS[-1] + MONTHS[-1]
+
+    def __init__(self, n_features: int, hidden: int, dropout: float) -> None:
+        super().__init__(dropout)
+        self.weekly = Block(LAGS * n_features, hidden)
+        self.monthly = Block(len(WEEKS) * hidden, hidden)
+        self.quarterly = Block(len(MONTHS) * hidden, hidden)
+        self.body = nn.Linear(3 * hidden, hidden)
+        self.head = nn.Linear(hidden, 1)
+
+    def memory(self, past: Tensor) -> Memory:
+        """The last days' inputs, weekly and monthly scores, as many as the blocks above look back to."""
+        weekly = self.weekly(stacked(self.dropped(past), range(LAGS)))
+        monthly = self.monthly(stacked(weekly, WEEKS))
+        return past[:, 1 - LAGS :], weekly[:, -WEEKS[-1] :], monthly
+
+    def forward(self, inputs: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+        """Eqs. 22-27."""
+        L = inputs.shape[1]
+        rows = torch.cat([memory[0], inputs], dim=1)
+        weekly = torch.cat([memory[1], self.weekly(stacked(self.dropped(rows), range(LAGS)))], dim=1)
+        monthly = torch.cat([memory[2], self.monthly(stacked(weekly, WEEKS))], dim=1)
+        quarterly = self.quarterly(stacked(monthly, MONTHS))
+        scores = torch.cat([weekly[:, -L:], monthly[:, -L:], quarterly], dim=-1)
+        hidden = torch.tanh(self.body(self.dropped(scores)))
+        return self.head(hidden).squeeze(-1), (rows[:, L:], weekly[:, L:], monthly[:, L:])
+
+
+class LstmNetwork(Network):
+    """An LSTM, then Z_t = w' h_t + b (Eqs. 28-33).
+
+    Dropout after Gal and Ghahramani (2016): one mask for all days of a sequence on inputs, recurrent state
+    and outputs each. Without a mask on the state the fused kernel runs, on the same weights.
+    """
+
+    def __init__(self, n_features: int, hidden: int, dropout: float) -> None:
+        super().__init__(dropout)
+        self.lstm = nn.LSTM(n_features, hidden, batch_first=True)
+        self.head = nn.Linear(hidden, 1)
+
+    def memory(self, past: Tensor) -> Memory:
+        """The zero state, hidden and cell."""
+        zero = past.new_zeros(len(past), self.lstm.hidden_size)
+        return zero, zero
+
+    def forward(self, inputs: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+        """Eqs. 28-33."""
+        h, c = memory
+        if not self.training or self.dropout == 0.0:
+            hidden, (h, c) = self.lstm(inputs, (h[None], c[None]))
+            return self.head(hidden).squeeze(-1), (h[0], c[0])
+        B, _, F = inputs.shape
+        on_inputs, on_state, on_outputs = (self.mask((B, n), inputs) for n in (F, *(h.shape[1],) * 2))
+        hidden, h, c = masked_lstm(self.lstm, inputs * on_inputs[:, None], on_state, h, c)
+        return self.head(hidden * on_outputs[:, None]).squeeze(-1), (h, c)
+
+
+def stacked(rows: Tensor, lags: range | tuple[int, ...]) -> Tensor:
+    """[B, L - max(lags), n * len(lags)] each day's row and those so many days before it, side by side."""
+    deepest, L = max(lags), rows.shape[1]
+    return torch.cat([rows[:, deepest - lag : L - lag] for lag in lags], dim=-1)

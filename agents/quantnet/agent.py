@@ -265,8 +265,8 @@ class QuantNet:
         config, network = self.config, self._fitted()
         network.generator.manual_seed(seed + 1)
         generator = torch.Generator().manual_seed(seed)
-        episodes = env.episodes(generator=generator)
-        held = validation.episodes().block(CONTEXT)
+        episodes = env.episodes(generator=generator, units=self.unit_)
+        held = validation.episodes(units=self.unit_).block(CONTEXT)
         held = held if only is None else {name: held[name] for name in only if name in held}
 
         def losses() -> Iterator[Tensor]:
@@ -375,7 +375,8 @@ class QuantNet:
 
     def _objective(self, network: QuantNetwork | SharedNetwork, batch: Mapping[str, Episode]) -> Tensor:
         """Mean over markets of the mean Sharpe ratio of windows and assets (Eqs. 7-8)."""
-        signals = {name: network(name, self._given(name, episode))[0] for name, episode in batch.items()}
+        shared = self.config.weights == "shared"
+        signals = {name: network(name, e.features if shared else e.inputs)[0] for name, e in batch.items()}
         if not any(countable(episode) for episode in batch.values()):
             raise ConfigError(
                 "no asset has two days to be judged on, in any market; give a longer panel or longer windows "
@@ -385,12 +386,6 @@ class QuantNet:
             return mean_window_sharpe(batch, signals)
         scores = [pooled_sharpe(e, signals[name]) for name, e in batch.items() if countable(e)]
         return torch.stack(scores).mean()
-
-    def _given(self, market: str, episode: Episode) -> Tensor:
-        """What the network reads of windows."""
-        if self.config.weights == "shared":
-            return episode.features
-        return episode.inputs / torch.tensor(self.unit_[market], dtype=torch.float32)
 
 
 def pooled_sharpe(episode: Episode, signals: Tensor) -> Tensor:

@@ -43,18 +43,15 @@ class JointStep:
             device: where tensors live.
         """
         env = TradingEnv(panel, window=1, cost_bps=cost_bps)
-        self.episodes = Episodes(env, generator=torch.Generator().manual_seed(0), device=device)
+        units = {
+            name: np.nanstd(market.compact(panel.returns), axis=0) for name, market in panel.markets.items()
+        }
+        self.episodes = Episodes(env, generator=torch.Generator().manual_seed(0), device=device, units=units)
         self.sizes = {name: len(panel.markets[name].assets) for name in self.episodes.markets}
         self.network = joint_network(self.sizes).to(device)
         self.parameters = list(self.network.parameters())
         self._optimizer = torch.optim.Adam(self.parameters, lr=LEARNING_RATE, amsgrad=True, fused=True)
         self._length, self._batch = length, batch
-        self._unit = {
-            name: torch.tensor(
-                np.nanstd(panel.markets[name].compact(panel.returns), axis=0), dtype=torch.float32
-            ).to(device)
-            for name in self.sizes
-        }
 
     def sample(self) -> dict[str, Episode]:
         """Windows of all markets."""
@@ -62,7 +59,7 @@ class JointStep:
 
     def inputs(self, batch: Mapping[str, Episode]) -> dict[str, Tensor]:
         """[B, L, n] what the network reads of every market."""
-        return {name: episode.inputs / self._unit[name] for name, episode in batch.items()}
+        return {name: episode.inputs for name, episode in batch.items()}
 
     def objective(self, batch: Mapping[str, Episode]) -> Tensor:
         """Mean Sharpe ratio of windows, assets and markets."""

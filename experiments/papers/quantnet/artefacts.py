@@ -10,11 +10,13 @@ from typing import Any
 import pandas as pd
 
 from agents.checkpoint import write_atomically
+from experiments.papers.press.files import write_items
+from experiments.papers.press.items import Item, Left, Table
+from experiments.papers.press.page import budget_line
 from experiments.papers.quantnet import comparisons, figures, market_tables, tables
 from experiments.papers.quantnet.ablation import table_7
 from experiments.papers.quantnet.bootstrap import Intervals, intervals
 from experiments.papers.quantnet.clusters import cluster, cluster_table
-from experiments.papers.quantnet.drawing import Drawing, write_drawing
 from experiments.papers.quantnet.factors import read_factors, regressions, table_6, table_6_published
 from experiments.papers.quantnet.measure import (
     QUANTNET_LIKE,
@@ -27,17 +29,13 @@ from experiments.papers.quantnet.measure import (
     named_markets,
     pairs,
 )
-from experiments.papers.quantnet.page import Item, Left, budget_line, write_page
+from experiments.papers.quantnet.page import write_page
 from experiments.papers.quantnet.places import located
 from experiments.papers.quantnet.published import BUY_AND_HOLD_NOTE
-from experiments.papers.quantnet.tables import UNDEFINED, Table
 from experiments.papers.quantnet.text import text_of_table1
 from experiments.store import RunFolder
-from qn_env.extras import require
 from qn_env.panel import FloatArray
 
-# What the tables hold beyond plain text, for any LaTeX.
-SIGNS = {UNDEFINED: "--", "\N{RIGHTWARDS ARROW}": r"$\to$", "\N{SUPERSCRIPT TWO}": "$^2$"}
 NO_PAIR = "the run has no QuantNet beside a No Transfer model"
 
 
@@ -117,7 +115,8 @@ def write_artefacts(
         Left("Table 7", "the ablation is a run of its own, with a page of its own (ablation.html)"),
     ]
     budget = budget_line(measured.record, study)
-    written = _write(items, out, _data_behind(whole), f"{budget} Figures are {measured.basis}.")
+    notes = [f"{budget} Figures are {measured.basis}.", BUY_AND_HOLD_NOTE]
+    written = write_items(items, out, _data_behind(whole), notes)
     text = text_of_table1(
         tables.table_1(measured, found),
         comparisons.differences(measured, found, every_pair),
@@ -135,7 +134,8 @@ def write_ablation(run: RunFolder, out: Path, study: Mapping[str, Any] | None) -
     measured = measure(run)
     items: list[Item] = [table_7(measured)]
     budget = budget_line(measured.record, study)
-    written = _write(items, out, {}, f"{budget} Figures are {measured.basis}.", captions="ablation.txt")
+    notes = [f"{budget} Figures are {measured.basis}.", BUY_AND_HOLD_NOTE]
+    written = write_items(items, out, {}, notes, captions="ablation.txt")
     return write_page(out / "ablation.html", items, written, measured, budget)
 
 
@@ -263,48 +263,3 @@ def _data_behind(made: Material) -> dict[str, pd.DataFrame]:
 def _name(figure: str, pair: Pair, made: Material) -> str:
     """The main pair's figures have the plain name."""
     return figure if pair == made.drawn[0] else f"{figure}-{pair.strategy}"
-
-
-def _write(
-    items: Sequence[Item],
-    out: Path,
-    data: Mapping[str, pd.DataFrame],
-    budget: str,
-    *,
-    captions: str = "notes.txt",
-) -> dict[str, bytes]:
-    """Write tables and figures; returns the PNG of every figure by name."""
-    for folder in ("tables", "figures"):
-        (out / folder).mkdir(parents=True, exist_ok=True)
-    require("jinja2", what="A table in LaTeX")
-    for name, frame in data.items():
-        _write_csv(out / "tables" / f"{name}.csv", frame)
-    images = {}
-    notes = [budget, BUY_AND_HOLD_NOTE]
-    for item in items:
-        if isinstance(item, Table):
-            _write_csv(out / "tables" / f"{item.name}.csv", item.data)
-            write_atomically(out / "tables" / f"{item.name}.tex", _latex(item, budget).encode())
-            notes.append(f"{item.name}: {item.caption}")
-        elif isinstance(item, Drawing):
-            images[item.name] = write_drawing(item, out / "figures")
-    write_atomically(out / "tables" / captions, ("\n".join(notes) + "\n").encode())
-    return images
-
-
-def _write_csv(path: Path, frame: pd.DataFrame) -> None:
-    write_atomically(path, frame.to_csv(index=False, float_format="%.10g", lineterminator="\n").encode())
-
-
-def _latex(table: Table, budget: str) -> str:
-    """The table as shown, with its caption and the budget."""
-    caption = _escaped(f"{table.title}. {table.caption} {budget}")
-    found: str = table.shown.to_latex(index=False, escape=True, caption=caption, label=f"tab:{table.name}")
-    for sign, command in SIGNS.items():
-        found = found.replace(sign, command)
-    return found
-
-
-def _escaped(text: str) -> str:
-    """Text that LaTeX prints as it is: no command, no comment."""
-    return "".join(f"\\{c}" if c in "&%$#_{}" else c for c in text)

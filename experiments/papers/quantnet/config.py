@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from experiments.config import COUNTS, NAMES, NUMBERS, RunConfig
+from experiments.config import COUNTS, NAMES
+from experiments.papers.config import StudyData
 from qn_env.errors import ConfigError
 
 LEARNT = ("quantnet", "quantnet-shared", "no-transfer-linear", "no-transfer-lstm")
@@ -48,38 +49,8 @@ class Budget:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Common:
-    """Data and place, the same for every part of the study."""
-
-    out: Path
-    """Folder of the study; an unfinished one goes on where it was."""
-
-    panel: Path | None = None
-    """Folder of Parquet or CSV files; default: the embedded panel."""
-
-    kind: Literal["prices", "returns"] | None = None
-    """What the panel's files hold, where their names do not say it (default: prices)."""
-
-    exclude: Annotated[tuple[str, ...], NAMES] = ()
-    """Markets to leave out."""
-
-    risk_free: Path | None = None
-    """CSV or Parquet file of risk-free rates, subtracted from the returns; default: returns as given."""
-
-    rate: str = "rf"
-    """The column of that file."""
-
-    rate_unit: Literal["fraction-a-day", "percent-a-year"] = "fraction-a-day"
-    """What its numbers are."""
-
-    costs: Annotated[tuple[float, ...], NUMBERS] = (0.0, 2.0, 10.0)
-    """Costs per unit of turnover, in basis points; the tables show the lowest."""
-
-    execution_lag: int = 0
-    """Trading days between a decision and its trade."""
-
-    seed: int = 0
-    """Of the draws, and the first of the seeds."""
+class _Common(StudyData):
+    """The budget, the same for every part of the study."""
 
     steps: int = 300
     """Training steps at most; the paper takes 2,000."""
@@ -90,31 +61,10 @@ class _Common:
     length: int = 63
     """Days of a window."""
 
-    jobs: int | None = None
-    """Processes; default: one per core."""
-
     @property
     def budget(self) -> Budget:
         """What every training may spend."""
         return Budget(steps=self.steps, windows=self.windows, length=self.length, epoch=20, patience=5)
-
-    def run_config(self, agents: tuple[str, ...], seeds: int, *, out: str) -> RunConfig:
-        """The run of these agents in a folder below `out`."""
-        return RunConfig(
-            agents=agents,
-            panel=self.panel,
-            kind=self.kind,
-            exclude=self.exclude,
-            risk_free=self.risk_free,
-            rate=self.rate,
-            rate_unit=self.rate_unit,
-            costs=self.costs,
-            seeds=seeds,
-            seed=self.seed,
-            execution_lag=self.execution_lag,
-            jobs=self.jobs,
-            out=self.out / out,
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +92,7 @@ class QuantNetStudy(_Common):
     """Two draws, two seeds, 40 steps."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("draws", "seeds", "steps", "windows", "length"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}, expected at least 1.")

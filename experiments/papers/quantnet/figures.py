@@ -8,17 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from experiments.papers.press.drawing import INK, QUIET, grid_of, plain
+from experiments.papers.press.items import Drawing
 from experiments.papers.quantnet.clusters import Clusters
 from experiments.papers.quantnet.comparisons import COMPARED, METRIC_LABELS
 from experiments.papers.quantnet.drawing import (
-    INK,
-    QUIET,
     REFERENCE,
     STRATEGY,
-    Drawing,
-    grid_of,
     overlaid,
-    plain,
     scatter,
     shared_legend,
     versus,

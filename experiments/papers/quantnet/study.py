@@ -59,7 +59,7 @@ def study(config: QuantNetStudy) -> Path:
         )
         for agent in LEARNT
     ]
-    trials = search(searches, fold, config.out / "trials", jobs=config.jobs)
+    trials = search(searches, [fold], config.out / "trials", jobs=config.jobs)
     chosen = {agent: best(trials, agent) for agent in LEARNT}
     about = _about(config, {"draws": config.draws, "seeds": config.seeds}, trials, chosen)
     variants = {agent: Variant(agent, found["options"]) for agent, found in chosen.items()}
@@ -75,10 +75,8 @@ def study(config: QuantNetStudy) -> Path:
         named=config.named or None,
     )
     if config.quick:
-        shared = {
-            name: getattr(config, name) for name in ("panel", "kind", "exclude", "costs", "seed", "jobs")
-        }
-        ablation(QuantNetAblation(out=config.out, quick=True, **shared))
+        same: dict[str, Any] = {"costs": config.costs, "seed": config.seed, "jobs": config.jobs}
+        ablation(QuantNetAblation(out=config.out, quick=True, **config.data, **same))
     return page
 
 
@@ -132,7 +130,7 @@ def random_search(config: QuantNetSearch) -> list[dict[str, Any]]:
         )
         for agent, count in zip(config.agents, even_split(config.draws, len(config.agents)), strict=True)
     ]
-    trials = search(searches, fold, config.out / "search", jobs=config.jobs)
+    trials = search(searches, [fold], config.out / "search", jobs=config.jobs)
     found = {agent: best(trials, agent) for agent in config.agents}
     _about(config, {"draws": config.draws}, trials, found, name="search.json")
     return trials

@@ -3,55 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from experiments.papers.bootstrap import Interval
+from experiments.papers.press.items import Table
+from experiments.papers.press.numbers import UNDEFINED, figure, listed, setting
 from experiments.papers.quantnet import published
-from experiments.papers.quantnet.bootstrap import Interval, Intervals
+from experiments.papers.quantnet.bootstrap import Intervals
 from experiments.papers.quantnet.measure import Measured
 from experiments.papers.quantnet.published import LABELS, METRICS, TABLE_1, TABLE_3
 
-UNDEFINED = "\N{EN DASH}"
 # Which centre and which spread a variant of Table 1 shows.
 MEDIAN_MAD = ("median", "mean_deviation")
 MEDIAN_MEDIAN = ("median", "median_deviation")
 MEAN_SD = ("mean", "sd")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Table:
-    """One table as an artefact."""
-
-    name: str  # of its files
-    title: str
-    caption: str  # what it shows, in one sentence
-    data: pd.DataFrame  # one figure a cell
-    shown: pd.DataFrame  # text as a reader sees it
-
-
 def label(agent: str) -> str:
     """The paper's name of an agent, where it has one."""
     return LABELS.get(agent, agent)
-
-
-def figure(value: Any, digits: int = 4) -> str:
-    """A number with so many significant digits, never in powers of ten; a dash where undefined.
-
-    Examples:
-        >>> figure(0.0000512345), figure(33.29913), figure(1234567.0)
-        ('0.00005123', '33.30', '1234567')
-        >>> figure(float("nan")) == UNDEFINED
-        True
-    """
-    if value is None or not np.isfinite(value):
-        return UNDEFINED
-    if value == 0.0:
-        return "0"
-    magnitude = int(np.floor(np.log10(abs(value))))
-    return f"{value:.{max(digits - 1 - magnitude, 0)}f}"
 
 
 def summary(values: pd.Series[Any]) -> dict[str, float]:
@@ -192,7 +165,7 @@ def tables_3(study: Mapping[str, Any] | None) -> list[Table]:
     data = pd.DataFrame(rows)
     cells = data["published"].where(
         data["chosen"].isna() | (data["published"] == "-"),
-        data["published"] + " \N{RIGHTWARDS ARROW} " + data["chosen"].map(_plain),
+        data["published"] + " \N{RIGHTWARDS ARROW} " + data["chosen"].map(setting),
     )
     shown = data.assign(cell=cells).pivot(index="hyperparameter", columns="agent", values="cell")
     shown = shown.loc[[row.label for row in TABLE_3], list(published.CONFIGURATIONS)].reset_index()
@@ -222,7 +195,7 @@ def _options_table(name: str, title: str, rows: Sequence[Mapping[str, Any]]) -> 
     data = pd.DataFrame(
         [
             {k: v for k, v in row.items() if k != "options"}
-            | {k: _plain(v) for k, v in row.get("options", {}).items()}
+            | {k: setting(v) for k, v in row.get("options", {}).items()}
             for row in rows
         ]
     )
@@ -232,15 +205,8 @@ def _options_table(name: str, title: str, rows: Sequence[Mapping[str, Any]]) -> 
         title=title,
         caption=f"{what}, with its score on the selection days.",
         data=data,
-        shown=data.map(_plain),
+        shown=data.map(setting),
     )
-
-
-def _plain(value: Any) -> str:
-    """A setting as text; a dash where there is none."""
-    if value is None or (isinstance(value, float) and not np.isfinite(value)):
-        return UNDEFINED
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def table_5(measured: Measured, markets: Sequence[str], agents: Sequence[str]) -> Table:
@@ -300,8 +266,3 @@ def table_5_published() -> Table:
         data=data,
         shown=cells.set_axis(["Market", "Strategy", "Metric", "Mean (SD)", "Median (MAD)"], axis=1),
     )
-
-
-def listed(words: Sequence[str]) -> str:
-    """Words with commas and one `and`."""
-    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)

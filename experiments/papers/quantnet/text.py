@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
+from experiments.papers.press.numbers import aligned, figure
 from experiments.papers.quantnet.published import BUY_AND_HOLD_NOTE, METRICS
-from experiments.papers.quantnet.tables import figure, interval_cell, label
+from experiments.papers.quantnet.tables import interval_cell, label
 
 # Blocks of the plain text: wide terminals are rare.
 TEXT_BLOCKS = (
@@ -66,21 +66,3 @@ def _difference_cells(row: Any) -> list[str]:
         f"{row['mean_difference']:+.3f}",
         f"[{row['mean_low']:+.3f}, {row['mean_high']:+.3f}]",
     ]
-
-
-def aligned(cells: Sequence[Sequence[str]]) -> list[str]:
-    """Lines with names to the left and numbers to the right, a rule under the heading.
-
-    Examples:
-        >>> aligned([["", "SR"], ["macd", "0.5"]])
-        ['       SR', '---------', 'macd  0.5']
-    """
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = [
-        "  ".join(
-            cell.rjust(w) if i else cell.ljust(w)
-            for i, (cell, w) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in cells
-    ]
-    return [lines[0], "-" * len(lines[0]), *lines[1:]]

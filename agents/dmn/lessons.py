@@ -1,0 +1,104 @@
+"""What a network learns from: windows of each asset's own days, and the days before them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents.dmn.losses import Pairs
+from qn_env.environment import TradingEnv
+from qn_env.episodes import Episode
+from qn_env.errors import ConfigError
+from qn_env.features import EwVolatility, Feature, dmn_features
+from qn_env.panel import FloatArray
+from qn_env.reel import Rows
+
+# The eight inputs, whether all of them are defined, and the daily volatility sigma_t that targets are divided
+# by: the paper's own, whatever volatility target the environment has.
+FEATURES: tuple[Feature, ...] = (*dmn_features(), EwVolatility())
+DEFINED, SIGMA = -2, -1
+
+
+@dataclass(frozen=True, eq=False)
+class Lessons:
+    """Windows of single assets that do not overlap, B of them, each with a day that counts.
+
+    Attributes:
+        pairs: what a loss needs.
+        inputs: [B, L, F] float32, 0 where not all of them are defined.
+        past: [B, P, F] float32 the inputs of the days before each window, 0 before an asset's first.
+    """
+
+    pairs: Pairs
+    inputs: Tensor
+    past: Tensor
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def take(self, rows: Rows) -> Lessons:
+        """The windows of the given numbers."""
+        episode, *others = self.pairs
+        pairs = Pairs(episode.take(rows), *(part[rows] for part in others))
+        return Lessons(pairs, self.inputs[rows], self.past[rows])
+
+
+def lessons(env: TradingEnv, length: int, past: int) -> Lessons:
+    """Every asset's decision days in windows of `length`; a pair counts where its inputs are defined.
+
+    Raises:
+        ConfigError: an environment with other features, or without a day that counts.
+    """
+    if tuple(env.config.features) != FEATURES:
+        raise ConfigError(
+            f"the environment shows {len(env.config.features)} features, not those this agent reads; make it "
+            "with features=agent.settings.features."
+        )
+    episode = env.episodes().trajectories(length)
+    counted = (episode.counted & (episode.features[..., DEFINED] > 0))[:, :, 0]
+    keep = torch.nonzero(counted.any(1)).flatten()
+    if not len(keep):
+        raise ConfigError(
+            "no asset has a day whose inputs are all defined and a day after it; the inputs need about 315 "
+            f"trading days of history, and the panel has {len(env.panel.dates)} dates."
+        )
+    before = torch.tensor(_before(env, length, past))[keep]
+    episode, counted = episode.take(keep), counted[keep]
+    features = episode.features[:, :, 0]
+    pairs = Pairs(episode, counted, *_labels(episode, features, counted))
+    return Lessons(pairs, shown(features), shown(before))
+
+
+def shown(features: Tensor) -> Tensor:
+    """The inputs of the network [..., F], 0 where not all of them are defined."""
+    return features[..., :DEFINED] * features[..., DEFINED, None]
+
+
+def _labels(episode: Episode, features: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
+    """[B, L] whether a pair has a target, and the target: the return its position earns over sigma_t, or 0.
+
+    Under an execution lag a position earns a later return, which may lie behind the window.
+    """
+    L = counted.shape[1]
+    earned = torch.arange(L) + episode.lag
+    row = earned.clip(max=L - 1)
+    labelled = counted & episode.listed[:, row, 0] & (earned < L)
+    sigma = torch.where(labelled, features[..., SIGMA], 1.0).double()
+    return labelled, episode.next_returns[:, row, 0] * labelled / sigma
+
+
+def _before(env: TradingEnv, length: int, past: int) -> FloatArray:
+    """[B, past, F] float32 features of the own days before every window of `Episodes.trajectories`."""
+    tape, features = env.tape, env.panel.features(FEATURES).astype(np.float32)
+    parts = [np.zeros((0, past, len(FEATURES)), np.float32)]
+    for j in range(env.panel.shape[1]):
+        own = np.flatnonzero(env.panel.tradable[:, j])
+        decisions = int(tape.decides[:, j].sum())
+        # Decision days are the last of an asset's own days, and the very last has no day after it.
+        starts = np.arange(len(own) - decisions, len(own) - 1, length)
+        padded = np.concatenate([np.zeros((past, len(FEATURES)), np.float32), features[own, j]])
+        parts.append(padded[starts[:, None] + np.arange(past)])
+    return np.concatenate(parts)

@@ -1,0 +1,108 @@
+"""The losses of Deep Momentum Networks and the positions they imply (Lim, Zohren, Roberts 2019).
+
+A network gives Z before the output function g, which follows the loss: tanh for direct outputs, the identity
+for regression, the logistic function for classification. Everything is a mean over the counted pairs of asset
+and day, Omega; padding and days without trade never enter.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from agents.dmn.config import LossName
+from qn_env.economics import Ledger
+from qn_env.episodes import Episode
+from qn_env.features import DAYS_PER_YEAR
+from qn_env.objectives import LOSS_FLOOR, sharpe
+
+# The volatility target s* of the paper, annualised.
+VOL_TARGET = 0.15
+
+
+class Pairs(NamedTuple):
+    """What losses need to know of asset-days, windows of single assets."""
+
+    episode: Episode  # [B, L, 1]
+    counted: Tensor  # [B, L] bool, the pairs of Omega
+    labelled: Tensor  # [B, L] bool, those with a target: all, but for the last days under an execution lag
+    target: Tensor  # [B, L] float64 r_{t,t+1} / sigma_t (r_{t+lag,t+1+lag}), 0 where not labelled
+
+
+class Loss(NamedTuple):
+    """One way to train, and what its outputs are good for."""
+
+    value: Callable[[Tensor, Pairs], Tensor]  # of Z [B, L]; what is minimised, costs included
+    positions: Callable[[Tensor], Tensor]  # X from Z
+
+
+def direct(z: Tensor) -> Tensor:
+    """X = tanh(Z), Eq. 15."""
+    return torch.tanh(z)
+
+
+def side(z: Tensor) -> Tensor:
+    """X = sgn(Z): sgn(Y) of a regression (Eq. 13), sgn(Y - 0.5), Y = 1 / (1 + e^-Z), of a classification."""
+    return torch.sign(z)
+
+
+def sharpe_loss(z: Tensor, pairs: Pairs) -> Tensor:
+    """Minus the annualised Sharpe ratio pooled over Omega (Eq. 17); costs as in Eq. 36 are inside."""
+    net = _settled(direct(z), pairs).net[..., 0]
+    ratio: Tensor = sharpe(net.flatten(), pairs.counted.flatten(), ddof=0, floor=LOSS_FLOOR)
+    return -ratio
+
+
+def average_loss(z: Tensor, pairs: Pairs) -> Tensor:
+    """Minus the mean return over Omega (Eq. 16); costs as in Eq. 36 are inside."""
+    return -mean(_settled(direct(z), pairs).net[..., 0], pairs.counted)
+
+
+def mse_loss(z: Tensor, pairs: Pairs) -> Tensor:
+    """Mean squared error of the next return in units of its volatility (Eq. 10), and the turnover term."""
+    error = (z.double() - pairs.target) ** 2
+    return mean(error, pairs.labelled) + turnover_penalty(torch.tanh(z), pairs)
+
+
+def binary_loss(z: Tensor, pairs: Pairs) -> Tensor:
+    """Binary cross-entropy of the next return's sign (Eq. 11), and the turnover term."""
+    above = (pairs.target > 0).double()
+    entropy = functional.binary_cross_entropy_with_logits(z.double(), above, reduction="none")
+    return mean(entropy, pairs.labelled) + turnover_penalty(2.0 * torch.sigmoid(z) - 1.0, pairs)
+
+
+def turnover_penalty(positions: Tensor, pairs: Pairs) -> Tensor:
+    """Mean cost over Omega in units of a day's target volatility, s* / sqrt(252).
+
+    The paper writes the turnover term (Eqs. 34-36) for losses on returns and leaves it open for those whose
+    positions are signs, which have no slope. Taken here: the cost of smooth positions, tanh(Y) of a
+    regression and 2 p - 1 of a classification, in the units of their targets.
+    """
+    if pairs.episode.terms.costs is None:
+        return positions.new_zeros((), dtype=torch.float64)
+    units = math.sqrt(DAYS_PER_YEAR) / VOL_TARGET
+    return mean(_settled(positions, pairs).cost[..., 0], pairs.counted) * units
+
+
+def _settled(positions: Tensor, pairs: Pairs) -> Ledger[Tensor]:
+    """Settle positions [B, L]; where a pair does not count nothing is held, as at prediction."""
+    return pairs.episode.settle((positions * pairs.counted)[..., None])
+
+
+def mean(values: Tensor, counted: Tensor) -> Tensor:
+    """Mean over the pairs that count, 0 where there are none."""
+    found: Tensor = (values * counted).sum() / counted.sum().clip(1)
+    return found
+
+
+LOSSES: dict[LossName, Loss] = {
+    "sharpe": Loss(sharpe_loss, direct),
+    "average": Loss(average_loss, direct),
+    "mse": Loss(mse_loss, side),
+    "binary": Loss(binary_loss, side),
+}

@@ -1,0 +1,269 @@
+"""Spatio-Temporal Momentum (Tan, Roberts, Zohren 2023, arXiv:2302.10175): all assets of a date together.
+
+One layer reads the features of every asset side by side and gives every asset's position, so that an asset
+can lead another. Trained on the Sharpe ratio of the portfolio of all assets, not of single ones. The assets
+are those of the training panel, in their order: the weights belong to them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from agents.agent import Settings
+from agents.checkpoint import load_json, load_tensors, save_json, save_tensors
+from agents.dmn.config import FEATURE_NAMES, check_numbers
+from agents.dmn.lessons import DEFINED, FEATURES, shown
+from agents.dmn.losses import VOL_TARGET
+from agents.dmn.space import DROPOUT, L1
+from agents.space import Choice, Space
+from agents.training import Training, seeded, train
+from qn_env.environment import TradingEnv
+from qn_env.episodes import Episode
+from qn_env.errors import ConfigError
+from qn_env.objectives import LOSS_FLOOR, sharpe
+from qn_env.panel import BoolArray, FloatArray, Panel
+from qn_env.reel import Reel
+from qn_env.stage import Observation
+
+# Dates an asset is seen with its last inputs after it traded: over other markets' days, not after its end.
+STALE = 5
+# Dates a prediction pass handles at once.
+CHUNK = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpatioTemporalConfig:
+    """Hyperparameters."""
+
+    hidden: int | None = None  # width of a hidden layer; None: one layer from inputs to positions
+    dropout: float = 0.4  # of the inputs, and of the hidden layer
+    l1: float = 1e-2  # penalty on all weights
+    train_cost_bps: float = 0.0  # cost inside the objective
+    batch: int = 16  # windows per step
+    learning_rate: float = 3e-3
+    max_norm: float = 1.0  # of the gradient
+    epochs: int = 200
+    patience: int = 25  # epochs without a better validation loss
+    length: int = 21  # dates of a window
+
+    def __post_init__(self) -> None:
+        optional = () if self.hidden is None else ("hidden",)
+        check_numbers(self, ("batch", "epochs", "patience", "length", *optional))
+
+
+class SpatioTemporalNetwork(nn.Module):
+    """u_t of all assets [..., N * F] -> X_t [..., N] = tanh(W u_t + b), or with a hidden layer between."""
+
+    def __init__(self, n_assets: int, n_features: int, hidden: int | None, dropout: float) -> None:
+        super().__init__()
+        n_in = n_assets * n_features
+        self.body = None if hidden is None else nn.Linear(n_in, hidden)
+        self.head = nn.Linear(hidden or n_in, n_assets)
+        self.dropout = dropout
+        self.generator = torch.Generator()
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Positions of all assets."""
+        values = self._dropped(inputs)
+        if self.body is not None:
+            values = self._dropped(torch.tanh(self.body(values)))
+        return torch.tanh(self.head(values))
+
+    def penalised(self) -> list[Tensor]:
+        """The weights, without intercepts."""
+        return [p for p in self.parameters() if p.ndim > 1]
+
+    def _dropped(self, values: Tensor) -> Tensor:
+        if not self.training or self.dropout == 0.0:
+            return values
+        keep = 1.0 - self.dropout
+        return values * torch.empty_like(values).bernoulli_(keep, generator=self.generator) / keep
+
+
+class SpatioTemporal:
+    """Positions of all assets from all assets' eight momentum features, learnt jointly."""
+
+    learns = True
+    warmup = 315
+
+    def __init__(self, **options: Any) -> None:
+        """Options are the fields of `SpatioTemporalConfig`."""
+        self.config = SpatioTemporalConfig(**options)
+        self.settings = Settings(
+            window=1, features=FEATURES, vol_target=VOL_TARGET, train_cost_bps=self.config.train_cost_bps
+        )
+        self.network: SpatioTemporalNetwork | None = None
+        self.assets_: list[list[str]] = []
+        self.training_ = Training()
+        self._seen: tuple[FloatArray, FloatArray] | None = None
+
+    @property
+    def space(self) -> Space:
+        """What a random search draws from; ours, the paper's grid being for other data."""
+        return {
+            "dropout": Choice(DROPOUT),
+            "l1": Choice(L1),
+            "batch": Choice((8, 16, 32)),
+            "learning_rate": Choice((1e-4, 1e-3, 1e-2)),
+            "max_norm": Choice((1e-2, 1.0, 100.0)),
+        } | ({} if self.config.hidden is None else {"hidden": Choice((5, 10, 20, 40, 80))})
+
+    def fit(self, env: TradingEnv, *, seed: int, validation: TradingEnv | None = None) -> Self:
+        """Maximise the portfolio's Sharpe ratio on `env`; keep the weights that do best on `validation`.
+
+        Without `validation` the most recent 10% of each market's days in `env` are held out. Dates are those
+        of the union calendar, on which an execution lag counts too.
+        """
+        config = self.config
+        env, validation = (env, validation) if validation is not None else env.split()
+        self.assets_ = _layout(env.panel)
+        with seeded(seed):
+            network = self._build()
+        generator = torch.Generator().manual_seed(seed)
+        network.generator.manual_seed(seed + 1)
+        learn, held = _windows(env, config.length), _windows(validation, None)
+
+        def losses() -> Iterator[Tensor]:
+            order = torch.randperm(learn.shape[0], generator=generator)
+            for rows in torch.split(order, config.batch):
+                penalty = sum(p.abs().sum() for p in network.penalised())
+                yield config.l1 * penalty - portfolio_sharpe(network, learn.take(rows))
+
+        identity = {"config": asdict(config), "seed": seed, "assets": self.assets_}
+        self.training_ = train(
+            network,
+            torch.optim.Adam(network.parameters(), lr=config.learning_rate, fused=True),
+            losses,
+            lambda: float(portfolio_sharpe(network, held)),
+            epochs=config.epochs,
+            patience=config.patience,
+            max_norm=config.max_norm,
+            title=f"spatiotemporal seed {seed}",
+            identity=json.dumps(identity) + env.fingerprint + validation.fingerprint,
+            generators={"batches": generator, "dropout": network.generator},
+        )
+        self.network = network
+        return self
+
+    def reset(self) -> None:
+        """Forget what was seen."""
+        self._seen = None
+
+    @torch.no_grad()
+    def act(self, observation: Observation) -> FloatArray:
+        """Signals [N] from today's inputs, or the last ones of assets that do not trade today."""
+        network, features = self._fitted(), observation["features"][-1]
+        if len(features) != len(self.assets_):
+            raise ConfigError(f"{len(features)} assets, expected the {len(self.assets_)} it was trained on.")
+        active = (observation["tradable"][-1] > 0) & (features[:, DEFINED] > 0)
+        if self._seen is None:
+            self._seen = (np.zeros_like(features), np.full(len(features), np.inf))
+        last, ago = self._seen
+        last, ago = np.where(active[:, None], features, last), np.where(active, 0.0, ago + 1.0)
+        self._seen = (last, ago)
+        found = network(_given(last * (ago <= STALE)[:, None])).double().numpy()
+        return np.where(active, found, 0.0)
+
+    @torch.no_grad()
+    def signals(self, panel: Panel) -> FloatArray:
+        """Signals [T, N], every date on its own."""
+        network = self._fitted()
+        if _layout(panel) != self.assets_:
+            raise ConfigError(
+                "the panel's assets are not those it was trained on, in their order; this network's weights "
+                "belong to assets. Train it on a panel with the same assets."
+            )
+        active = _active(panel)
+        inputs = carried(panel.features(FEATURES), active)
+        signals = np.zeros(panel.shape)
+        for begin in range(0, len(inputs), CHUNK):
+            piece = inputs[begin : begin + CHUNK]
+            # Pieces of one length: a matrix product's rounding depends on its shape.
+            whole = np.concatenate([piece, np.zeros((CHUNK - len(piece), *piece.shape[1:]))])
+            signals[begin : begin + CHUNK] = network(_given(whole)).double().numpy()[: len(piece)]
+        return np.where(active, signals, 0.0)
+
+    def save(self, folder: Path) -> None:
+        """Write configuration, assets and weights."""
+        save_json(folder, {"config": asdict(self.config), "assets": self.assets_})
+        save_tensors(folder, self._fitted().state_dict())
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote."""
+        stored = load_json(folder)
+        agent = cls(**stored["config"])
+        agent.assets_ = stored["assets"]
+        agent.network = agent._build()
+        agent.network.load_state_dict(load_tensors(folder))
+        agent.network.eval()
+        return agent
+
+    def _build(self) -> SpatioTemporalNetwork:
+        n, config = len(self.assets_), self.config
+        return SpatioTemporalNetwork(n, len(FEATURE_NAMES), config.hidden, config.dropout)
+
+    def _fitted(self) -> SpatioTemporalNetwork:
+        if self.network is None:
+            raise ConfigError("this agent is not trained; call fit or load first.")
+        return self.network
+
+
+def portfolio_sharpe(network: SpatioTemporalNetwork, episode: Episode) -> Tensor:
+    """Annualised Sharpe ratio, over all dates of all windows, of the mean over the assets that count."""
+    signals = network(shown(episode.features).flatten(2))
+    counted = episode.counted & (episode.features[..., DEFINED] > 0)
+    assets = counted.sum(-1)
+    mean = (episode.settle(signals).net * counted).sum(-1) / assets.clip(1)
+    ratio: Tensor = sharpe(mean.flatten(), (assets > 0).flatten(), ddof=0, floor=LOSS_FLOOR)
+    return ratio
+
+
+def carried(features: FloatArray, active: BoolArray) -> FloatArray:
+    """[T, N, ...] each asset's features on its last active day, 0 where that was too long ago."""
+    row = np.arange(len(active))[:, None]
+    last = np.maximum.accumulate(np.where(active, row, -1), axis=0)
+    near = (last >= 0) & (row - last <= STALE)
+    found: FloatArray = np.take_along_axis(features, last.clip(0)[..., None], axis=0) * near[..., None]
+    return found
+
+
+def _windows(env: TradingEnv, length: int | None) -> Episode:
+    """Windows of dates that do not overlap, the last one at the end; None: all dates as one."""
+    features = carried(env.panel.features(FEATURES), _active(env.panel))
+    reel = Reel.of(env.tape, torch.tensor(features, dtype=torch.float32), torch.device("cpu"))
+    span = min(length or reel.days, reel.days)
+    ends = range(reel.first + reel.days, reel.first + span - 1, -span)
+    episode = Episode(reel.windows(torch.tensor([end - span for end in reversed(ends)]), span))
+    counted = episode.counted & (episode.features[..., DEFINED] > 0)
+    keep = torch.nonzero(counted.flatten(1).any(1)).flatten()
+    if not len(keep):
+        raise ConfigError(
+            "no date has an asset whose inputs are all defined; they need about 315 trading days of history, "
+            f"and the panel has {len(env.panel.dates)} dates."
+        )
+    return episode.take(keep)
+
+
+def _active(panel: Panel) -> BoolArray:
+    """[T, N] the asset trades and its inputs are defined."""
+    active: BoolArray = panel.tradable & (panel.features(FEATURES)[..., DEFINED] > 0)
+    return active
+
+
+def _layout(panel: Panel) -> list[list[str]]:
+    """[N] market and name of every asset."""
+    return [list(pair) for pair in zip(panel.market_of, panel.assets, strict=True)]
+
+
+def _given(features: FloatArray) -> Tensor:
+    """What the network reads, [..., N * F]."""
+    return shown(torch.tensor(features, dtype=torch.float32)).flatten(-2)

@@ -1,0 +1,150 @@
+"""The Momentum Transformer (Wood, Giegerich, Roberts, Zohren 2021, arXiv:2112.08302).
+
+The decoder-only temporal fusion transformer: variable selection, an LSTM for what is near, interpretable
+causal attention for what is far, gated residual networks around each. Where we simplify: a variable is
+embedded by a line instead of a gated residual network of its own, no static variables (which would tell
+assets apart), no changepoint inputs; attention reaches a bounded number of days back, so that it streams.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from agents.dmn.network import Memory, Network
+
+# Dropout as the whole network does it.
+Drop = Callable[[Tensor], Tensor]
+
+
+# Days of queries handled at once, and what is added to the score of a day that is not to be attended to.
+PIECE = 14
+UNSEEN = -1e30
+
+
+class Gate(nn.Module):
+    """LayerNorm(skipped + GLU(values)), the gated skip connection: it can switch a layer off."""
+
+    def __init__(self, drop: Drop, n_in: int, n_out: int) -> None:
+        super().__init__()
+        self._drop = drop
+        self.linear = nn.Linear(n_in, 2 * n_out)
+        self.norm = nn.LayerNorm(n_out)
+
+    def forward(self, values: Tensor, skipped: Tensor) -> Tensor:
+        """[..., n_in] and [..., n_out] -> [..., n_out]."""
+        value, gate = self.linear(self._drop(values)).chunk(2, dim=-1)
+        found: Tensor = self.norm(torch.addcmul(skipped, value, torch.sigmoid(gate)))
+        return found
+
+
+class GatedResidual(nn.Module):
+    """The gated residual network: Gate(W2 ELU(W1 a + b1) + b2, a), a projected where the sizes differ."""
+
+    def __init__(self, drop: Drop, n_in: int, hidden: int, n_out: int) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(n_in, hidden), nn.Linear(hidden, hidden)
+        self.skip = nn.Identity() if n_in == n_out else nn.Linear(n_in, n_out)
+        self.gate = Gate(drop, hidden, n_out)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """[..., n_in] -> [..., n_out]."""
+        hidden = self.second(functional.elu(self.first(inputs)))
+        found: Tensor = self.gate(hidden, self.skip(inputs))
+        return found
+
+
+class Attention(nn.Module):
+    """Interpretable multi-head attention: heads have their own queries and keys, and share the values.
+
+    The mean of the heads' outputs is one attention pattern on one set of values. Day i reads days i - context
+    + 1 to i.
+    """
+
+    def __init__(self, hidden: int, heads: int, context: int) -> None:
+        super().__init__()
+        self.heads, self.width, self.context = heads, max(hidden // heads, 1), context
+        self.queries = nn.Linear(hidden, heads * self.width)
+        self.keys = nn.Linear(hidden, heads * self.width)
+        self.values = nn.Linear(hidden, self.width)
+        self.out = nn.Linear(self.width, hidden, bias=False)
+
+    def forward(self, rows: Tensor, seen: Tensor, past: int) -> Tensor:
+        """[B, L, H] for the rows behind the first `past` ones of [B, past + L, H].
+
+        Args:
+            rows: past and present.
+            seen: [B, past + L] bool, which of them there were.
+            past: how many of them are past.
+        """
+        total = rows.shape[1]
+        queries = self.queries(rows[:, past:]).unflatten(-1, (self.heads, self.width)).transpose(1, 2)
+        keys = self.keys(rows).unflatten(-1, (self.heads, self.width)).permute(0, 2, 3, 1)
+        queries, keys = (queries * self.width**-0.5).contiguous(), keys.contiguous()
+        values = self.values(rows)
+        place = torch.arange(total, device=rows.device)
+        hidden = torch.where(seen, 0.0, UNSEEN).to(rows.dtype)
+        parts = []
+        # Piece by piece: a band of a long history is a small part of its square.
+        for begin in range(past, total, PIECE):
+            end = min(begin + PIECE, total)
+            first = max(begin - self.context + 1, 0)
+            ago = place[begin:end, None] - place[None, first:end]
+            outside = torch.where((ago >= 0) & (ago < self.context), 0.0, UNSEEN).to(rows.dtype)
+            scores = queries[:, :, begin - past : end - past] @ keys[..., first:end]
+            scores += (outside + hidden[:, None, first:end])[:, None]
+            pattern = torch.softmax(scores, dim=-1).mean(1)
+            parts.append(pattern @ values[:, first:end])
+        mixed: Tensor = self.out(torch.cat(parts, dim=1))
+        return mixed
+
+
+class TransformerNetwork(Network):
+    """Variable selection, LSTM, enrichment, attention, feed-forward; Z_t = w' h_t + b."""
+
+    def __init__(self, n_features: int, hidden: int, dropout: float, *, heads: int, context: int) -> None:
+        super().__init__(dropout)
+        self.context = context
+        self.select = GatedResidual(self.dropped, n_features, hidden, n_features)
+        self.embedding = nn.Linear(n_features, hidden, bias=False)
+        self.offset = nn.Linear(n_features, hidden, bias=False)
+        self.lstm = nn.LSTM(hidden, hidden, batch_first=True)
+        self.local = Gate(self.dropped, hidden, hidden)
+        self.enrich = GatedResidual(self.dropped, hidden, hidden, hidden)
+        self.attention = Attention(hidden, heads, context)
+        self.attended = Gate(self.dropped, hidden, hidden)
+        self.feed = GatedResidual(self.dropped, hidden, hidden, hidden)
+        self.output = Gate(self.dropped, hidden, hidden)
+        self.head = nn.Linear(hidden, 1)
+
+    def memory(self, past: Tensor) -> Memory:
+        """The LSTM's zero state, and no day to attend to: enriched rows, and 1 where there was a day."""
+        B, H, days = len(past), self.lstm.hidden_size, self.context - 1
+        zero = past.new_zeros(B, H)
+        return zero, zero, past.new_zeros(B, days, H), past.new_zeros(B, days)
+
+    def forward(self, inputs: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+        """Z_t of these days, and the memory after the last of them."""
+        h, c, rows, seen = memory
+        embedded = self.selected(inputs)
+        recent, (h, c) = self.lstm(embedded, (h[None], c[None]))
+        temporal = self.local(recent, embedded)
+        enriched = self.enrich(temporal)
+        rows = torch.cat([rows, enriched], dim=1)
+        seen = torch.cat([seen, seen.new_ones(inputs.shape[:2])], dim=1)
+        # Where no sequence has a past, as in training, there is nothing to attend to in it.
+        empty = 0 if bool(seen[:, : self.context - 1].any()) else self.context - 1
+        far = self.attention(rows[:, empty:], seen[:, empty:] > 0, self.context - 1 - empty)
+        fed = self.feed(self.attended(far, enriched))
+        hidden = self.output(fed, temporal)
+        kept = rows.shape[1] - (self.context - 1)
+        return self.head(hidden).squeeze(-1), (h[0], c[0], rows[:, kept:].detach(), seen[:, kept:])
+
+    def selected(self, inputs: Tensor) -> Tensor:
+        """[..., H] embedded variables, each times its weight: sum_k v_k (e_k u_k + b_k)."""
+        weights = torch.softmax(self.select(inputs), dim=-1)
+        embedded: Tensor = self.embedding(weights * inputs) + self.offset(weights)
+        return embedded

@@ -1,0 +1,48 @@
+"""What every study of a paper is given: data, costs and place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any
+
+from experiments.config import NUMBERS, PanelConfig, RunConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyData(PanelConfig):
+    """Data, costs and place of a study; `run_config` derives its runs."""
+
+    out: Path
+    """Folder of the study; an unfinished one goes on where it was."""
+
+    costs: Annotated[tuple[float, ...], NUMBERS] = (0.0, 2.0, 10.0)
+    """Costs per unit of turnover, in basis points; the tables show the lowest."""
+
+    execution_lag: int = 0
+    """Trading days between a decision and its trade."""
+
+    seed: int = 0
+    """Of the draws, and the first of the seeds."""
+
+    jobs: int | None = None
+    """Processes; default: one per core."""
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """Which data, as options of another configuration."""
+        return {field.name: getattr(self, field.name) for field in fields(PanelConfig)}
+
+    def run_config(self, agents: tuple[str, ...], seeds: int, *, out: str, **division: Any) -> RunConfig:
+        """The run of these agents in a folder below `out`; `division` says how the panel is divided."""
+        return RunConfig(
+            agents=agents,
+            **self.data,
+            costs=self.costs,
+            seeds=seeds,
+            seed=self.seed,
+            execution_lag=self.execution_lag,
+            jobs=self.jobs,
+            out=self.out / out,
+            **division,
+        )

@@ -1,0 +1,170 @@
+"""Every exhibit of the paper from a finished run: files, and one page that loads nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from agents.checkpoint import write_atomically
+from experiments.papers.dmn import figures, portfolio_tables
+from experiments.papers.dmn.appendix import exhibit_a1, instruments
+from experiments.papers.dmn.asset_tables import EXHIBIT_5, SUPPLEMENT, boxes_table, turnover_summary
+from experiments.papers.dmn.blocks import blocks_tables
+from experiments.papers.dmn.measure import TARGET, Finished, Measured, measure
+from experiments.papers.dmn.orderings import orderings_table
+from experiments.papers.dmn.published import LATER, LSTM, REGULARISED, label
+from experiments.papers.dmn.scores import Scores, score
+from experiments.papers.dmn.text import text_of_exhibits
+from experiments.papers.press.files import write_items
+from experiments.papers.press.items import Item, Left, Table
+from experiments.papers.press.numbers import fixed, listed
+from experiments.papers.press.page import Front, budget_line, write_page
+from qn_env.errors import DataError
+
+BASIS = "before costs where no cost is named"
+IMPORTANCE = ("agent", "feature", "sharpe", "drop")
+NOTES = (
+    "Published figures are references, not targets: they are of 88 futures 1995-2015, of a commercial "
+    f"database. {LATER}",
+    "Positions are scaled to 15% volatility asset by asset, and a portfolio is their mean over the assets "
+    "listed that day, all markets together (Eq. 1); one whose market is closed keeps its position, earns "
+    "nothing and counts. Rescaled portfolios start when they have an estimate of their own volatility.",
+    "Return is 252 times the mean daily return, in the numerator of the Calmar ratio as well; MDD is "
+    "compounded, zero or negative; % positive is of the days with a return other than zero.",
+)
+
+
+def write_artefacts(
+    run: Finished,
+    out: Path,
+    *,
+    study: Mapping[str, Any] | None,
+    importance: pd.DataFrame | None,
+    classes: pd.DataFrame | None,
+) -> Path:
+    """Write `tables/`, `figures/` and `paper.html` below `out`; the same run gives the same bytes.
+
+    Args:
+        run: a finished run of any of the paper's strategies and others.
+        out: folder, made if it is not there.
+        study: `budget` (names to plain values), `trials` and `chosen` (rows of agent, window, trial, options,
+            score); None: the run was not part of a search.
+        importance: agent, feature, sharpe, drop (Exhibit 6); None leaves it out.
+        classes: `class` of every `instrument` or `market`; None: markets are the classes.
+
+    Returns:
+        The page.
+
+    Raises:
+        DataError: no agent has finished, they were judged on different days, or a table lacks columns.
+    """
+    _refuse_other_columns(importance)
+    measured = measure(run)
+    scores = score(measured, seed=int(measured.record["config"].get("seed", 0)))
+    both = [portfolio_tables.exhibit_2(measured, scores), portfolio_tables.exhibit_3(measured, scores)]
+    claims = orderings_table(scores)
+    position, of_phi = figures.exhibit_1()
+    grown = figures.growth(measured)
+    items: list[Item] = [
+        claims,
+        position,
+        *both,
+        figures.exhibit_4(measured, grown),
+        figures.boxes(
+            measured,
+            EXHIBIT_5,
+            "exhibit5",
+            "Exhibit 5, performance across assets",
+            "Sharpe ratio, average return and volatility",
+        ),
+        boxes_table(measured, EXHIBIT_5, "exhibit5", "Exhibit 5, performance across assets, table"),
+        *_importance(importance),
+        *_costs(measured, scores),
+        *exhibit_a1(study),
+        instruments(measured, classes),
+        *blocks_tables(measured),
+        figures.boxes(
+            measured, SUPPLEMENT, "supplement", "Supplement, other ratios across assets", "Other figures"
+        ),
+        boxes_table(measured, SUPPLEMENT, "supplement", "Supplement, other ratios across assets, table"),
+    ]
+    budget = budget_line(measured.record, study)
+    read = [*NOTES, *_without_target(measured)]
+    notes = [f"{budget} Figures are {BASIS}.", *read]
+    data = {"exhibit1": of_phi, "exhibit4": grown, "exhibit5-assets": by_asset(measured)}
+    images = write_items(items, out, data, notes)
+    text = text_of_exhibits(both, claims.data, f"Deep Momentum Networks, before costs. {budget}")
+    write_atomically(out / "tables" / "exhibit3.txt", text.encode())
+    front = Front(
+        title="Deep Momentum Networks (Lim, Zohren, Roberts 2019)",
+        authors="Lim, Zohren and Roberts",
+        work="Enhancing Time Series Momentum Strategies Using Deep Neural Networks",
+        year=2019,
+        basis=BASIS,
+        notes=read,
+        record=measured.record,
+        seeds=measured.seeds,
+        budget=budget,
+    )
+    return write_page(out / "paper.html", items, images, front)
+
+
+def by_asset(measured: Measured) -> pd.DataFrame:
+    """Every asset's figures, the mean over seeds, one agent and asset a row: what the box plots are of."""
+    long: pd.DataFrame = measured.values.stack(level=1, future_stack=True)
+    return long.rename_axis(["market", "asset", "agent"], axis=0).rename_axis(None, axis=1).reset_index()
+
+
+def _without_target(measured: Measured) -> list[str]:
+    """The strategies whose positions are not scaled to the paper's volatility, by the run's record."""
+    agents = measured.record["agents"]
+    own = [a for a in measured.agents if agents[a].get("vol_target", TARGET) != TARGET]
+    names = listed([label(agent) for agent in own])
+    return [f"Not scaled to 15% asset by asset, but sized as their makers do: {names}."] if own else []
+
+
+def _costs(measured: Measured, scores: Scores) -> list[Item]:
+    """Exhibits 7 to 9."""
+    eight = portfolio_tables.exhibit_8(measured, scores)
+    items: list[Item] = [
+        figures.exhibit_7(measured),
+        portfolio_tables.turnover_table(measured, turnover_summary(measured)),
+        figures.exhibit_8(eight.data),
+        eight,
+    ]
+    if LSTM not in measured.agents and REGULARISED not in measured.agents:
+        return [*items, Left("Exhibit 9", "the run has no Sharpe-trained LSTM")]
+    differences = portfolio_tables.exhibit_9_differences(measured, scores)
+    items.append(portfolio_tables.exhibit_9(measured, scores))
+    if REGULARISED not in measured.agents:
+        items.append(Left("Exhibit 9, LSTM + Reg.", "the run has no LSTM trained with turnover costs"))
+    return [*items, differences] if differences else items
+
+
+def _importance(importance: pd.DataFrame | None) -> list[Item]:
+    """Exhibit 6."""
+    if importance is None or importance.empty:
+        return [Left("Exhibit 6", "no feature importance was given")]
+    data = importance[list(IMPORTANCE)].reset_index(drop=True)
+    shown = pd.DataFrame(
+        {
+            "Strategy": data["agent"].map(label),
+            "Feature set to zero": data["feature"],
+            "Sharpe": [fixed(value, ".2f") for value in data["sharpe"]],
+            "Lost": [fixed(value, "+.2f") for value in data["drop"]],
+        }
+    )
+    drawing = figures.exhibit_6(data)
+    title = f"{drawing.title}, table"
+    return [drawing, Table(name="exhibit6", title=title, caption=drawing.caption, data=data, shown=shown)]
+
+
+def _refuse_other_columns(importance: pd.DataFrame | None) -> None:
+    missing = [] if importance is None else [name for name in IMPORTANCE if name not in importance]
+    if missing:
+        raise DataError(
+            f"importance: lacks the columns {', '.join(missing)}, expected {', '.join(IMPORTANCE)}."
+        )

@@ -1,0 +1,278 @@
+"""What the exhibits are made of: the portfolio's days (Eq. 1), raw and rescaled, and per-asset figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from experiments.metrics import all_metrics
+from experiments.papers.dmn.published import ordered
+from qn_env.economics import BASIS_POINT, volatility_scale
+from qn_env.errors import DataError
+from qn_env.features import EwVolatility
+from qn_env.panel import BoolArray, FloatArray
+
+TARGET = 0.15  # annualised volatility of an asset's position, and of a rescaled portfolio
+
+
+class Finished(Protocol):
+    """What is asked of a run folder."""
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+
+    def record(self) -> dict[str, Any]:
+        """Configuration, data, agents and failures."""
+
+    def agent_days(self, agent: str, seed: int) -> pd.DataFrame:
+        """The days: date, market, asset, gross, turnover, listed, counted, window; any order."""
+
+
+class Book(NamedTuple):
+    """A portfolio's days, one column per seed; NaN where it has no return."""
+
+    gross: FloatArray  # [D, S] before costs
+    turnover: FloatArray  # [D, S] change of weights, mean over the listed assets
+
+    def net(self, cost_bps: float) -> FloatArray:
+        """[D, S] daily returns after so many basis points per unit of turnover."""
+        return self.gross - cost_bps * BASIS_POINT * self.turnover
+
+    def metrics(self, cost_bps: float) -> dict[str, FloatArray]:
+        """Every metric [S] at a cost."""
+        return all_metrics(self.gross, self.turnover, np.isfinite(self.gross), cost_bps * BASIS_POINT)
+
+    def days(self, rows: BoolArray) -> Book:
+        """The same book on some of its days."""
+        return Book(self.gross[rows], self.turnover[rows])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """A finished run.
+
+    Attributes:
+        record: run.json.
+        seeds: seeds of every agent, agents in the order of the exhibits.
+        dates: [D] days with at least one listed asset.
+        windows: [D] the test block of each day.
+        raw: every agent's portfolio, 1/N_t over the listed assets (Eq. 1).
+        scaled: the same times `ex_ante_scale`, on returns and turnover.
+        values: [assets, (metric, agent)], index (market, asset), before costs: mean over the seeds with one.
+        undefined: [metric, agent] values that are NaN, over assets and seeds.
+    """
+
+    record: Mapping[str, Any]
+    seeds: Mapping[str, Sequence[int]]
+    dates: NDArray[np.datetime64]
+    windows: NDArray[np.str_]
+    raw: Mapping[str, Book]
+    scaled: Mapping[str, Book]
+    values: pd.DataFrame
+    undefined: pd.DataFrame
+
+    @property
+    def agents(self) -> list[str]:
+        """Agents with results."""
+        return list(self.seeds)
+
+    def book(self, agent: str, *, rescaled: bool) -> Book:
+        """An agent's portfolio."""
+        return (self.scaled if rescaled else self.raw)[agent]
+
+    def of(self, metric: str) -> pd.DataFrame:
+        """One metric of every asset, [assets, agents]."""
+        found: pd.DataFrame = self.values[metric][self.agents]
+        return found
+
+
+def measure(run: Finished) -> Measured:
+    """Read every unit of a run once, agent by agent.
+
+    Raises:
+        DataError: no agent has finished, or two were not judged on the same days and assets.
+    """
+    record = run.record()
+    failed = {(unit["agent"], unit["seed"]) for unit in record.get("failed", [])}
+    seeds = {
+        agent: [s for s in record["agents"][agent]["seeds"] if (agent, s) not in failed]
+        for agent in ordered(list(record["agents"]))
+    }
+    seeds = {agent: own for agent, own in seeds.items() if own}
+    if not seeds:
+        raise DataError(f"{run.path}: no agent has finished, expected at least one. Repeat the run.")
+    first: Unit | None = None
+    raw, values, undefined = {}, {}, {}
+    for agent, own in seeds.items():
+        tally = _Tally()
+        for seed in own:
+            unit = Unit.of(run.agent_days(agent, seed))
+            first = first or unit.emptied()
+            if not unit.same_days(first):
+                raise DataError(
+                    f"{run.path}: {agent!r}, seed {seed}, has other days or assets than the run's first "
+                    "agent, expected the same test blocks. Finish or repeat the run."
+                )
+            tally.add(unit)
+        raw[agent] = tally.book()
+        values[agent], undefined[agent] = tally.figures(unit.assets)
+    assert first is not None
+    return Measured(
+        record=record,
+        seeds=seeds,
+        dates=first.dates,
+        windows=first.windows,
+        raw=raw,
+        scaled={agent: rescaled(book) for agent, book in raw.items()},
+        values=pd.concat(values, axis=1).swaplevel(axis=1).sort_index(axis=1),
+        undefined=pd.DataFrame(undefined)[list(seeds)],
+    )
+
+
+def rescaled(book: Book) -> Book:
+    """The book at 15% volatility.
+
+    Costs are charged on the rescaled weights: the factor multiplies each day's turnover, too. It is that of
+    the returns before costs at every cost level, so that two levels differ in nothing but the cost; what the
+    factor's own changes would trade is left out.
+    """
+    scale = ex_ante_scale(book.gross)
+    return Book(scale * book.gross, scale * book.turnover)
+
+
+def ex_ante_scale(gross: FloatArray, target: float = TARGET) -> FloatArray:
+    """[D, S] target over the EW volatility (span 60) of the portfolio's own returns up to the day before.
+
+    NaN until there is an estimate. Times `gross` this is `experiments.tables.scaled_ex_ante`; here it is
+    needed by itself, for the turnover.
+    """
+    scale = np.full(gross.shape, np.nan)
+    volatility = EwVolatility()(gross)[:-1]
+    scale[1:] = np.where(np.isnan(volatility), np.nan, volatility_scale(volatility, target))
+    return scale
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One agent and seed as arrays.
+
+    Attributes:
+        dates: [D] days with at least one listed asset.
+        windows: [D] the test block of each day.
+        assets: N pairs of market and asset.
+        listed: [D, N] the asset counts in the day's mean.
+        counted: [D, N] the day enters the asset's statistics.
+        gross: [D, N] return of its volatility-scaled position, before costs.
+        turnover: [D, N] change of the position.
+    """
+
+    dates: NDArray[np.datetime64]
+    windows: NDArray[np.str_]
+    assets: pd.MultiIndex
+    listed: BoolArray
+    counted: BoolArray
+    gross: FloatArray
+    turnover: FloatArray
+
+    @classmethod
+    def of(cls, days: pd.DataFrame) -> Unit:
+        """From one row per day and asset.
+
+        On a day its market is closed an asset has no row: it keeps its state, earns nothing and counts, for
+        its position is held. Before its market's first row and after its last it is not there.
+        """
+        dates, row = np.unique(days["date"].to_numpy(), return_inverse=True)
+        market, markets = pd.factorize(days["market"], sort=True)
+        asset, assets = pd.factorize(days["asset"], sort=True)
+        both, column = np.unique(market * len(assets) + asset, return_inverse=True)
+        shape = (len(dates), len(both))
+        if days.shape[0] != len(np.unique(row * len(both) + column)):
+            raise DataError("a day of an asset appears twice, expected test blocks that do not overlap.")
+        gross, turnover = np.zeros(shape), np.zeros(shape)
+        listed, counted = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
+        present = np.zeros(shape, dtype=bool)
+        gross[row, column], turnover[row, column] = days["gross"], days["turnover"]
+        listed[row, column], counted[row, column] = days["listed"], days["counted"]
+        present[row, column] = True
+        listed = _carried(listed, present)
+        windows = np.empty(len(dates), dtype=f"U{max(map(len, days['window'].unique()), default=1) or 1}")
+        windows[row] = days["window"].to_numpy(dtype=str)
+        kept = listed.any(axis=1)
+        return cls(
+            dates[kept],
+            windows[kept],
+            pd.MultiIndex.from_arrays(
+                [markets[both // len(assets)], assets[both % len(assets)]], names=["market", "asset"]
+            ),
+            listed[kept],
+            counted[kept],
+            gross[kept],
+            turnover[kept],
+        )
+
+    def emptied(self) -> Unit:
+        """Its days and assets without its returns."""
+        none = np.zeros((0, 0))
+        return Unit(self.dates, self.windows, self.assets, self.listed, self.counted, none, none)
+
+    def same_days(self, other: Unit) -> bool:
+        """Whether both were judged on the same days and assets."""
+        return (
+            np.array_equal(self.dates, other.dates)
+            and self.assets.equals(other.assets)
+            and np.array_equal(self.listed, other.listed)
+            and np.array_equal(self.counted, other.counted)
+        )
+
+    def portfolio(self) -> tuple[FloatArray, FloatArray]:
+        """[D] gross return and turnover, 1/N_t over the listed assets (Eq. 1)."""
+        n = self.listed.sum(axis=1)
+        gross, turnover = (np.where(self.listed, x, 0.0).sum(axis=1) / n for x in (self.gross, self.turnover))
+        return gross, turnover
+
+
+def _carried(listed: BoolArray, present: BoolArray) -> BoolArray:
+    """[D, N] states carried over days without a row, never past an asset's last row."""
+    rows = np.arange(len(listed))[:, None]
+    last = np.maximum.accumulate(np.where(present, rows, -1), axis=0)
+    carried = np.take_along_axis(listed, np.maximum(last, 0), axis=0)
+    inside = (last >= 0) & np.logical_or.accumulate(present[::-1], axis=0)[::-1]
+    return carried & inside
+
+
+@dataclass
+class _Tally:
+    """An agent's units, added up seed by seed: their assets' days need not be kept."""
+
+    portfolios: list[tuple[FloatArray, FloatArray]] = field(default_factory=list)
+    metrics: list[dict[str, FloatArray]] = field(default_factory=list)
+
+    def add(self, unit: Unit) -> None:
+        self.portfolios.append(unit.portfolio())
+        self.metrics.append(all_metrics(unit.gross, unit.turnover, unit.counted, 0.0))
+
+    def book(self) -> Book:
+        gross, turnover = (np.stack(columns, axis=1) for columns in zip(*self.portfolios, strict=True))
+        return Book(gross, turnover)
+
+    def figures(self, assets: pd.MultiIndex) -> tuple[pd.DataFrame, pd.Series[Any]]:
+        """Each asset's mean over the seeds that have a value, and how many have none, by metric."""
+        stacked = {name: np.stack([found[name] for found in self.metrics]) for name in self.metrics[0]}
+        known = {name: np.isfinite(values) for name, values in stacked.items()}
+        means = {
+            name: np.where(
+                known[name].any(axis=0),
+                np.where(known[name], values, 0.0).sum(axis=0) / np.maximum(known[name].sum(axis=0), 1),
+                np.nan,
+            )
+            for name, values in stacked.items()
+        }
+        missing = pd.Series({name: int((~found).sum()) for name, found in known.items()})
+        return pd.DataFrame(means, index=assets), missing

@@ -1,0 +1,134 @@
+"""The paper's study: recalibrated over expanding windows with a search each, then the exhibits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from agents.agent import make_agent, settings_of
+from agents.checkpoint import write_atomically
+from experiments.papers.dmn.artefacts import write_artefacts
+from experiments.papers.dmn.config import LSTM, REFERENCES, REGULARISED, DmnStudy
+from experiments.papers.dmn.importance import importance
+from experiments.runner import load_panel, run
+from experiments.search import Search, best, search
+from experiments.store import RunFolder
+from experiments.units import Variant
+from qn_env.errors import DataError
+
+QUICK_MODELS = ("dmn-linear-sharpe", "dmn-mlp-sharpe", "dmn-lstm-sharpe", "dmn-lstm-mse")
+CLASS_COLUMNS = ("class", "dmn_class", "asset_class")
+
+
+def study(config: DmnStudy) -> Path:
+    """Search in every window, train what was chosen, judge it, and write every exhibit; the page.
+
+    Every part is stored as it is finished: a study that was killed goes on where it was.
+
+    Raises:
+        ConfigError: a folder that was begun with another configuration.
+        DataError: a panel that cannot be used.
+    """
+    if config.quick:
+        config = quick(config)
+    models = (*config.models, *((REGULARISED,) if LSTM in config.models else ()))
+    whole = config.run_config(
+        (*models, *REFERENCES),
+        config.seeds,
+        out="run",
+        protocol="expanding",
+        begin=config.begin,
+        test_from=config.test_from,
+        test_years=config.test_years,
+    )
+    panel = load_panel(whole)
+    folds = {fold.name: fold for fold in whole.division.folds(panel)}
+    searches = [searched(config, model) for model in models]
+    trials = search(searches, list(folds.values()), config.out / "trials", jobs=config.jobs)
+    chosen = [best(trials, model, window) for model in models for window in folds]
+    variants = {
+        one.label: Variant(
+            one.variant.agent,
+            one.variant.options,
+            {found["window"]: found["options"] for found in chosen if found["agent"] == one.label},
+        )
+        for one in searches
+    }
+    about = _about(config, trials, chosen)
+    whole = replace(whole, quick=config.quick)
+    folder = RunFolder(run(whole, panel, variants=variants, resume=True))
+    return write_artefacts(
+        folder,
+        config.out,
+        study=about,
+        importance=importance(folder, folds, LSTM, config.out / "importance", jobs=config.jobs),
+        classes=read_classes(config.panel) if config.panel is not None else None,
+    )
+
+
+def quick(config: DmnStudy) -> DmnStudy:
+    """The same study with a budget of a minute or two."""
+    models = config.models if set(config.models) != set(DmnStudy.models) else QUICK_MODELS
+    begin, test_from = ("2008-01-01", "2013-01-01") if config.panel is None else (None, config.test_from)
+    return replace(
+        config, models=models, draws=1, other_draws=1, seeds=1, epochs=3, begin=begin, test_from=test_from
+    )
+
+
+def searched(config: DmnStudy, model: str) -> Search:
+    """The trials of one model: its agent, its budget and its number of draws."""
+    agent, options = model, {}
+    if model == REGULARISED:
+        agent, options = LSTM, {"train_cost_bps": config.turnover_bps}
+    return Search(
+        label=model,
+        variant=Variant(agent, options),
+        trials=range(config.draws_of(model)),
+        seed=config.seed,
+        fixed={"epochs": config.epochs, "patience": config.patience},
+        vol_target=settings_of(make_agent(agent)).vol_target,
+        execution_lag=config.execution_lag,
+    )
+
+
+def read_classes(panel_folder: Path) -> pd.DataFrame | None:
+    """Instrument and asset class from a panel folder's `meta` table, None where it has no classes.
+
+    Columns: `instrument` (or `asset`), and `class`, `dmn_class` or `asset_class`.
+
+    Raises:
+        DataError: a file that cannot be read.
+    """
+    for name in ("meta.parquet", "meta.csv"):
+        path = panel_folder / name
+        if not path.is_file():
+            continue
+        try:
+            meta = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype=str)
+        except (ValueError, OSError) as error:
+            raise DataError(f"{path}: not a readable CSV or Parquet file ({error}).") from error
+        column = next((c for c in CLASS_COLUMNS if c in meta), None)
+        instrument = next((c for c in ("instrument", "asset") if c in meta), None)
+        if column is not None and instrument is not None:
+            found = meta[[instrument, column]].drop_duplicates()
+            return found.set_axis(["instrument", "class"], axis=1)
+    return None
+
+
+def _about(
+    config: DmnStudy, trials: Sequence[Mapping[str, Any]], chosen: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """What the study spent and chose, as it is written into its folder."""
+    budget = {
+        "draws per recalibration": f"{config.draws} (Sharpe-trained), {config.other_draws} (others)",
+        "seeds": config.seeds,
+        "epochs at most": f"{config.epochs}, patience {config.patience}",
+    }
+    about = {"budget": budget, "trials": list(trials), "chosen": list(chosen)}
+    write_atomically(config.out / "study.json", (json.dumps(about, indent=2, default=str) + "\n").encode())
+    return about

@@ -1,0 +1,50 @@
+"""Exhibits 2 and 3 and the orderings as plain text, for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from textwrap import wrap
+
+import pandas as pd
+
+from experiments.papers.dmn.portfolio_tables import interval_cells
+from experiments.papers.dmn.published import LATER, METRICS
+from experiments.papers.press.items import Table
+from experiments.papers.press.numbers import aligned, fixed
+
+WIDTH = 110
+SHORT = {"downside_risk": "Down.", "profit_loss_ratio": "P/L", "hit_rate": "% pos."}
+
+
+def text_of_exhibits(tables: Sequence[Table], orderings: pd.DataFrame, heading: str) -> str:
+    """Both exhibits, strategies down and metrics across, then the paper's orderings.
+
+    Args:
+        tables: Exhibits 2 and 3, with the data of `portfolio_figures`.
+        orderings: of `orderings.orderings`.
+        heading: what the figures are, budget included.
+    """
+    lines = [heading]
+    for table in tables:
+        lines += ["", table.title, *aligned(_cells(table.data))]
+    lines += ["", "Sharpe ratios: 95% intervals from resampled days and seeds.", *wrap(LATER, WIDTH)]
+    cells = [["The paper's orderings, Sharpe ratios", "margin", "95% interval", "here"]]
+    for row in orderings.to_dict("records"):
+        between = interval_cells(pd.DataFrame([row]), "margin", "+.2f")[0]
+        cells.append([row["claim"], fixed(row["margin"], "+.2f"), between, row["verdict"]])
+    return "\n".join([*lines, "", *aligned(cells)]) + "\n"
+
+
+def _cells(data: pd.DataFrame) -> list[list[str]]:
+    head = [""]
+    for metric in METRICS:
+        head += [SHORT.get(metric.name, metric.label)]
+        head += ["95% interval", "paper"] if metric.name == "sharpe" else []
+    cells = [head]
+    for row, interval in zip(data.to_dict("records"), interval_cells(data, "sharpe"), strict=True):
+        line = [row["label"]]
+        for metric in METRICS:
+            line += [fixed(row[metric.name], metric.form)]
+            line += [interval, fixed(row["sharpe_published"], ".2f")] if metric.name == "sharpe" else []
+        cells.append(line)
+    return cells

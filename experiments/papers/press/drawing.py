@@ -1,0 +1,53 @@
+"""How figures are drawn and written: no global state, and the same bytes every time."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from agents.checkpoint import write_atomically
+from experiments.papers.press.items import Drawing
+from experiments.report.figures import STYLE
+from qn_env.extras import require
+
+DPI = 130
+QUIET, INK = "#8c959f", "#1c2128"
+
+
+def write_drawing(drawing: Drawing, folder: Path) -> bytes:
+    """Write NAME.png and NAME.svg into a folder; returns the PNG."""
+    with require("matplotlib", what="A figure").rc_context(STYLE):
+        made = drawing.draw()
+        images = {
+            kind: _image(made, kind, metadata)
+            for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None}))
+        }
+    for kind, content in images.items():
+        write_atomically(folder / f"{drawing.name}.{kind}", content)
+    return images["png"]
+
+
+def _image(made: Any, kind: str, metadata: Mapping[str, None]) -> bytes:
+    content = io.BytesIO()
+    made.savefig(content, format=kind, dpi=DPI, metadata=metadata)
+    return content.getvalue()
+
+
+def grid_of(n: int, *, columns: int, width: float, height: float) -> tuple[Any, list[Any]]:
+    """A figure of n axes of `width` by `height` inches, and these axes."""
+    columns = max(min(columns, n), 1)
+    rows = max(-(-n // columns), 1)
+    figure = require("matplotlib.figure", what="A figure").Figure(
+        figsize=(width * columns, height * rows + 0.35), layout="constrained"
+    )
+    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes in grid[n:]:
+        axes.set_axis_off()
+    return figure, grid
+
+
+def plain(name: str) -> str:
+    """A name that matplotlib does not read as mathematics."""
+    return name.replace("$", r"\$")

@@ -1,0 +1,40 @@
+"""What a paper's page is made of: tables, drawings, and what is left out and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """One table as an artefact."""
+
+    name: str  # of its files
+    title: str
+    caption: str  # what it shows, in one sentence
+    data: pd.DataFrame  # one figure a cell
+    shown: pd.DataFrame  # text as a reader sees it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """One figure as an artefact."""
+
+    name: str  # of its files
+    title: str
+    caption: str  # what it shows, in one sentence
+    draw: Callable[[], Any]  # to a matplotlib figure
+
+
+class Left(NamedTuple):
+    """An artefact that is not there."""
+
+    title: str
+    why: str
+
+
+Item = Table | Drawing | Left

@@ -1,0 +1,82 @@
+"""Numbers, settings and lists as text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+UNDEFINED = "\N{EN DASH}"
+
+
+def figure(value: Any, digits: int = 4) -> str:
+    """A number with so many significant digits, never in powers of ten; a dash where undefined.
+
+    Examples:
+        >>> figure(0.0000512345), figure(33.29913), figure(1234567.0)
+        ('0.00005123', '33.30', '1234567')
+        >>> figure(float("nan")) == UNDEFINED
+        True
+    """
+    if value is None or not np.isfinite(value):
+        return UNDEFINED
+    if value == 0.0:
+        return "0"
+    magnitude = int(np.floor(np.log10(abs(value))))
+    return f"{value:.{max(digits - 1 - magnitude, 0)}f}"
+
+
+def fixed(value: Any, form: str) -> str:
+    """A number in a format; a dash where undefined.
+
+    Examples:
+        >>> fixed(0.12345, ".1%"), fixed(1.0, "+.2f"), fixed(-0.001, ".2f")
+        ('12.3%', '+1.00', '0.00')
+    """
+    sign = form[: form.startswith("+")]
+    return f"{value:{sign}z{form.removeprefix('+')}}" if _known(value) else UNDEFINED
+
+
+def bounds(low: Any, high: Any, form: str = ".2f") -> str:
+    """An interval; a dash where undefined.
+
+    Examples:
+        >>> bounds(-0.5, 1.25)
+        '[-0.50, 1.25]'
+    """
+    return f"[{fixed(low, form)}, {fixed(high, form)}]" if _known(low) and _known(high) else UNDEFINED
+
+
+def setting(value: Any) -> str:
+    """A setting as text; a dash where there is none."""
+    if value is None or (isinstance(value, float) and not np.isfinite(value)):
+        return UNDEFINED
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def listed(words: Sequence[str]) -> str:
+    """Words with commas and one `and`."""
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
+
+
+def aligned(cells: Sequence[Sequence[str]]) -> list[str]:
+    """Lines with names to the left and numbers to the right, a rule under the heading.
+
+    Examples:
+        >>> aligned([["", "SR"], ["macd", "0.5"]])
+        ['       SR', '---------', 'macd  0.5']
+    """
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        "  ".join(
+            cell.rjust(w) if i else cell.ljust(w)
+            for i, (cell, w) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in cells
+    ]
+    return [lines[0], "-" * len(lines[0]), *lines[1:]]
+
+
+def _known(value: Any) -> bool:
+    return value is not None and bool(np.isfinite(value))

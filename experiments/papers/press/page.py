@@ -1,0 +1,102 @@
+"""The page of a paper's artefacts: one file, no script, nothing loaded from elsewhere."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agents.checkpoint import write_atomically
+from experiments.config import SEEDS
+from experiments.papers.press.items import Drawing, Item, Left, Table
+from qn_env.extras import require
+
+FOLDED_ROWS = 30  # longer tables open on demand
+
+
+@dataclass(frozen=True, kw_only=True)
+class Front:
+    """What stands above the artefacts.
+
+    Attributes:
+        title: of the page.
+        authors: of the paper, as a citation begins.
+        work: the paper's title.
+        year: of the paper.
+        basis: whether the figures are before or after costs.
+        notes: how to read the figures, a paragraph each.
+        record: run.json.
+        seeds: seeds with results of every agent.
+        budget: what the run was given to spend, one sentence.
+    """
+
+    title: str
+    authors: str
+    work: str
+    year: int
+    basis: str
+    notes: Sequence[str]
+    record: Mapping[str, Any]
+    seeds: Mapping[str, Sequence[int]]
+    budget: str
+
+
+def budget_line(record: Mapping[str, Any], study: Mapping[str, Any] | None) -> str:
+    """What the run was given to spend, in one sentence.
+
+    Examples:
+        >>> budget_line({}, {"budget": {"trials": 200, "steps_each": 2000}})
+        'Budget: trials 200, steps each 2000.'
+    """
+    budget = dict((study or {}).get("budget", {}))
+    if budget:
+        words = [f"{name.replace('_', ' ')} {value}" for name, value in budget.items()]
+        return f"Budget: {', '.join(words)}."
+    learnt = [made for made in record["agents"].values() if made.get("learns")]
+    seeds = sorted({len(made.get("seeds", [])) for made in learnt})
+    counts = " or ".join(f"{n}" for n in seeds) if seeds else "no"
+    quick = "; a quick run, not comparable" if record["config"].get("quick") else ""
+    return f"Budget: {len(learnt)} learnt agents with {counts} seeds each, no search recorded{quick}."
+
+
+def write_page(path: Path, items: Sequence[Item], images: Mapping[str, bytes], front: Front) -> Path:
+    """Write the page; the same items give the same bytes."""
+    jinja2 = require("jinja2", what="The page")
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    record = front.record
+    page = environment.get_template("page.html.jinja").render(
+        front=front,
+        parts=[_part(item, images) for item in items if not isinstance(item, Left)],
+        left=[item for item in items if isinstance(item, Left)],
+        panel=record["panel"],
+        # A market stands in the record once for each window of the protocol.
+        markets=len({row["market"] for row in record["panel"]["markets"]}),
+        failed=record.get("failed", []),
+        quick=bool(record["config"].get("quick")),
+        few=[a for a, s in front.seeds.items() if _learnt(record, a) and len(s) < SEEDS],
+        enough=SEEDS,
+    )
+    write_atomically(path, str(page).encode())
+    return path
+
+
+def _learnt(record: Mapping[str, Any], agent: str) -> bool:
+    return bool(record["agents"].get(agent, {}).get("learns"))
+
+
+def _part(item: Table | Drawing, images: Mapping[str, bytes]) -> dict[str, Any]:
+    """One artefact as the template shows it."""
+    made: dict[str, Any] = {"name": item.name, "title": item.title, "caption": item.caption}
+    if isinstance(item, Drawing):
+        return made | {"image": base64.b64encode(images[item.name]).decode()}
+    rows = item.shown.astype(str).to_numpy().tolist()
+    folded = len(rows) > FOLDED_ROWS or item.name.endswith("published")
+    return made | {"image": None, "head": list(item.shown.columns), "rows": rows, "folded": folded}

@@ -1,0 +1,126 @@
+"""The study of Deep Momentum Networks as a whole: recalibrated, searched, judged, written, gone on with."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from experiments.cli import main
+from experiments.papers.dmn.config import LSTM, REFERENCES, REGULARISED, DmnStudy
+from experiments.papers.dmn.importance import WHOLE, ranked
+from experiments.papers.dmn.study import read_classes, searched, study
+from experiments.store import RunFolder
+from qn_env.errors import ConfigError
+from qn_env.sources.synthetic import ar1_trend
+
+WINDOWS = ["2003-2003", "2004-2004"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    """Two markets of two assets, 2000 to 2004, as files."""
+    folder = tmp_path_factory.mktemp("panel")
+    panel = ar1_trend(markets=2, assets=2, days=1300, seed=5)
+    names = [f"{market}{asset}" for market, asset in zip(panel.market_of, panel.assets, strict=True)]
+    prices = 100.0 * (1.0 + pd.DataFrame(panel.returns, columns=names)).cumprod()
+    prices.insert(0, "date", panel.dates)
+    prices.to_csv(folder / "prices.csv", index=False)
+    meta = {"instrument": names, "market": list(panel.market_of), "class": ["FX", "FX", "Equity", "Equity"]}
+    pd.DataFrame(meta).to_csv(folder / "meta.csv", index=False)
+    return folder
+
+
+def configured(data: Path, out: Path, **options) -> DmnStudy:
+    settings = {"models": (LSTM, "dmn-linear-mse"), "test_from": "2003-01-01", "test_years": 1, "quick": True}
+    return DmnStudy(out=out, panel=data, jobs=1, **settings | options)
+
+
+@pytest.fixture(scope="module")
+def finished(data, tmp_path_factory) -> DmnStudy:
+    config = configured(data, tmp_path_factory.mktemp("study") / "out")
+    study(config)
+    return config
+
+
+def test_every_exhibit_is_written(finished):
+    tables = {path.stem for path in (finished.out / "tables").glob("*.csv")}
+    figures = {path.stem for path in (finished.out / "figures").glob("*.png")}
+    assert {"exhibit2", "exhibit3", "exhibit8", "exhibit9"} <= tables
+    assert {f"exhibit{n}" for n in (1, 4, 5, 6, 7, 8)} <= figures
+    assert (finished.out / "paper.html").stat().st_size > 10_000
+
+
+def test_each_window_is_searched_and_judged_with_its_own_choice(finished):
+    about = json.loads((finished.out / "study.json").read_text())
+    record = RunFolder(finished.out / "run").record()
+    models = {LSTM, "dmn-linear-mse", REGULARISED}
+    assert record["panel"]["windows"] == WINDOWS
+    assert set(record["agents"]) == models | set(REFERENCES)
+    assert {(c["agent"], c["window"]) for c in about["chosen"]} == {(m, w) for m in models for w in WINDOWS}
+    for chosen in about["chosen"]:
+        judged = record["agents"][chosen["agent"]]["windows"][chosen["window"]]
+        assert judged == chosen["options"]
+
+
+def test_the_regularised_model_pays_for_turnover_while_it_learns(finished):
+    about = json.loads((finished.out / "study.json").read_text())
+    costs = {t["agent"]: t["options"].get("train_cost_bps", 0.0) for t in about["trials"]}
+    assert costs == {LSTM: 0.0, "dmn-linear-mse": 0.0, REGULARISED: 10.0}
+
+
+def test_sharpe_trained_models_get_their_own_number_of_draws(data, tmp_path):
+    config = configured(data, tmp_path, quick=False, draws=7, other_draws=3)
+    assert [len(searched(config, name).trials) for name in (LSTM, REGULARISED, "dmn-linear-mse")] == [7, 7, 3]
+    with pytest.raises(ConfigError, match="other_draws is 0"):
+        configured(data, tmp_path, other_draws=0)
+
+
+def test_a_study_that_was_cut_short_goes_on_to_the_same_figures(finished, data, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(finished.out, out)
+    for name in ("run/run.json", f"trials/{LSTM}-seed0-2004-2004-trial0.json", "tables/exhibit3.csv"):
+        (out / name).unlink()
+    shutil.rmtree(out / "run" / "units" / f"{LSTM}-seed0-2003-2003")
+    shutil.rmtree(out / "importance")
+    study(configured(data, out))
+    for name in ("exhibit3", "exhibit6"):
+        assert (out / "tables" / f"{name}.csv").read_bytes() == (
+            finished.out / "tables" / f"{name}.csv"
+        ).read_bytes()
+
+
+def test_importance_is_the_sharpe_ratio_that_is_lost():
+    days = pd.date_range("2000-01-03", periods=4)
+    net = {WHOLE: [0.02, 0.0, 0.02, 0.0], "a": [0.01, 0.0, 0.01, -0.004], "b": [0.02, 0.0, 0.02, 0.0]}
+    table = pd.concat(
+        [
+            pd.DataFrame({"date": days, "feature": name, "seed": 0, "net": values})
+            for name, values in net.items()
+        ]
+    )
+    found = ranked(table).set_index("feature")
+    ratio = {name: 252**0.5 * np.mean(v) / np.std(v, ddof=1) for name, v in net.items()}
+    assert found.index.tolist() == ["a", "b"]
+    assert found.loc["a", "sharpe"] == pytest.approx(ratio["a"])
+    assert found.loc["a", "drop"] == pytest.approx(ratio[WHOLE] - ratio["a"])
+    assert found.loc["b", "drop"] == pytest.approx(0.0)
+
+
+def test_asset_classes_come_from_the_panels_meta_table(data, tmp_path):
+    assert read_classes(data).to_dict("list") == {
+        "instrument": ["M0A0", "M0A1", "M1A0", "M1A1"],
+        "class": ["FX", "FX", "Equity", "Equity"],
+    }
+    assert read_classes(tmp_path) is None
+
+
+def test_the_command_prints_exhibit_3(finished, data, capsys):
+    argv = ["paper", "dmn", "--quick", "--jobs", "1", "--panel", str(data), "--out", str(finished.out)]
+    argv += ["--models", f"{LSTM},dmn-linear-mse", "--test-from", "2003-01-01", "--test-years", "1"]
+    assert main(argv) == 0
+    assert "Sharpe" in capsys.readouterr().out
