@@ -1,4 +1,4 @@
-"""Statistics that say how far a figure can be trusted."""
+"""Bootstrap intervals of mean Sharpe ratios, over dependent days and over seeds."""
 
 from __future__ import annotations
 

@@ -1,0 +1,69 @@
+"""Statistics that say how far a figure, or the difference of two, can be trusted."""
+
+from experiments.statistics.aggregates import (
+    Estimate,
+    interquartile_mean,
+    interquartile_mean_interval,
+    probability_of_improvement,
+    probability_of_improvement_interval,
+)
+from experiments.statistics.deflation import (
+    Trials,
+    deflated_sharpe,
+    effective_trials,
+    expected_maximum_sharpe,
+    minimum_track_record,
+    probabilistic_sharpe,
+    recorded_trials,
+)
+from experiments.statistics.intervals import (
+    LEVEL,
+    REPLICATIONS,
+    block_length,
+    mean_sharpe,
+    sharpe_interval,
+)
+from experiments.statistics.overfitting import Overfitting, backtest_overfitting
+from experiments.statistics.pairs import holm, paired_tests
+from experiments.statistics.ranks import Ranking, critical_difference, rank_agents
+from experiments.statistics.sharpe_errors import (
+    Difference,
+    Moments,
+    independent_error,
+    moments,
+    robust_error,
+    sharpe_difference,
+)
+
+__all__ = [
+    "LEVEL",
+    "REPLICATIONS",
+    "Difference",
+    "Estimate",
+    "Moments",
+    "Overfitting",
+    "Ranking",
+    "Trials",
+    "backtest_overfitting",
+    "block_length",
+    "critical_difference",
+    "deflated_sharpe",
+    "effective_trials",
+    "expected_maximum_sharpe",
+    "holm",
+    "independent_error",
+    "interquartile_mean",
+    "interquartile_mean_interval",
+    "mean_sharpe",
+    "minimum_track_record",
+    "moments",
+    "paired_tests",
+    "probabilistic_sharpe",
+    "probability_of_improvement",
+    "probability_of_improvement_interval",
+    "rank_agents",
+    "recorded_trials",
+    "robust_error",
+    "sharpe_difference",
+    "sharpe_interval",
+]

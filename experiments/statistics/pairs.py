@@ -1,0 +1,85 @@
+"""Paired comparisons of agents across assets, corrected for how many there are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from qn_env.errors import ConfigError
+from qn_env.panel import FloatArray
+
+
+def paired_tests(scores: pd.DataFrame, *, against: str | None = None) -> pd.DataFrame:
+    """Compare agents by their scores on the same assets: Wilcoxon signed-rank and Kolmogorov-Smirnov.
+
+    Both take assets for independent. Strategies on correlated assets are not, and p-values are then too
+    small: `sharpe_difference` makes no such assumption. Kolmogorov-Smirnov compares the two distributions
+    of scores; it ignores the pairing, which costs power.
+
+    Args:
+        scores: one row per asset, one column per agent; NaN where undefined.
+        against: the one agent that all others are compared with; default: every pair.
+
+    Returns:
+        One row per pair: `left`, `right`; `assets` with both scores and how many were `left_out`; the
+        median of left - right; two-sided p-values `wilcoxon` and `ks`, and the same after Holm over all rows.
+    """
+    agents = [str(name) for name in scores.columns]
+    if against is not None and against not in agents:
+        raise ConfigError(f"against: {against!r} is none of the agents {', '.join(agents)}.")
+    pairs = combinations(agents, 2) if against is None else ((a, against) for a in agents if a != against)
+    columns = dict(zip(agents, scores.to_numpy(dtype=np.float64).T, strict=True))
+    table = pd.DataFrame(
+        [{"left": a, "right": b, **_compared(columns[a], columns[b])} for a, b in pairs],
+        columns=["left", "right", "assets", "left_out", "median_difference", "wilcoxon", "ks"],
+    )
+    for test in ("wilcoxon", "ks"):
+        table[f"{test}_holm"] = holm(table[test].to_numpy(dtype=np.float64))
+    return table
+
+
+def holm(p_values: Sequence[float] | FloatArray) -> FloatArray:
+    """p-values adjusted for their number (Holm 1979); NaN is no test and stays NaN.
+
+    The i-th smallest of m is multiplied by m - i + 1, is no smaller than the one before, and at most 1.
+
+    Examples:
+        >>> print(holm([0.01, 0.04, 0.03]).round(2).tolist())
+        [0.03, 0.06, 0.06]
+    """
+    found = np.array(p_values, dtype=np.float64)
+    tested = np.flatnonzero(np.isfinite(found))
+    order = tested[np.argsort(found[tested], kind="stable")]
+    factors = np.arange(len(order), 0, -1)
+    found[order] = np.minimum(np.maximum.accumulate(factors * found[order]), 1.0)
+    return found
+
+
+def _compared(left: FloatArray, right: FloatArray) -> dict[str, float]:
+    both = np.isfinite(left) & np.isfinite(right)
+    found: dict[str, float] = {"assets": int(both.sum()), "left_out": int((~both).sum())}
+    if not both.any():
+        return found | {"median_difference": np.nan, "wilcoxon": np.nan, "ks": np.nan}
+    left, right = left[both], right[both]
+    return found | {
+        "median_difference": float(np.median(left - right)),
+        "wilcoxon": _wilcoxon(left, right),
+        "ks": _kolmogorov_smirnov(left, right),
+    }
+
+
+def _wilcoxon(left: FloatArray, right: FloatArray) -> float:
+    from scipy.stats import wilcoxon
+
+    if (left == right).all():
+        return 1.0  # nothing to rank: SciPy divides by zero
+    return float(wilcoxon(left, right).pvalue)
+
+
+def _kolmogorov_smirnov(left: FloatArray, right: FloatArray) -> float:
+    from scipy.stats import ks_2samp
+
+    return float(ks_2samp(left, right).pvalue)
