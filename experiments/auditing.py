@@ -1,22 +1,40 @@
-"""`qn audit`: the look-ahead audit of an environment on a panel, with a verdict to read."""
+"""`qn audit`: the look-ahead audit of an environment or of an agent on a panel, with a verdict to read."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from experiments.config import NAMES, RunConfig
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+
+    from agents.audit import AgentAudit, Comparison
+    from experiments.protocols import Fold, Protocol
+    from experiments.units import Unit
     from qn_env.environment import TradingEnv
+    from qn_env.panel import FloatArray, Panel
 
 PEEKS = 3  # exit code of an audit that does not pass
 
 
 @dataclass(frozen=True, kw_only=True)
 class Audit:
-    """Change everything after random days of a panel; what the environment shows by then must not change."""
+    """Change everything after random days of a panel; what is seen, paid or decided by then must not change.
+
+    Audits the environment or, with --agent, an agent.
+    """
+
+    agent: str | None = None
+    """Audit this agent, a registered name or an import path package.module:Class, after a quick training on
+    all but the last days of the panel. It brings its own window, and the costs do not matter."""
+
+    refit: bool = False
+    """With --agent: also train it again with the days after its training and selection blocks changed."""
 
     panel: Path | None = None
     """Folder of Parquet or CSV files; default: the embedded panel."""
@@ -31,7 +49,7 @@ class Audit:
     """Days an observation shows."""
 
     vol_target: float | None = None
-    """Annualised volatility target per asset (0.15 is 15%)."""
+    """Annualised volatility target per asset (0.15 is 15%); default: none, or what the agent asks for."""
 
     costs_bps: float = 2.0
     """Cost per unit of turnover, in basis points."""
@@ -40,17 +58,20 @@ class Audit:
     """Random days after which the panel is changed."""
 
     seed: int = 0
-    """Of the days, the changes and the actions."""
+    """Of the days, the changes and the actions; and of the agent's training."""
 
 
 def audit(config: Audit) -> int:
-    """Audit the environment a command describes and print the verdict; 0 when it passes, else 3."""
+    """Audit what a command describes and print the verdict; 0 when it passes, else 3."""
+    if config.agent is not None:
+        return _audit_agent(config, config.agent)
     from qn_env.audit import check_no_lookahead
+    from qn_env.errors import ConfigError
 
+    if config.refit:
+        raise ConfigError("refit says to train an agent again; it needs --agent.")
     env = build(config)
-    T, N = env.panel.shape
-    first, last = env.panel.dates[0], env.panel.dates[-1]
-    print(f"Panel: {N} assets in {len(env.panel.markets)} markets, {T} days, {first} to {last}.", flush=True)
+    _print_panel(env.panel)
     report = check_no_lookahead(env, days=config.days, seed=config.seed)
     print(report)
     return 0 if report.passed else PEEKS
@@ -58,8 +79,157 @@ def audit(config: Audit) -> int:
 
 def build(config: Audit) -> TradingEnv:
     """The environment a command describes."""
-    from experiments.runner import load_panel
     from qn_env.environment import TradingEnv
 
-    panel = load_panel(RunConfig(panel=config.panel, kind=config.kind, exclude=config.exclude))
-    return TradingEnv(panel, window=config.window, vol_target=config.vol_target, cost_bps=config.costs_bps)
+    return TradingEnv(
+        _panel(config), window=config.window, vol_target=config.vol_target, cost_bps=config.costs_bps
+    )
+
+
+def check_agent(
+    name: str,
+    panel: Panel,
+    *,
+    days: int = 3,
+    seed: int = 0,
+    vol_target: float | None = None,
+    refit: bool = False,
+) -> AgentAudit:
+    """Train an agent quickly on the holdout protocol's blocks of a panel and audit it on the last one.
+
+    Args:
+        name: registered name or import path `package.module:Class`.
+        panel: the data.
+        days: random days of the test block after which the panel is changed, in every way after each.
+        seed: of the training, the days and the changes.
+        vol_target: annualised, per asset; None: what the agent asks for.
+        refit: also train it again with the test block changed; it has to be the same agent.
+
+    Raises:
+        LookAheadError: it did not pass; with the first day and asset on which it decided otherwise.
+        ConfigError: an agent that cannot be built, no day, a negative seed.
+        DataError: a panel too short to train on.
+    """
+    from agents.agent import make_agent, settings_of
+    from agents.audit import audit_agent, check_numbers
+    from experiments.protocols import Protocol
+    from experiments.units import Unit, Variant, trained
+
+    check_numbers(days, seed)
+    target = vol_target if vol_target is not None else settings_of(make_agent(name)).vol_target
+    unit = Unit(name, Variant(name), seed, target, quick=True)
+    division = Protocol()
+    fold = division.folds(panel)[0]
+    agent = trained(unit, fold)
+    found = audit_agent(agent, _judged_in(unit, fold), days=days, seed=seed, depth="full")
+    if not refit:
+        return found
+    return replace(
+        found, comparisons=(*found.comparisons, check_refit(unit, fold, panel, division, found.signals))
+    )
+
+
+def check_refit(unit: Unit, fold: Fold, panel: Panel, division: Protocol, signals: FloatArray) -> Comparison:
+    """Train a unit again, on a panel whose days after each market's selection block are changed.
+
+    The blocks are cut anew from the changed panel, so that a protocol that lets later days into a training
+    is found, too.
+
+    Args:
+        unit: the agent and its seed.
+        fold: what it was trained and judged on, one of `division.folds(panel)`.
+        panel: the whole data.
+        division: the protocol.
+        signals: [T, N] what the agent decided on `fold.test`.
+
+    Raises:
+        LookAheadError: another agent came out; or it does on unchanged data, too.
+    """
+    from agents.agent import signals_of
+    from agents.audit import REPEAT, compare_decisions
+    from experiments.units import trained
+    from qn_env.errors import LookAheadError
+
+    env = _judged_in(unit, fold)
+
+    def compare(learnt: Fold, what: str, verdict: str) -> Comparison:
+        found = signals_of(trained(unit, learnt), fold.test, env)
+        return compare_decisions(env, signals, found, what, verdict)
+
+    ends = {name: fold.select.dates[market.rows[-1]] for name, market in fold.select.markets.items()}
+    other = {f.name: f for f in division.folds(_changed_after(panel, ends, unit.seed))}[fold.name]
+    try:
+        return compare(
+            other,
+            "from an agent trained with the days after every market's selection block changed",
+            "Look-ahead: what the agent learns depends on days after its training and selection blocks.",
+        )
+    except LookAheadError:
+        # Chance that is not the seed's changes an agent as well.
+        compare(fold, "from an agent trained again on the same days with the same seed", REPEAT)
+        raise
+
+
+def _audit_agent(config: Audit, name: str) -> int:
+    from qn_env.errors import LookAheadError
+
+    panel = _panel(config)
+    _print_panel(panel)
+    try:
+        found = check_agent(
+            name,
+            panel,
+            days=config.days,
+            seed=config.seed,
+            vol_target=config.vol_target,
+            refit=config.refit,
+        )
+    except LookAheadError as error:
+        print(f"Agent {name}: {error}")
+        return PEEKS
+    print(f"Agent {name}: {found}")
+    return 0
+
+
+def _judged_in(unit: Unit, fold: Fold) -> TradingEnv:
+    """The environment of a unit's test block, as the harness plays it."""
+    from agents.agent import settings_of, warmup_of
+    from qn_env.environment import TradingEnv
+
+    agent = unit.agent()
+    settings = settings_of(agent)
+    return TradingEnv(
+        fold.test,
+        window=settings.window,
+        features=settings.features,
+        vol_target=unit.vol_target,
+        cost_bps=0.0,
+        start=fold.test_start,
+        warmup=warmup_of(agent),
+        execution_lag=unit.execution_lag,
+    )
+
+
+def _changed_after(panel: Panel, ends: Mapping[str, np.datetime64], seed: int) -> Panel:
+    """The panel with everything changed after a day of each market; dates and calendars stay."""
+    from qn_env.panel import read_only
+    from qn_env.scramble import KINDS, scrambled
+
+    returns, tradable = panel.returns.copy(), panel.tradable.copy()
+    for day in sorted(set(ends.values())):
+        other = scrambled(panel, day, KINDS[1], seed)
+        for columns in (panel.markets[name].columns for name, end in ends.items() if end == day):
+            returns[:, columns], tradable[:, columns] = other.returns[:, columns], other.tradable[:, columns]
+    return replace(panel, returns=read_only(returns), tradable=read_only(tradable))
+
+
+def _panel(config: Audit) -> Panel:
+    from experiments.runner import load_panel
+
+    return load_panel(RunConfig(panel=config.panel, kind=config.kind, exclude=config.exclude))
+
+
+def _print_panel(panel: Panel) -> None:
+    T, N = panel.shape
+    first, last = panel.dates[0], panel.dates[-1]
+    print(f"Panel: {N} assets in {len(panel.markets)} markets, {T} days, {first} to {last}.", flush=True)
