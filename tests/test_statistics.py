@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from arch.bootstrap import StationaryBootstrap
 
 from experiments.statistics import block_length, mean_sharpe, sharpe_interval
 from qn_env.panel import FloatArray
@@ -138,3 +139,18 @@ def test_blocks_of_a_just_long_enough_series_are_between_a_day_and_the_series(da
 @pytest.mark.parametrize("value", [0.0, 0.01, NAN])
 def test_a_constant_series_is_resampled_day_by_day(value: float) -> None:
     assert block_length(np.full((2, 200, 3), value)) == 1.0
+
+
+def test_the_interval_by_matrix_products_is_that_of_a_plain_loop():
+    """The same draws of days and seeds, one replication after the other; one series begins late."""
+    rng = np.random.default_rng(0)
+    net = rng.normal(3e-4, 0.01, (3, 300, 4))
+    net[:, :100, 1] = np.nan
+    chance = np.random.default_rng(1)
+    days = StationaryBootstrap(block_length(net), np.arange(300), seed=chance)
+    found = []
+    for (rows,), _ in days.bootstrap(50):
+        runs = chance.integers(3, size=3)
+        found.append(mean_sharpe(net[:, rows][runs]))
+    expected = np.quantile(found, [0.025, 0.975])
+    np.testing.assert_allclose(sharpe_interval(net, seed=1, replications=50), expected, rtol=1e-9)

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.statistics import LEVEL
-from qn_env.features import DAYS_PER_YEAR
-from qn_env.objectives import ROUNDING
+from experiments.statistics import LEVEL, resampled_sharpe
 from qn_env.panel import FloatArray
+
+__all__ = ["Interval", "day_counts", "interval_of", "resampled_sharpe"]
 
 
 class Interval(NamedTuple):
@@ -28,26 +28,6 @@ def day_counts(T: int, block: float, rng: np.random.Generator, replications: int
     days = StationaryBootstrap(mean_length, np.arange(T), seed=rng)
     samples = (rows for (rows,), _ in days.bootstrap(replications))
     return np.stack([np.bincount(rows, minlength=T).astype(np.float64) for rows in samples])
-
-
-def resampled_sharpe(net: FloatArray, counted: FloatArray, counts: FloatArray) -> FloatArray:
-    """[R, N] annualised Sharpe ratios of R resampled blocks, from sums alone; NaN where undefined.
-
-    Args:
-        net: [T, N] daily net returns, decimal.
-        counted: [T, N] 1 where the day counts.
-        counts: [R, T] how often each day was drawn.
-    """
-    days = counts @ counted
-    centre = (net * counted).sum(axis=0) / np.maximum(counted.sum(axis=0), 1.0)
-    spread = (net - centre) * counted  # centred: the difference of squares below loses no digits
-    first, second = counts @ spread, counts @ spread**2
-    shift = first / np.maximum(days, 1.0)
-    variance = (second - days * shift**2) / np.maximum(days - 1.0, 1.0)
-    mean = centre + shift
-    defined = (days > 1) & (variance > (ROUNDING * mean) ** 2)
-    ratio = mean / np.sqrt(np.where(defined, variance, 1.0))
-    return np.where(defined, DAYS_PER_YEAR**0.5 * ratio, np.nan)
 
 
 def interval_of(values: FloatArray) -> Interval:

@@ -21,6 +21,7 @@ from experiments.statistics.intervals import (
     REPLICATIONS,
     block_length,
     mean_sharpe,
+    resampled_sharpe,
     sharpe_interval,
 )
 from experiments.statistics.overfitting import Overfitting, backtest_overfitting
@@ -63,6 +64,7 @@ __all__ = [
     "probability_of_improvement_interval",
     "rank_agents",
     "recorded_trials",
+    "resampled_sharpe",
     "robust_error",
     "sharpe_difference",
     "sharpe_interval",

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from qn_env.objectives import sharpe
+from qn_env.features import DAYS_PER_YEAR
+from qn_env.objectives import ROUNDING, sharpe
 from qn_env.panel import FloatArray
 
 REPLICATIONS = 1000
@@ -38,13 +39,52 @@ def sharpe_interval(net: FloatArray, *, seed: int, replications: int = REPLICATI
     # Its block length is a mean, for which arch documents a float and declares an int.
     mean_length: Any = block_length(net)
     days = StationaryBootstrap(mean_length, np.arange(D), seed=rng)
-    found = []
-    for (rows,), _ in days.bootstrap(replications):
-        runs = rng.integers(S, size=S) if S > 1 else np.zeros(1, dtype=np.intp)
-        found.append(mean_sharpe(net[:, rows][runs]))
+    counts, runs = np.zeros((replications, D)), np.zeros((replications, S))
+    for k, ((rows,), _) in enumerate(days.bootstrap(replications)):
+        counts[k] = np.bincount(rows, minlength=D)
+        runs[k] = np.bincount(rng.integers(S, size=S), minlength=S) if S > 1 else 1.0
+    found = _resampled_means(net, counts, runs)
     tail = (1.0 - LEVEL) / 2.0
     low, high = np.nanquantile(found, [tail, 1.0 - tail])
     return float(low), float(high)
+
+
+def resampled_sharpe(net: FloatArray, counted: FloatArray, counts: FloatArray) -> FloatArray:
+    """[R, N] annualised Sharpe ratios of R resampled blocks, from sums alone; NaN where undefined.
+
+    Args:
+        net: [T, N] daily net returns, decimal.
+        counted: [T, N] 1 where the day counts.
+        counts: [R, T] how often each day was drawn.
+    """
+    days = counts @ counted
+    centre = (net * counted).sum(axis=0) / np.maximum(counted.sum(axis=0), 1.0)
+    spread = (net - centre) * counted  # centred: the difference of squares below loses no digits
+    first, second = counts @ spread, counts @ spread**2
+    shift = first / np.maximum(days, 1.0)
+    variance = (second - days * shift**2) / np.maximum(days - 1.0, 1.0)
+    mean = centre + shift
+    defined = (days > 1) & (variance > (ROUNDING * mean) ** 2)
+    ratio = mean / np.sqrt(np.where(defined, variance, 1.0))
+    return np.where(defined, DAYS_PER_YEAR**0.5 * ratio, np.nan)
+
+
+def _resampled_means(net: FloatArray, counts: FloatArray, runs: FloatArray) -> FloatArray:
+    """[R] mean over resampled seeds and all series of the Sharpe ratios on resampled days; NaN where none is.
+
+    Args:
+        net: [S, D, K] as in `sharpe_interval`.
+        counts: [R, D] how often each day was drawn.
+        runs: [R, S] how often each seed was drawn.
+    """
+    total, number = np.zeros(len(counts)), np.zeros(len(counts))
+    for s, returns in enumerate(net):
+        present = np.isfinite(returns)
+        ratios = resampled_sharpe(np.where(present, returns, 0.0), present.astype(np.float64), counts)
+        total += runs[:, s] * np.nansum(ratios, axis=1)
+        number += runs[:, s] * np.isfinite(ratios).sum(axis=1)
+    means: FloatArray = np.where(number > 0, total / np.maximum(number, 1.0), np.nan)
+    return means
 
 
 def mean_sharpe(net: FloatArray) -> float:

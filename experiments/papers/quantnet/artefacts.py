@@ -132,10 +132,13 @@ def write_ablation(run: RunFolder, out: Path, study: Mapping[str, Any] | None) -
     The variants are told apart by their options in run.json: encoder, decoder, transfer, dimension.
     """
     measured = measure(run)
-    items: list[Item] = [table_7(measured)]
+    table = table_7(measured)
+    items: list[Item] = [table]
     budget = budget_line(measured.record, study)
     notes = [f"{budget} Figures are {measured.basis}.", BUY_AND_HOLD_NOTE]
-    written = write_items(items, out, {}, notes, captions="ablation.txt")
+    written = write_items(items, out, {}, notes, captions="ablation-notes.txt")
+    text = f"Table 7, {measured.basis}. {budget}\n\n{table.shown.to_string(index=False)}\n"
+    write_atomically(out / "tables" / "ablation.txt", text.encode())
     return write_page(out / "ablation.html", items, written, measured, budget)
 
 
