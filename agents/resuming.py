@@ -97,11 +97,6 @@ class Keeper:
             raise ConfigError(f"{self.path}: damaged ({error}); remove it to train again.") from error
         return progress, _under("best.", tensors)
 
-    def remove(self) -> None:
-        """Forget the stored state."""
-        if self.path is not None:
-            self.path.unlink(missing_ok=True)
-
     def _load_optimizer(self, tensors: Mapping[str, Tensor]) -> None:
         state: dict[int, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():

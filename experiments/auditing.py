@@ -113,7 +113,7 @@ def check_agent(
     from agents.agent import make_agent, settings_of
     from agents.audit import audit_agent, check_numbers
     from experiments.protocols import Protocol
-    from experiments.units import Unit, Variant, trained
+    from experiments.units import Unit, Variant, judged_in, trained
 
     check_numbers(days, seed)
     target = vol_target if vol_target is not None else settings_of(make_agent(name)).vol_target
@@ -121,7 +121,7 @@ def check_agent(
     division = Protocol()
     fold = division.folds(panel)[0]
     agent = trained(unit, fold)
-    found = audit_agent(agent, _judged_in(unit, fold), days=days, seed=seed, depth="full")
+    found = audit_agent(agent, judged_in(unit, agent, fold), days=days, seed=seed, depth="full")
     if not refit:
         return found
     return replace(
@@ -147,10 +147,10 @@ def check_refit(unit: Unit, fold: Fold, panel: Panel, division: Protocol, signal
     """
     from agents.agent import signals_of
     from agents.audit import REPEAT, compare_decisions
-    from experiments.units import trained
+    from experiments.units import judged_in, trained
     from qn_env.errors import LookAheadError
 
-    env = _judged_in(unit, fold)
+    env = judged_in(unit, unit.agent(), fold)
 
     def compare(learnt: Fold, what: str, verdict: str) -> Comparison:
         found = signals_of(trained(unit, learnt), fold.test, env)
@@ -189,25 +189,6 @@ def _audit_agent(config: Audit, name: str) -> int:
         return PEEKS
     print(f"Agent {name}: {found}")
     return 0
-
-
-def _judged_in(unit: Unit, fold: Fold) -> TradingEnv:
-    """The environment of a unit's test block, as the harness plays it."""
-    from agents.agent import settings_of, warmup_of
-    from qn_env.environment import TradingEnv
-
-    agent = unit.agent()
-    settings = settings_of(agent)
-    return TradingEnv(
-        fold.test,
-        window=settings.window,
-        features=settings.features,
-        vol_target=unit.vol_target,
-        cost_bps=0.0,
-        start=fold.test_start,
-        warmup=warmup_of(agent),
-        execution_lag=unit.execution_lag,
-    )
 
 
 def _changed_after(panel: Panel, ends: Mapping[str, np.datetime64], seed: int) -> Panel:

@@ -100,14 +100,18 @@ def played_days(agent: Agent, unit: Unit, fold: Fold) -> pd.DataFrame:
     Returns:
         date, market, asset, gross, turnover, listed, counted.
     """
-    test = _environment(unit, agent, fold.test, fold.test_start, 0.0)
-    signals = signals_of(agent, fold.test, test)
+    signals = signals_of(agent, fold.test, judged_in(unit, agent, fold))
     whole = Tape.of(
         fold.test, vol_target=unit.vol_target, start=fold.test_start, execution_lag=unit.execution_lag
     )
     return pd.concat(
         [_market_days(whole, name, fold, signals) for name in fold.test.markets], ignore_index=True
     )
+
+
+def judged_in(unit: Unit, agent: Agent, fold: Fold) -> TradingEnv:
+    """The environment of a unit's test block; costs are charged afterwards, from the turnover."""
+    return _environment(unit, agent, fold.test, fold.test_start, 0.0)
 
 
 def _environment(unit: Unit, agent: Agent, panel: Panel, start: Start, cost_bps: float) -> TradingEnv:
