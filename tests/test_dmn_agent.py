@@ -335,6 +335,7 @@ REFUSED = {
     "network": ({"network": "lstn"}, "network is 'lstn', expected one of linear, mlp.*Did you mean 'lstm'"),
     "loss": ({"loss": "sharp"}, "loss is 'sharp'.*Did you mean 'sharpe'"),
     "search": ({"search": "dmn2020"}, "search is 'dmn2020'.*Did you mean 'dmn2019'"),
+    "split": ({"split": "assets"}, "split is 'assets'.*Did you mean 'asset'"),
     "hidden": ({"hidden": 0}, "hidden is 0, expected at least 1"),
     "heads": ({"heads": 0}, "heads is 0"),
     "context": ({"context": 0}, "context is 0"),
@@ -365,6 +366,30 @@ def test_settings_that_cannot_be_used_are_refused_by_name(case):
 def test_settings_of_joint_positions_are_checked_too(name):
     with pytest.raises(ConfigError, match=f"{name} is 0, expected at least 1"):
         SpatioTemporalConfig(**{name: 0})
+
+
+def test_a_split_by_asset_selects_on_delisted_assets_too():
+    """Asset b ends before the selection block begins: only the split by asset can select on it."""
+    dates = weekdays(1200)
+    returns = np.random.default_rng(1).normal(0.0, 0.01, (1200, 2))
+    returns[800:, 1] = np.nan
+    panel = Panel.build(dates, ["a", "b"], ["X", "X"], returns)
+    shown = []
+
+    class Spy(DeepMomentum):
+        def _loss(self, network, given):
+            if not network.training:
+                shown.append(set(given.asset.tolist()))
+            return super()._loss(network, given)
+
+    for split, expected in (("date", {0}), ("asset", {0, 1})):
+        agent = Spy(network="linear", epochs=1, split=split)
+        agent.fit(
+            environment(agent, panel.until(dates[999])),
+            seed=0,
+            validation=environment(agent, panel, start=dates[1000]),
+        )
+        assert shown.pop() == expected
 
 
 def test_untrained_agents_are_refused():

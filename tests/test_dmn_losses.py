@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from agents.dmn.config import FEATURE_NAMES
-from agents.dmn.lessons import FEATURES, Lessons, lessons
+from agents.dmn.lessons import FEATURES, Lessons, joined, lessons
 from agents.dmn.losses import LOSSES, Pairs
 from qn_env.environment import TradingEnv
 from qn_env.errors import ConfigError
@@ -208,6 +208,31 @@ def test_windows_come_with_the_days_before_them(start):
             )
             row += 1
     assert row == len(given)
+
+
+def test_a_split_by_asset_holds_out_the_latest_windows_of_each():
+    given = lessons(environment(), 20, 0)
+    learn, held = given.split_by_asset(0.3)
+    assert len(learn) + len(held) == len(given)
+    for j in given.asset.unique():
+        mine = given.inputs[given.asset == j]
+        first = len(mine) - min(max(int(0.3 * len(mine)), 1), len(mine) - 1)  # of those held out
+        assert torch.equal(learn.inputs[learn.asset == j], mine[:first])
+        assert torch.equal(held.inputs[held.asset == j], mine[first:])
+
+
+def test_a_split_by_asset_needs_two_windows():
+    with pytest.raises(ConfigError, match="no asset has two windows"):
+        lessons(environment(), 5000, 0).split_by_asset()
+
+
+def test_training_and_selection_blocks_are_joined_without_the_days_before_or_after_them():
+    whole, dates = panel(), panel().dates
+    train = environment().like(panel=whole.until(dates[-100]).since(dates[50]))
+    select = environment().like(panel=whole.until(dates[-20]), start=str(dates[-99]), warmup=30)
+    both = joined(train, select)
+    assert (both.panel.dates[0], both.panel.dates[-1]) == (dates[50], dates[-20])
+    assert (both.config.start, both.config.warmup) == (None, 0)
 
 
 def test_what_cannot_be_learnt_from_is_refused():

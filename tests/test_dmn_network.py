@@ -9,6 +9,7 @@ from torch import nn
 
 from agents.dmn.agent import build
 from agents.dmn.config import FEATURE_NAMES, DmnConfig
+from agents.dmn.gated import gated
 from agents.dmn.lstm import masked_lstm
 from agents.dmn.network import Network
 from agents.dmn.transformer import Attention
@@ -162,7 +163,7 @@ def test_wavenet_drops_inputs_and_the_outputs_of_its_blocks():
     masks = recorded(network)
     z_of(network, inputs())
     # Past rows, then four of them beside the days themselves; then weekly, monthly, quarterly scores.
-    assert [tuple(m.shape) for m in masks] == [(2, 61, F), (2, 4 + 9, F), (2, 9, 3 * H)]
+    assert [tuple(m.shape) for m in masks] == [(2, 61, F), (2, 4 + 9, F), *[(H, 9, 2)] * 3]
 
 
 @torch.no_grad()
@@ -174,6 +175,34 @@ def test_an_lstm_draws_one_mask_per_sequence_for_inputs_state_and_outputs():
     for mask in masks:
         assert set(mask.unique().tolist()) == {0.0, 2.0}
         assert len({tuple(row) for row in mask.tolist()}) > 10
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.37, 0.9])
+def test_masks_keep_the_mean_and_are_drawn_one_by_one(rate):
+    mask = made("mlp", dropout=rate).mask((500, 401), torch.zeros((), dtype=torch.float64)).numpy()
+    zero = mask == 0.0
+    scale = 1.0 / (1.0 - rate)
+    np.testing.assert_allclose(np.unique(mask), [0.0, scale], rtol=2**-16 * scale)
+    error = np.sqrt(rate * (1.0 - rate) / mask.size)
+    assert abs(zero.mean() - rate) < 4.0 * error + 2**-17
+    # Neighbours that may come from one random word, and numbers far from each other, are independent.
+    for step in (1, 2, 3, 4, 401):
+        both = (zero.ravel()[:-step] & zero.ravel()[step:]).mean()
+        assert abs(both - rate**2) < 8.0 * error
+
+
+@pytest.mark.parametrize("lags", [(0,), (0, 2), (0, 1, 4)])
+def test_the_gated_block_and_its_gradient_are_those_of_the_equation(lags):
+    generator = torch.Generator().manual_seed(3)
+    rows, weight, bias = (
+        torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True)
+        for shape in ((2, 7, 3), (9, 2 * len(lags)), (3,))
+    )
+    seen = torch.cat([rows[:, max(lags) - lag : 7 - lag] for lag in lags]).flatten(1)
+    w, v, a = weight.chunk(3)
+    plain = torch.tanh(w @ seen) * torch.sigmoid(v @ seen) + a @ seen + bias[:, None]
+    torch.testing.assert_close(gated(rows, weight, bias, lags).flatten(1), plain, rtol=0, atol=1e-13)
+    assert torch.autograd.gradcheck(lambda *given: gated(*given, lags), (rows, weight, bias))
 
 
 @pytest.mark.parametrize("name", WITH_DROPOUT)

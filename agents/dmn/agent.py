@@ -15,7 +15,7 @@ from torch import Tensor
 from agents.agent import Settings
 from agents.checkpoint import load_json, load_tensors, save_json, save_tensors
 from agents.dmn.config import FEATURE_NAMES, DmnConfig
-from agents.dmn.lessons import DEFINED, FEATURES, Lessons, lessons, shown
+from agents.dmn.lessons import DEFINED, FEATURES, Lessons, joined, lessons, shown
 from agents.dmn.losses import LOSSES, VOL_TARGET
 from agents.dmn.network import LinearNetwork, LstmNetwork, Memory, MlpNetwork, Network, WaveNetwork
 from agents.dmn.space import SPACES
@@ -67,15 +67,19 @@ class DeepMomentum:
     def fit(self, env: TradingEnv, *, seed: int, validation: TradingEnv | None = None) -> Self:
         """Minimise the loss on `env`; keep the weights that do best on `validation`.
 
-        Without `validation` the most recent 10% of each market's days in `env` are held out.
+        Without `validation` the most recent 10% of each market's days in `env` are held out. With
+        `split="asset"` both blocks are taken together, and the last 10% of each asset's windows are held out:
+        an asset that was delisted early is then selected on, too.
         """
         config = self.config
         network = self._build(seed)
         generator = torch.Generator().manual_seed(seed)
         network.generator.manual_seed(seed + 1)
         env, validation = (env, validation) if validation is not None else env.split()
-        learn = lessons(env, config.length, network.past)
-        held = lessons(validation, config.length, network.past)
+        if config.split == "asset":
+            learn, held = lessons(joined(env, validation), config.length, network.past).split_by_asset()
+        else:
+            learn, held = (lessons(e, config.length, network.past) for e in (env, validation))
 
         def losses() -> Iterator[Tensor]:
             order = torch.randperm(len(learn), generator=generator)

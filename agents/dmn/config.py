@@ -10,6 +10,7 @@ from qn_env.errors import ConfigError, did_you_mean
 NetworkName = Literal["linear", "mlp", "wavenet", "lstm", "transformer"]
 LossName = Literal["sharpe", "average", "mse", "binary"]
 SpaceName = Literal["dmn2019", "wood2022"]
+SplitName = Literal["date", "asset"]
 
 # The eight inputs u_t, in the order of `qn_env.features.dmn_features`.
 FEATURE_NAMES = (
@@ -36,10 +37,16 @@ class DmnConfig:
     epochs: int = 100
     patience: int = 25  # epochs without a better validation loss
     length: int = 63  # days of a trajectory
+    split: SplitName = "date"  # selects on the given block, or on each asset's own last tenth
     search: SpaceName = "dmn2019"  # what a random search draws from
 
     def __post_init__(self) -> None:
-        for name, kinds in (("network", NetworkName), ("loss", LossName), ("search", SpaceName)):
+        for name, kinds in {
+            "network": NetworkName,
+            "loss": LossName,
+            "search": SpaceName,
+            "split": SplitName,
+        }.items():
             check_name(name, getattr(self, name), get_args(kinds))
         check_numbers(self, ("hidden", "heads", "context", "batch", "epochs", "patience", "length"))
 

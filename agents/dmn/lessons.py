@@ -30,11 +30,13 @@ class Lessons:
         pairs: what a loss needs.
         inputs: [B, L, F] float32, 0 where not all of them are defined.
         past: [B, P, F] float32 the inputs of the days before each window, 0 before an asset's first.
+        asset: [B] column of each window's asset; those of one asset follow each other in time.
     """
 
     pairs: Pairs
     inputs: Tensor
     past: Tensor
+    asset: Tensor
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -43,7 +45,25 @@ class Lessons:
         """The windows of the given numbers."""
         episode, *others = self.pairs
         pairs = Pairs(episode.take(rows), *(part[rows] for part in others))
-        return Lessons(pairs, self.inputs[rows], self.past[rows])
+        return Lessons(pairs, self.inputs[rows], self.past[rows], self.asset[rows])
+
+    def split_by_asset(self, latest: float = 0.1) -> tuple[Lessons, Lessons]:
+        """All but the latest share of each asset's windows, and those; a single window is learnt from.
+
+        Raises:
+            ConfigError: no asset has two windows.
+        """
+        counts = torch.bincount(self.asset)
+        first = torch.cumsum(counts, 0) - counts
+        place = torch.arange(len(self)) - first[self.asset]
+        held = (counts * latest).long().clip(1).minimum(counts - 1)
+        late = place >= (counts - held)[self.asset]
+        if not late.any():
+            raise ConfigError(
+                "no asset has two windows of days, one to learn from and one to select on; take a longer "
+                'panel, a shorter length, or split="date".'
+            )
+        return self.take(torch.nonzero(~late).flatten()), self.take(torch.nonzero(late).flatten())
 
 
 def lessons(env: TradingEnv, length: int, past: int) -> Lessons:
@@ -69,7 +89,18 @@ def lessons(env: TradingEnv, length: int, past: int) -> Lessons:
     episode, counted = episode.take(keep), counted[keep]
     features = episode.features[:, :, 0]
     pairs = Pairs(episode, counted, *_labels(episode, features, counted))
-    return Lessons(pairs, shown(features), shown(before))
+    windows = -(-env.tape.decides.sum(axis=0) // length)
+    asset = torch.from_numpy(np.repeat(np.arange(len(windows)), windows))[keep]
+    return Lessons(pairs, shown(features), shown(before), asset)
+
+
+def joined(env: TradingEnv, validation: TradingEnv) -> TradingEnv:
+    """One environment from the first day of a training block to the last of its validation block."""
+    dates = env.panel.dates
+    first = {name: dates[m.rows[0] if len(m.rows) else 0] for name, m in env.panel.markets.items()}
+    return validation.like(
+        panel=validation.panel.since(first), start=env.config.start, warmup=env.config.warmup
+    )
 
 
 def shown(features: Tensor) -> Tensor:
