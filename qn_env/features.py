@@ -7,13 +7,14 @@ to t only. `Panel.feature` does the lining up, so that a holiday never counts as
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from qn_env.panel import FloatArray
+from qn_env.panel import BoolArray, FloatArray
 
 DAYS_PER_YEAR = 252
 
@@ -21,6 +22,34 @@ DAYS_PER_YEAR = 252
 SMALLEST_VOLATILITY = 1e-8
 
 Feature = Callable[[FloatArray], FloatArray]
+
+
+class Derived(ABC):
+    """A feature made of others, which `evaluate` computes once for all that share them."""
+
+    @property
+    @abstractmethod
+    def parts(self) -> tuple[Feature, ...]:
+        """What it is made of."""
+
+    @abstractmethod
+    def combine(self, returns: FloatArray, *parts: FloatArray) -> FloatArray:
+        """The feature [T, N] from returns [T, N] and its parts, each [T, N]."""
+
+    def __call__(self, returns: FloatArray) -> FloatArray:
+        """Evaluate on returns [T, N]."""
+        return evaluate(self, returns, {})
+
+
+def evaluate(feature: Feature, returns: FloatArray, known: dict[Feature, FloatArray]) -> FloatArray:
+    """A feature of `returns` [T, N]; it and its parts are taken from `known`, or computed and put there."""
+    if feature not in known:
+        if isinstance(feature, Derived):
+            parts = [evaluate(part, returns, known) for part in feature.parts]
+            known[feature] = feature.combine(returns, *parts)
+        else:
+            known[feature] = feature(returns)
+    return known[feature]
 
 
 @dataclass(frozen=True)
@@ -48,7 +77,8 @@ class MeanReturn:
 
     def __call__(self, returns: FloatArray) -> FloatArray:
         """Evaluate on returns [T, N]."""
-        return _array(pd.DataFrame(returns).rolling(self.days).mean())
+        found: FloatArray = pd.DataFrame(returns).rolling(self.days).mean().to_numpy()
+        return found
 
 
 @dataclass(frozen=True)
@@ -64,14 +94,48 @@ class Volatility:
 
 
 @dataclass(frozen=True)
-class CumulativeReturn:
+class PriceIndex:
+    """Prices [T, N] that grow by the returns, before the first return at 1; NaN below an asset's last day."""
+
+    def __call__(self, returns: FloatArray) -> FloatArray:
+        """Evaluate on returns [T, N]."""
+        days = np.arange(len(returns))[:, None]
+        last = np.where(np.isfinite(returns), days, -1).max(axis=0)
+        prices = np.cumprod(1.0 + np.nan_to_num(returns, nan=0.0), axis=0)
+        return np.where(days <= np.maximum(last, 0), prices, np.nan)
+
+
+@dataclass(frozen=True)
+class PriceDeviation(Derived):
+    """Standard deviation (ddof 1) of the last `days` prices, [T, N]; NaN where the price does not move."""
+
+    days: int = 63
+
+    @property
+    def parts(self) -> tuple[Feature, ...]:
+        """Prices."""
+        return (PriceIndex(),)
+
+    def combine(self, returns: FloatArray, *parts: FloatArray) -> FloatArray:
+        """From prices [T, N]."""
+        (prices,) = parts
+        return _deviation(prices, self.days)
+
+
+@dataclass(frozen=True)
+class CumulativeReturn(Derived):
     """Simple return over the last `days` days, r_{t-days,t}, [T, N] (Lim et al. 2019, Eq. 2)."""
 
     days: int = 252
 
-    def __call__(self, returns: FloatArray) -> FloatArray:
-        """Evaluate on returns [T, N]."""
-        prices = price_index(returns)
+    @property
+    def parts(self) -> tuple[Feature, ...]:
+        """Prices."""
+        return (PriceIndex(),)
+
+    def combine(self, returns: FloatArray, *parts: FloatArray) -> FloatArray:
+        """From prices [T, N]."""
+        (prices,) = parts
         past = np.full_like(prices, np.nan)
         past[self.days :] = prices[: -self.days]
         # Without a first price the index starts one day before row 0, at 1.
@@ -82,21 +146,26 @@ class CumulativeReturn:
 
 
 @dataclass(frozen=True)
-class NormalisedReturn:
+class NormalisedReturn(Derived):
     """Return over `days` divided by sigma_t * sqrt(days), [T, N] (Lim et al. 2019, features)."""
 
     days: int = 1
     span: int = 60
 
-    def __call__(self, returns: FloatArray) -> FloatArray:
-        """Evaluate on returns [T, N]."""
-        volatility = EwVolatility(self.span)(returns)
-        normalised: FloatArray = CumulativeReturn(self.days)(returns) / (volatility * np.sqrt(self.days))
+    @property
+    def parts(self) -> tuple[Feature, ...]:
+        """The return and sigma_t."""
+        return CumulativeReturn(self.days), EwVolatility(self.span)
+
+    def combine(self, returns: FloatArray, *parts: FloatArray) -> FloatArray:
+        """From the return and sigma_t, each [T, N]."""
+        grown, volatility = parts
+        normalised: FloatArray = grown / (volatility * np.sqrt(self.days))
         return normalised
 
 
 @dataclass(frozen=True)
-class MacdTrend:
+class MacdTrend(Derived):
     """Volatility-normalised MACD trend estimate Y_t, [T, N] (Baz et al. 2015; Lim et al. 2019, Eqs. 4-6).
 
     m(S) is the EWMA of prices with alpha = 1 / S. It is divided by the 63-day standard deviation of prices,
@@ -106,16 +175,22 @@ class MacdTrend:
     short: int = 8
     long: int = 24
 
-    def __call__(self, returns: FloatArray) -> FloatArray:
-        """Evaluate on returns [T, N]."""
-        prices = pd.DataFrame(price_index(returns))
-        macd = prices.ewm(alpha=1 / self.short).mean() - prices.ewm(alpha=1 / self.long).mean()
-        q = _ratio(macd, prices.rolling(63).std())
-        return _array(_ratio(q, q.rolling(252).std()))
+    @property
+    def parts(self) -> tuple[Feature, ...]:
+        """Prices and their deviation."""
+        return PriceIndex(), PriceDeviation(63)
+
+    def combine(self, returns: FloatArray, *parts: FloatArray) -> FloatArray:
+        """From prices and their deviation, each [T, N]."""
+        prices, deviation = parts
+        fast, slow = ew_means(prices, *(1.0 - 1.0 / S for S in (self.short, self.long)))
+        q = (fast - slow) / deviation
+        trend: FloatArray = q / _deviation(q, 252)
+        return trend
 
 
 @dataclass(frozen=True)
-class Winsorised:
+class Winsorised(Derived):
     """A feature clipped to its own EW mean +- `width` EW standard deviations, [T, N].
 
     Half-life in days. Only what a network sees is clipped, never the returns that make profit and loss.
@@ -125,35 +200,38 @@ class Winsorised:
     half_life: float = 252.0
     width: float = 5.0
 
-    def __call__(self, returns: FloatArray) -> FloatArray:
-        """Evaluate on returns [T, N]."""
-        values = pd.DataFrame(self.feature(returns))
-        window = values.ewm(halflife=self.half_life)
-        reach = self.width * window.std().fillna(np.inf)
-        centre = window.mean()
-        return _array(values.clip(centre - reach, centre + reach))
+    @property
+    def parts(self) -> tuple[Feature, ...]:
+        """What is clipped."""
+        return (self.feature,)
+
+    def combine(self, returns: FloatArray, *parts: FloatArray) -> FloatArray:
+        """From the feature [T, N]."""
+        (values,) = parts
+        centre, deviation = ew_moments(values, 0.5 ** (1.0 / self.half_life))
+        reach = self.width * deviation
+        # A first value has no deviation yet, and the bounds that are NaN leave it alone.
+        found: FloatArray = np.fmin(np.fmax(values, centre - reach), centre + reach)
+        return found
 
 
 @dataclass(frozen=True)
-class Defined:
+class Defined(Derived):
     """1 where every one of `features` is defined, else 0, [T, N]: tells an absent number from a zero."""
 
     features: tuple[Feature, ...]
 
-    def __call__(self, returns: FloatArray) -> FloatArray:
-        """Evaluate on returns [T, N]."""
+    @property
+    def parts(self) -> tuple[Feature, ...]:
+        """The features."""
+        return self.features
+
+    def combine(self, returns: FloatArray, *parts: FloatArray) -> FloatArray:
+        """From the features, each [T, N]."""
         known = np.ones(returns.shape, dtype=bool)
-        for feature in self.features:
-            known &= np.isfinite(feature(returns))
+        for values in parts:
+            known &= np.isfinite(values)
         return known.astype(np.float64)
-
-
-def price_index(returns: FloatArray) -> FloatArray:
-    """[T, N] prices that grow by `returns`, before the first return at 1; NaN below an asset's last day."""
-    days = np.arange(len(returns))[:, None]
-    last = np.where(np.isfinite(returns), days, -1).max(axis=0)
-    prices = np.cumprod(1.0 + np.nan_to_num(returns, nan=0.0), axis=0)
-    return np.where(days <= np.maximum(last, 0), prices, np.nan)
 
 
 def dmn_features() -> tuple[Feature, ...]:
@@ -170,12 +248,66 @@ def dmn_features() -> tuple[Feature, ...]:
 MACD_PAIRS = ((8, 24), (16, 48), (32, 96))
 
 
-def _ratio(numerator: pd.DataFrame, denominator: pd.DataFrame) -> pd.DataFrame:
-    """The ratio, NaN where the denominator is zero: a price that does not move has no trend."""
-    return numerator / denominator.where(denominator > 0)
+def ew_means(values: FloatArray, *decays: float) -> list[FloatArray]:
+    """Exponentially weighted means of each column, [T, N] by decay: pandas `ewm(alpha=1 - decay).mean()`.
+
+    The value k rows ago has the weight decay^k; NaN at gaps. By linear filters, in a third of the time.
+    """
+    seen, first, moved, weights = _weighed(values)
+    found = []
+    for decay in decays:
+        mean = _filtered(moved, decay)
+        with np.errstate(invalid="ignore"):  # no weight before the first value
+            mean /= _filtered(weights, decay)
+        mean += first
+        mean[~seen] = np.nan
+        found.append(mean)
+    return found
 
 
-def _array(frame: pd.DataFrame) -> FloatArray:
-    """The numbers of a frame; a copy, since pandas hands out read-only ones."""
-    numbers: FloatArray = frame.to_numpy(dtype=np.float64, copy=True)
-    return numbers
+def ew_moments(values: FloatArray, decay: float) -> tuple[FloatArray, FloatArray]:
+    """As `ew_means`, and the standard deviation without bias, pandas `ewm(alpha=1 - decay).std()`.
+
+    The deviation of a single value is NaN.
+    """
+    seen, first, moved, weights = _weighed(values)
+    weight = _filtered(weights, decay)
+    mean, variance = _filtered(moved, decay), _filtered(moved * moved, decay)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        kept = 1.0 - _filtered(weights, decay**2) / weight**2  # share of the variance that is not lost
+        mean /= weight
+        variance /= weight
+        variance -= mean * mean
+        np.maximum(variance, 0.0, out=variance)
+        variance /= np.where(kept > 0, kept, np.nan)
+    mean += first
+    mean[~seen] = variance[~seen] = np.nan
+    return mean, np.sqrt(variance, out=variance)
+
+
+def _weighed(values: FloatArray) -> tuple[BoolArray, FloatArray, FloatArray, FloatArray]:
+    """Where there is a value, each column's first [N], distances from it, and weights, both 0 at gaps.
+
+    Weights, 1 on a value's own day, are one column where all begin on one row and have no gap before the end.
+    """
+    seen = np.isfinite(values)
+    rows, begin, count = np.arange(len(seen))[:, None], seen.argmax(axis=0), seen.sum(axis=0)
+    first = np.where(count > 0, values[begin, np.arange(values.shape[1])], 0.0)
+    common = begin[count > 0].min(initial=len(seen))
+    alike = np.array_equal(seen, (rows >= common) & (rows < common + count))
+    weights = (rows >= common if alike else seen).astype(np.float64)
+    return seen, first, np.where(seen, values - first, 0.0), weights
+
+
+def _filtered(values: FloatArray, decay: float) -> FloatArray:
+    """Sum over the rows up to each of decay^age times the value."""
+    from scipy.signal import lfilter
+
+    found: FloatArray = lfilter([1.0], [1.0, -decay], values, axis=0)
+    return found
+
+
+def _deviation(values: FloatArray, days: int) -> FloatArray:
+    """Standard deviation (ddof 1) of the last `days` rows; NaN where 0, what does not move has no trend."""
+    variance = pd.DataFrame(values).rolling(days).var().to_numpy()
+    return np.sqrt(np.where(variance > 0, variance, np.nan))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
+BLOCK_NUMBERS = 2**20  # evaluated at once, to bound memory
 IntArray = NDArray[np.intp]
 DateArray = NDArray[np.datetime64]
 DateLike: TypeAlias = str | np.datetime64
@@ -242,16 +243,13 @@ class Panel:
 
     def feature(self, feature: Feature) -> FloatArray:
         """[T, N] a causal feature on each asset's own trading days; NaN where undefined. Computed once."""
-        cache: dict[Feature, FloatArray] = self.__dict__.setdefault("_features", {})
-        if feature not in cache:
-            cache[feature] = read_only(self._on_own_days(feature))
-        return cache[feature]
+        return self._evaluated((feature,))[0]
 
     def features(self, features: Sequence[Feature]) -> FloatArray:
         """[T, N, F] features side by side, 0 where undefined or not tradable."""
         if not features:
             return np.zeros((*self.shape, 0))
-        return np.nan_to_num(np.stack([self.feature(f) for f in features], axis=-1), nan=0.0)
+        return np.nan_to_num(np.stack(self._evaluated(features), axis=-1), nan=0.0, copy=False)
 
     def table(self) -> pd.DataFrame:
         """One row per market: assets, trading days, first and last day (QuantNet, Table 2)."""
@@ -274,15 +272,29 @@ class Panel:
         """[T, N] per asset: the rows it trades on, first to last, then the others."""
         return np.argsort(~self.tradable, axis=0, kind="stable")
 
-    def _on_own_days(self, feature: Feature) -> FloatArray:
-        """Evaluate a feature on every asset's own observations, brought to the top of its column."""
-        rows = self._own_rows
-        beyond = np.arange(len(self.dates))[:, None] >= self.tradable.sum(axis=0)
-        own = np.take_along_axis(self.returns, rows, axis=0)
-        values = np.where(beyond, np.nan, feature(own))
-        out = np.full(self.shape, np.nan)
-        np.put_along_axis(out, rows, values, axis=0)
-        return out
+    def _blocks(self) -> list[slice]:
+        """Columns in blocks whose numbers fit into a processor's cache: features are of one asset each."""
+        width = max(BLOCK_NUMBERS // max(len(self.dates), 1), 1)
+        return [slice(begin, begin + width) for begin in range(0, self.shape[1], width)]
+
+    def _evaluated(self, features: Sequence[Feature]) -> list[FloatArray]:
+        """[T, N] each, evaluated on every asset's own observations, brought to the top of its column."""
+        from qn_env.features import evaluate
+
+        cache: dict[Feature, FloatArray] = self.__dict__.setdefault("_features", {})
+        waiting = [feature for feature in dict.fromkeys(features) if feature not in cache]
+        if waiting:
+            found = np.full((len(waiting), *self.shape), np.nan)
+            for columns in self._blocks():
+                rows = self._own_rows[:, columns]
+                beyond = np.arange(len(rows))[:, None] >= self.tradable[:, columns].sum(axis=0)
+                own = np.take_along_axis(self.returns[:, columns], rows, axis=0)
+                known: dict[Feature, FloatArray] = {}
+                for number, feature in enumerate(waiting):
+                    values = np.where(beyond, np.nan, evaluate(feature, own, known))
+                    np.put_along_axis(found[number, :, columns], rows, values, axis=0)
+            cache |= {feature: read_only(values) for feature, values in zip(waiting, found, strict=True)}
+        return [cache[feature] for feature in features]
 
     def _without(self, gone: Mapping[str, BoolArray]) -> Panel:
         """The panel without some rows [T] of each market."""

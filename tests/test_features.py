@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qn_env import features
 from qn_env.features import (
     CumulativeReturn,
     Defined,
@@ -14,10 +18,10 @@ from qn_env.features import (
     MacdTrend,
     MeanReturn,
     NormalisedReturn,
+    PriceIndex,
     Volatility,
     Winsorised,
     dmn_features,
-    price_index,
 )
 from qn_env.panel import Panel
 from qn_env.sources.frames import from_prices
@@ -88,15 +92,55 @@ def test_macd_is_the_transcribed_formula():
         assert found[t] == pytest.approx(q[t] / q[t - 251 : t + 1].std(ddof=1), rel=1e-8)
 
 
+@pytest.mark.parametrize("gaps", ["none", "late and ended", "inside", "everything"])
+def test_exponentially_weighted_moments_are_those_of_pandas(gaps):
+    values = 50.0 + np.random.default_rng(4).normal(size=(400, 5)).cumsum(axis=0)
+    if gaps == "late and ended":
+        values[:30], values[350:, 2] = np.nan, np.nan
+    elif gaps == "inside":
+        values[:7, 0] = values[100:120, 1] = values[::3, 3] = np.nan
+    elif gaps == "everything":
+        values[:, 1], values[1:, 4] = np.nan, np.nan
+    window = pd.DataFrame(values).ewm(alpha=0.03)
+    gap = np.isnan(values)
+    mean, deviation = features.ew_moments(values, 0.97)
+    (alone,) = features.ew_means(values, 0.97)
+    np.testing.assert_allclose(mean, np.where(gap, np.nan, window.mean()), rtol=1e-12)
+    np.testing.assert_allclose(alone, mean, rtol=1e-14)
+    np.testing.assert_allclose(deviation, np.where(gap, np.nan, window.std()), rtol=1e-9)
+
+
+def test_what_features_share_is_computed_once():
+    calls = []
+
+    @dataclass(frozen=True)
+    class Counted:
+        def __call__(self, returns):
+            calls.append(returns.shape)
+            return returns
+
+    panel = ragged(sizes=(2, 2), days=60, seed=0)
+    shared = Winsorised(Counted())
+    both = panel.features((shared, Defined((shared, Counted())), Counted()))
+    assert len(calls) == 1
+    np.testing.assert_array_equal(both[..., 2], np.nan_to_num(panel.returns))
+    np.testing.assert_array_equal(both[..., 1], panel.tradable)
+
+
+def test_blocks_of_columns_change_nothing(monkeypatch):
+    whole, other = (ragged(sizes=(3, 4), days=90, seed=1) for _ in range(2))
+    expected = whole.features(EVERY[:8])
+    monkeypatch.setattr("qn_env.panel.BLOCK_NUMBERS", 200)
+    np.testing.assert_array_equal(other.features(EVERY[:8]), expected)
+
+
 def test_the_half_lives_of_macd_are_those_of_the_paper():
     half_lives = [np.log(0.5) / np.log(1 - 1 / scale) for scale in (8, 16, 32, 24, 48, 96)]
     np.testing.assert_allclose(half_lives, [5.191, 10.740, 21.832, 16.287, 32.923, 66.195], atol=1e-3)
     # After a step from 1 to 2 the EWMA is half way after one half-life: 2 - 0.5 at 5.191 days.
     step = np.zeros((2000, 1))
     step[1000] = 1.0
-    import pandas as pd
-
-    ewma = pd.Series(price_index(step)[:, 0]).ewm(alpha=1 / 8).mean()
+    ewma = pd.Series(PriceIndex()(step)[:, 0]).ewm(alpha=1 / 8).mean()
     assert ewma[999 + 5] < 1.5 < ewma[999 + 6]
 
 
@@ -139,8 +183,6 @@ def test_a_feature_is_that_of_the_assets_own_days(seed):
 
 
 def test_prices_and_their_returns_give_the_same_features_once_warm():
-    import pandas as pd
-
     returns = returns_of(60)[:, 0]
     prices = pd.DataFrame({"A": 100 * np.cumprod(np.concatenate([[1.0], 1 + returns]))}, index=weekdays(61))
     from_price = from_prices(prices, "M").feature(CumulativeReturn(20))[1:]
