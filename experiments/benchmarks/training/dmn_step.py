@@ -1,0 +1,109 @@
+"""The step of Deep Momentum Networks as the agent takes it, and its least: the same on plain tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from agents.dmn import DeepMomentum, DmnConfig
+from agents.dmn.agent import build
+from agents.dmn.lessons import Lessons, lessons
+from agents.dmn.losses import LOSSES
+from agents.training import listening, seeded, train
+from qn_env.environment import TradingEnv
+from qn_env.features import DAYS_PER_YEAR
+from qn_env.objectives import LOSS_FLOOR
+from qn_env.panel import Panel
+
+
+def trajectories(panel: Panel, length: int) -> Lessons:
+    """What the LSTM agent learns from, with the environment that it asks for."""
+    settings = DeepMomentum().settings
+    env = TradingEnv(
+        panel,
+        window=settings.window,
+        features=settings.features,
+        vol_target=settings.vol_target,
+        cost_bps=settings.train_cost_bps,
+    )
+    return lessons(env, length, 0)
+
+
+class AgentStep:
+    """Optimiser steps of `DeepMomentum.fit` on random trajectories, in the project's training loop."""
+
+    def __init__(self, given: Lessons, config: DmnConfig) -> None:
+        """Build the network; `given` are all trajectories."""
+        self._given, self._config = given, config
+        with seeded(0):
+            self.network = build(config)
+        self.network.generator.manual_seed(1)
+        self._optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate, fused=True)
+        self._generator = torch.Generator().manual_seed(0)
+
+    def __call__(self, steps: int) -> None:
+        """Take, forward, settle, score, backward, clip, step: so many times, without validation."""
+        with listening(lambda _done, _total: None):
+            train(
+                self.network,
+                self._optimizer,
+                lambda: self._losses(steps),
+                lambda: 0.0,
+                epochs=1,
+                patience=1,
+                max_norm=self._config.max_norm,
+                title="benchmark",
+                identity="benchmark",
+                generators={},
+            )
+
+    def loss(self, given: Lessons) -> Tensor:
+        """Minus the pooled Sharpe ratio (Eq. 17) through the environment's economics."""
+        z, _ = self.network(given.inputs, self.network.memory(given.past))
+        return LOSSES[self._config.loss].value(z, given.pairs)
+
+    def _losses(self, steps: int) -> Iterator[Tensor]:
+        for _ in range(steps):
+            rows = torch.randint(len(self._given), (self._config.batch,), generator=self._generator)
+            yield self.loss(self._given.take(rows))
+
+
+class BareStep:
+    """The least that such a step can be: fused LSTM, head, masked Sharpe ratio and Adam on one fixed batch.
+
+    The mask is that of padding and of days that do not count. No sampling, no settling, no clipping, no check
+    of the loss, and money in float32.
+    """
+
+    def __init__(self, given: Lessons, config: DmnConfig) -> None:
+        """Build modules; `given` is the batch."""
+        episode = given.pairs.episode
+        self._inputs, self._counted = given.inputs, given.pairs.counted.float()
+        self._earned = (episode.next_returns * episode.scale)[..., 0].float()
+        self.network = nn.ModuleDict(
+            {
+                "lstm": nn.LSTM(given.inputs.shape[-1], config.hidden, batch_first=True),
+                "head": nn.Linear(config.hidden, 1),
+            }
+        )
+        self._optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate, fused=True)
+
+    def __call__(self, steps: int) -> None:
+        """Forward, score, backward, step: so many times."""
+        for _ in range(steps):
+            loss = self.loss()
+            self._optimizer.zero_grad(set_to_none=True)
+            torch.autograd.backward(loss)
+            self._optimizer.step()
+
+    def loss(self) -> Tensor:
+        """Minus the Sharpe ratio of positions tanh(z) over the days that count."""
+        hidden, _ = self.network["lstm"](self._inputs)
+        net = torch.tanh(self.network["head"](hidden)[..., 0]) * self._earned * self._counted
+        days = self._counted.sum()
+        mean = net.sum() / days
+        variance = ((net - mean).square() * self._counted).sum() / days
+        ratio: Tensor = DAYS_PER_YEAR**0.5 * mean / variance.clip(LOSS_FLOOR).sqrt()
+        return -ratio
