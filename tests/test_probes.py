@@ -2,16 +2,367 @@
 
 from __future__ import annotations
 
+from functools import cache, partial
+
 import numpy as np
 import pytest
+from scipy.stats import norm, ttest_rel
 
-from experiments.probes import ar1_optimum, out_of_sample, transfer
+from agents.agent import Settings, make_agent
+from experiments.probes import PROBES, ar1_optimum, find_probe, normal_optimum, out_of_sample, transfer
+from experiments.probes.controls import Oracle, ar1_forecast, constant_forecast
+from experiments.probes.optima import ar1_ratio, latent_filter
+from experiments.probes.play import Played, played, trained
+from experiments.probes.registry import (
+    COEFFICIENT,
+    PERSISTENCE,
+    STRENGTH,
+    VOLATILITY,
+    WEAK,
+    Bar,
+)
+from experiments.probes.table import Found, as_text, deflated, table
+from experiments.probes.trials import costs_trial, share
 from experiments.statistics import sharpe_interval
+from qn_env.errors import ConfigError
 from qn_env.objectives import sharpe
-from qn_env.sources.synthetic import ar1_trend, noise
+from qn_env.panel import FloatArray, Panel
+from qn_env.sources.synthetic import ar1_trend, contagion, drift, latent_drift, noise, ragged, regime
 
 SEEDS = (0, 1, 2)  # declared in advance
 TEST_DAYS = 4000
+
+
+# The closed forms, each against a route of its own.
+
+
+def test_the_optimum_is_that_of_a_simulated_best_strategy():
+    panel = ar1_trend(coefficient=0.15, markets=1, assets=100, days=4000, volatility=0.01, seed=7)
+    mu = 0.15 * panel.returns[:-1]
+    net = mu / (mu**2 + 0.01**2) * panel.returns[1:]
+    assert sharpe(net.ravel()) == pytest.approx(ar1_optimum(0.15), rel=0.04)
+
+
+def test_the_best_sides_of_an_ar1_asset_by_hand():
+    # Var(mu) / sigma^2 = 0.0225 / 0.9775 = 0.023018, E|mu| = sqrt(2 * 0.023018 / 3.141593) = 0.121052,
+    # sd = sqrt(1.023018 - 0.014654) = 1.004173; 15.874508 * 0.121052 / 1.004173 = 1.9136.
+    assert normal_optimum(ar1_ratio(0.15)).sided == pytest.approx(1.9136, abs=1e-4)
+    assert ar1_optimum(0.15) == pytest.approx(2.36, abs=5e-3), "as in the specification"
+
+
+@pytest.mark.parametrize("ratio", [0.001, 0.023, 0.3, 2.0])
+def test_the_optimum_agrees_with_an_integral_over_a_fine_grid(ratio):
+    x = np.linspace(-12.0, 12.0, 200_001)
+    density = norm.pdf(x) * (x[1] - x[0])
+    mu = ratio**0.5 * x
+    weight = mu / (1.0 + mu**2)
+
+    def ratio_of(weights: FloatArray) -> float:
+        mean, square = (density * weights * mu).sum(), (density * weights**2 * (mu**2 + 1.0)).sum()
+        return float(252**0.5 * mean / (square - mean**2) ** 0.5)
+
+    best = normal_optimum(ratio)
+    assert best.sized == pytest.approx(ratio_of(weight), rel=1e-5)
+    assert best.sided == pytest.approx(ratio_of(np.sign(mu)), rel=1e-3)
+    others = (np.sign(mu), mu, np.clip(mu, -ratio, ratio), np.sign(mu) * abs(mu) ** 0.5, weight + 0.1, mu**3)
+    for other in others:
+        assert ratio_of(other) < best.sized
+
+
+def test_the_filter_is_where_the_kalman_recursion_settles():
+    spread = STRENGTH**2  # variance of the drift around its forecast: before the first day, its own
+    for _ in range(500):
+        gain = spread / (spread + 1.0)
+        spread = PERSISTENCE**2 * (1.0 - gain) * spread + (1.0 - PERSISTENCE**2) * STRENGTH**2
+    found = latent_filter(PERSISTENCE, STRENGTH)
+    assert found.gain == pytest.approx(gain)
+    assert found.innovation == pytest.approx(spread + 1.0)
+    assert found.ratio == pytest.approx((STRENGTH**2 - spread) / (spread + 1.0))
+
+
+def test_an_unforgetting_drift_in_no_noise_is_its_own_forecast():
+    # Without persistence nothing can be foretold: the forecast has no variance.
+    assert latent_filter(0.0, 0.3).ratio == pytest.approx(0.0, abs=1e-12)
+
+
+LONG = 30_000
+KNOWN = ("drift", "trend", "reversal", "latent-trend", "contagion", "ragged")
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_an_oracle_played_through_the_environment_reaches_the_optimum(name):
+    probe = PROBES[name]
+    (found, *_) = probe.figures(probe.control, 0, days=100, test_days=LONG).values()
+    # One asset's annualised ratio has an error of sqrt(252 / days), a share that over the optimum; there are
+    # eight assets, four in contagion, and in ragged they trade on half of the days.
+    series = {"contagion": 4, "ragged": 4}.get(name, 8)
+    optimum = probe.trial.args[0].sized
+    assert found == pytest.approx(1.0, abs=3.0 * (252 / (LONG * series)) ** 0.5 / optimum)
+
+
+def latent_sharpe(returns: FloatArray, persistence: float, gain: float) -> float:
+    """The Sharpe ratio of a filter, right or wrong: weights as if its forecasts were the best."""
+    forecast, net = np.zeros(returns.shape[1]), np.zeros(returns.shape)
+    sigma = latent_filter(PERSISTENCE, STRENGTH).innovation
+    for t in range(len(returns) - 1):
+        forecast = persistence * (forecast + gain * (returns[t] - forecast))
+        net[t + 1] = forecast / (forecast**2 + sigma) * returns[t + 1]
+    return float(sharpe(net, axis=0).mean())
+
+
+def test_no_other_filter_earns_more_than_kalmans():
+    panel = latent_drift(
+        persistence=PERSISTENCE, strength=STRENGTH, volatility=1e-4, markets=1, assets=50, days=8000, seed=0
+    )
+    returns = panel.returns * 1e4
+    best = latent_filter(PERSISTENCE, STRENGTH)
+    known = latent_sharpe(returns, PERSISTENCE, best.gain)
+    optimum = normal_optimum(best.ratio).sized
+    assert known == pytest.approx(optimum, abs=3.0 * (252 / returns.size) ** 0.5)
+    for persistence, gain in ((0.1, 1.0), (0.5, 0.3), (PERSISTENCE, 0.5), (0.995, 0.01)):
+        assert latent_sharpe(returns, persistence, gain) < known
+
+
+# The markets.
+
+
+def test_followers_follow_their_leaders_and_nobody_else():
+    panel, shocks = (
+        contagion(coefficient=0.4, days=3000, seed=3),
+        contagion(coefficient=0.0, days=3000, seed=3),
+    )
+    moved = panel.returns - shocks.returns
+    np.testing.assert_array_equal(moved[:, :4], 0.0)
+    np.testing.assert_allclose(moved[1:, 4:], 0.4 * panel.returns[:-1, :4], atol=1e-15)
+    B = panel.returns[:, 4:]
+    own = (B[1:] * B[:-1]).mean() / (B**2).mean()
+    assert abs(own) < 3.0 / B.size**0.5, "white noise by itself"
+
+
+def test_the_regime_changes_its_sign_half_way():
+    made, shocks = (regime(coefficient=c, days=400, seed=5).returns for c in (0.3, 0.0))
+    np.testing.assert_allclose(made[1:200] - shocks[1:200], 0.3 * made[:199], atol=1e-15)
+    np.testing.assert_allclose(made[200:] - shocks[200:], -0.3 * made[199:-1], atol=1e-15)
+
+
+def test_a_drift_is_added_to_the_noise():
+    made, shocks = (drift(strength=s, days=50, seed=2).returns for s in (0.5, 0.0))
+    np.testing.assert_allclose(made - shocks, 0.005, atol=1e-15)
+
+
+def test_a_latent_drift_has_the_variance_and_the_persistence_asked_for():
+    returns = latent_drift(persistence=0.9, strength=0.5, markets=1, assets=100, days=4000, seed=1).returns
+    # Lag k has the covariance strength^2 persistence^k in units of the noise, 1e-4.
+    for lag, expected in ((0, 1.25), (1, 0.225), (2, 0.2025)):
+        covariance = (returns[lag:] * returns[: len(returns) - lag]).mean() * 1e4
+        assert covariance == pytest.approx(expected, abs=0.02)
+
+
+def test_a_ragged_trend_runs_over_each_assets_own_days():
+    trend, shocks = (ragged(coefficient=c, days=500, seed=4) for c in (0.4, 0.0))
+    np.testing.assert_array_equal(trend.tradable, shocks.tradable)
+    for j in range(trend.shape[1]):
+        own = trend.tradable[:, j]
+        r, e = trend.returns[own, j], shocks.returns[own, j]
+        np.testing.assert_allclose(r[1:], 0.4 * r[:-1] + e[1:], atol=1e-15)
+
+
+# Playing and measuring.
+
+
+def test_on_ragged_calendars_every_own_day_earns_what_the_day_before_foretold():
+    panel = ragged(coefficient=0.15, spread=(1.0, 1.0), days=700, seed=6)
+    found = played(Oracle(ar1_forecast(0.15, 0.01)), panel, slice(1, None))
+    assert all(np.isfinite(part).all() for part in (found.signals, found.gross, found.turnover))
+    for j in range(panel.shape[1]):
+        own = np.flatnonzero(panel.tradable[:, j])
+        x = 0.15 * panel.returns[own, j] / 0.01
+        expected = (2.0 * x / (1.0 + x**2))[:-1] * panel.returns[own[1:], j]
+        np.testing.assert_allclose(found.gross[own[1:] - 1, j], expected, atol=1e-15)
+        assert found.counted[own[1:] - 1, j].all()
+
+
+def test_training_sees_its_own_days_only_and_the_costs_it_is_told():
+    seen = []
+
+    class Watcher(Oracle):
+        def fit(self, env, *, seed, validation=None):
+            seen.append((env.panel.dates[0], env.panel.dates[-1], env.config.cost_bps))
+            return self
+
+    panel = noise(days=60, seed=0)
+    watcher = Watcher(constant_forecast(0.0))
+    trained(watcher, panel, slice(10, 30), seed=0)
+    trained(watcher, panel, slice(30), seed=0, cost_bps=20.0)
+    watcher.settings = Settings(window=1, train_cost_bps=7.0)
+    trained(watcher, panel, slice(30), seed=0)
+    assert seen == [
+        (panel.dates[10], panel.dates[29], 0.0),
+        (panel.dates[0], panel.dates[29], 20.0),
+        (panel.dates[0], panel.dates[29], 7.0),
+    ]
+
+
+def days_of(signals: list[list[float]], gross: list[list[float]]) -> Played:
+    given = np.array(gross)
+    return Played(np.array(signals), given, np.full(given.shape, 0.5), np.ones(given.shape, dtype=bool))
+
+
+def test_who_takes_sides_is_held_against_the_best_sides():
+    optimum = normal_optimum(0.1)
+    gross = [[0.01, 0.0], [0.03, 0.0]]
+    # One asset: 0.02 / 0.0141421 * 15.874508 = 22.45; the other is flat and counts as 0: 11.225.
+    assert share(days_of([[1, 0], [-1, 0]], gross), optimum) == {
+        "share of sides": pytest.approx(11.225 / optimum.sided, rel=1e-4)
+    }
+    assert share(days_of([[1, 0], [0.5, 0]], gross), optimum) == {
+        "share": pytest.approx(11.225 / optimum.sized, rel=1e-4)
+    }
+
+
+def test_costs_are_charged_on_turnover():
+    found = days_of([[1.0]], [[0.01]])
+    assert found.net(20.0) == pytest.approx(0.01 - 0.5 * 0.002)
+
+
+# Bars, verdicts and the table.
+
+
+def test_a_bar_in_standard_errors_shrinks_with_the_seeds():
+    bar = Bar(level=2.0, side="within", error="error")
+    # The mean of four seeds of error 0.1 has the error 0.05.
+    assert bar.height([{"error": 0.1}] * 4) == pytest.approx(0.1)
+    assert Bar(level=0.6).height([]) == 0.6
+
+
+@pytest.mark.parametrize(
+    ("side", "good", "bad"),
+    [
+        ("at least", (0.5, 0.9), (0.4,)),
+        ("at most", (0.5, -9.0), (0.6,)),
+        ("within", (0.5, -0.5), (0.6, -0.6)),
+    ],
+)
+def test_a_bar_has_a_good_side_and_nan_is_never_on_it(side, good, bad):
+    bar = Bar(level=0.5, side=side)
+    assert all(bar.passed(value, 0.5) for value in good)
+    assert not any(bar.passed(value, 0.5) for value in (*bad, np.nan))
+
+
+def test_the_sharpe_ratio_on_noise_is_deflated_by_the_agents_that_were_tried():
+    def unit(agent: str, ratio: float, error: float) -> Found:
+        return Found("noise", agent, 0, {"sharpe": ratio, "error": error})
+
+    assert deflated([unit("a", 1.0, 0.6)]) == [1.0], "1 / 0.6 = 1.67 > 1.645"
+    assert deflated([unit("a", 1.0, 0.62)]) == [0.0], "1 / 0.62 = 1.61"
+    # Of two with ratios 2 and 0 (variance 2) the better is expected at sqrt(2) 0.57722 Z(1 - 1 / 2e), where
+    # Z(0.81606) = 0.9004: 0.735. (2 - 0.735) / 0.6 = 2.1, (2 - 0.735) / 0.8 = 1.58, and 2 / 0.8 = 2.5.
+    assert deflated([unit("a", 2.0, 0.6), unit("b", 0.0, 0.6)]) == [1.0, 0.0]
+    assert deflated([unit("a", 2.0, 0.8), unit("b", 0.0, 0.8)]) == [0.0, 0.0]
+
+
+def test_the_table_has_a_row_per_probe_agent_and_measure():
+    figures = {"turnover": 20.0, "net return": -0.01, "flat": 0.0}
+    found = [Found("costs", "a", seed, {"net / error": seed - 1.0, **figures}) for seed in SEEDS]
+    found += [Found("trend", "b", 0, {"share": 0.61})]
+    rows = table(found).set_index(["probe", "agent", "measure"])
+    assert list(rows.index) == [
+        ("trend", "b", "share"),
+        ("costs", "a", "net / error"),
+        ("costs", "a", "turnover"),
+        ("costs", "a", "net return"),
+        ("costs", "a", "flat"),
+    ]
+    net = rows.loc["costs", "a", "net / error"]
+    # Values -1, 0, 1: mean 0, 4.3027 * 1 / sqrt(3) = 2.484.
+    assert (net["value"], net["low"], net["high"]) == pytest.approx((0.0, -2.484, 2.484), abs=1e-3)
+    assert list(rows["bar"].dropna()) == [0.6, -2.0, 12.6]
+    assert list(rows["verdict"]) == ["pass", "pass", "fail", "", ""]
+    assert rows.loc["trend", "b", "share"][["low", "high"]].isna().all(), "one seed has no interval"
+    text = as_text(table(found[-1:]))
+    assert text.splitlines()[2].split() == ["b", "share", "0.610", "-", ">=", "0.600", "pass"]
+
+
+def test_the_error_of_a_measure_is_its_bar_and_no_row():
+    found = [Found("noise", "a", seed, {"sharpe": 0.1, "error": 0.09}) for seed in SEEDS]
+    rows = table(found).set_index("measure")
+    assert list(rows.index) == ["sharpe", "deflated"]
+    assert rows.loc["sharpe", "bar"] == pytest.approx(2.0 * 0.09 / 3**0.5)
+    assert list(rows["verdict"]) == ["pass", "pass"]
+
+
+def test_an_unknown_probe_is_refused_with_the_nearest_one():
+    with pytest.raises(ConfigError, match="Did you mean 'contagion'"):
+        find_probe("contagoin")
+
+
+# The controls: who knows passes, who does not look fails, who peeks is caught.
+
+
+@cache
+def verdicts(probe: str, agent: str, days: int, test_days: int) -> dict[str, str]:
+    chosen = PROBES[probe]
+    build = chosen.control if agent == "oracle" else partial(make_agent, agent)
+    units = [
+        Found(probe, agent, s, chosen.figures(build, s, days=days, test_days=test_days)) for s in SEEDS[:2]
+    ]
+    rows = table(units)
+    return {m: v for m, v in zip(rows["measure"], rows["verdict"], strict=True) if v}
+
+
+@pytest.mark.parametrize("name", [name for name, probe in PROBES.items() if probe.control is not None])
+def test_the_positive_control_passes(name):
+    days = 500 if name in ("regime", "transfer") else 400
+    found = verdicts(name, "oracle", days, 3 * days if name == "regime" else 3000)
+    assert set(found.values()) == {"pass"}
+
+
+@pytest.mark.parametrize("name", ["trend", "reversal", "latent-trend", "transfer", "contagion", "ragged"])
+def test_who_does_not_look_fails(name):
+    assert set(verdicts(name, "buy-and-hold", 400, 3000).values()) == {"fail"}
+
+
+def test_who_knows_nothing_passes_on_noise_and_who_peeks_does_not():
+    assert set(verdicts("noise", "buy-and-hold", 100, 2000).values()) == {"pass"}
+
+    class Peeking(Oracle):
+        def signals(self, panel: Panel) -> FloatArray:
+            return np.roll(np.sign(panel.returns), -1, axis=0)
+
+    units = [
+        Found(
+            "noise",
+            "peeking",
+            s,
+            PROBES["noise"].figures(lambda: Peeking(constant_forecast(0.0)), s, days=9, test_days=99),
+        )
+        for s in SEEDS
+    ]
+    assert list(table(units)["verdict"]) == ["fail", "fail"]
+
+
+def test_who_trades_a_weak_edge_at_any_cost_loses():
+    eager = partial(Oracle, lambda today, _before: 50.0 * WEAK * today / VOLATILITY)
+    found = PROBES["costs"].figures(eager, 0, days=100, test_days=3000)
+    assert found["turnover"] > 100.0
+    assert found["net / error"] < -2.0
+    assert found["flat"] == 0.0
+
+
+@pytest.mark.parametrize("agent", ["quantnet", "quantnet-shared", "no-transfer-lstm"])
+def test_separate_inputs_cannot_see_contagion(agent):
+    panel = contagion(days=400, seed=0)
+    other = contagion(days=400, seed=1).returns.copy()
+    other[:, 4:] = panel.returns[:, 4:]
+    changed = Panel.build(panel.dates, panel.assets, panel.market_of, other)
+    learner = make_agent(agent, quick=True, options={"steps": 4, "epoch": 2})
+    trained(learner, panel, slice(300), seed=0)
+    before, after = learner.signals(panel), learner.signals(changed)
+    np.testing.assert_array_equal(before[:, 4:], after[:, 4:])
+    assert (before[:, :4] != after[:, :4]).any(), "of the leaders it sees the change"
+
+
+# Learners, quickly.
 
 
 def share_of_optimum(agent: str, train_days: int) -> float:
@@ -31,16 +382,6 @@ def noise_interval(agent: str, train_days: int, seed: int) -> tuple[float, float
     return sharpe_interval(out_of_sample(agent, panel, train_days, seed=seed)[None], seed=seed)
 
 
-def test_the_optimum_is_that_of_a_simulated_best_strategy():
-    rng = np.random.default_rng(0)
-    panel = ar1_trend(
-        coefficient=0.15, markets=1, assets=1, days=400_000, volatility=0.01, seed=int(rng.integers(9))
-    )
-    mu = 0.15 * panel.returns[:-1, 0]
-    net = mu / (mu**2 + 0.01**2) * panel.returns[1:, 0]
-    assert sharpe(net) == pytest.approx(ar1_optimum(0.15), rel=0.04)
-
-
 @pytest.mark.parametrize(("agent", "bar"), [("dmn-lstm-sharpe", 0.5), ("quantnet", 0.25)])
 def test_a_planted_trend_is_found_from_2000_days(agent, bar):
     assert share_of_optimum(agent, 2000) >= bar
@@ -50,6 +391,16 @@ def test_a_planted_trend_is_found_from_2000_days(agent, bar):
 def test_in_noise_nothing_is_found(agent):
     low, high = noise_interval(agent, 2000, seed=0)
     assert low < 0.0 < high
+
+
+def test_shared_weights_learn_a_common_law_from_500_days_and_trade_a_market_never_seen():
+    found = transfer("quantnet-shared", 500, seed=0, test_days=2000)
+    assert found["known"] >= 0.7
+    assert found["zero"] >= 0.7
+    assert found["new"] >= 0.65
+
+
+# Learners at length.
 
 
 @pytest.mark.slow
@@ -69,14 +420,8 @@ def test_in_noise_nothing_is_found_from_8000_days(agent, seed, record_property):
     assert low < 0.0 < high
 
 
-def test_shared_weights_learn_a_common_law_from_500_days_and_trade_a_market_never_seen():
-    found = transfer("quantnet-shared", 500, seed=0, test_days=2000)
-    assert found["known"] >= 0.7
-    assert found["zero"] >= 0.7
-    assert found["new"] >= 0.65
-
-
 TRANSFER_SEEDS = range(10)  # declared in advance
+REGULARISED_SEEDS = range(5)  # declared in advance
 
 
 @pytest.mark.slow
@@ -86,3 +431,112 @@ def test_shared_weights_reach_their_bars_over_ten_seeds(record_property):
     record_property("share_of_optimum", {name: round(value, 3) for name, value in means.items()})
     assert means["known"] >= 0.8
     assert means["new"] >= 0.75
+
+
+NETWORKS = ("linear", "mlp", "wavenet", "lstm")
+# Trained on the Sharpe ratio a network learns sizes: shares of the optimum. The others learn sides.
+SIZED_BARS = {"linear": 0.60, "mlp": 0.75, "wavenet": 0.75, "lstm": 0.85}
+SIDED_BAR = 0.70
+
+
+def mean_figures(probe: str, agent: str) -> dict[str, float]:
+    """Every measure of a registered agent on a probe, meaned over the seeds."""
+    chosen = PROBES[probe]
+    days = {"days": chosen.days, "test_days": chosen.test_days}
+    found = [chosen.figures(partial(make_agent, agent), seed, **days) for seed in SEEDS]
+    return {name: float(np.mean([figures[name] for figures in found])) for name in found[0]}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("probe", ["trend", "reversal"])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_network_trained_on_the_sharpe_ratio_finds_the_best_sizes(network, probe, record_property):
+    share = mean_figures(probe, f"dmn-{network}-sharpe")["share"]
+    record_property("share_of_optimum", round(share, 3))
+    assert share >= SIZED_BARS[network]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("probe", ["trend", "reversal"])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_network_trained_on_the_average_return_nearly_finds_the_best_sides(network, probe, record_property):
+    # Without regard to risk a side as large as can be is best, and tanh gets there only nearly.
+    best = normal_optimum(ar1_ratio(COEFFICIENT))
+    share = mean_figures(probe, f"dmn-{network}-average")["share"]
+    record_property("share_of_optimum", round(share, 3))
+    assert share * best.sized / best.sided >= SIDED_BAR
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("probe", ["trend", "reversal"])
+@pytest.mark.parametrize("loss", ["mse", "binary"])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_network_that_takes_sides_finds_the_best_ones(network, loss, probe, record_property):
+    share = mean_figures(probe, f"dmn-{network}-{loss}")["share of sides"]
+    record_property("share_of_best_sides", round(share, 3))
+    assert share >= SIDED_BAR
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", ["sharpe", "average", "mse", "binary"])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_no_network_finds_anything_in_noise(network, loss, record_property):
+    found = mean_figures("noise", f"dmn-{network}-{loss}")
+    error = found["error"] / len(SEEDS) ** 0.5
+    record_property("sharpe_in_standard_errors", round(found["sharpe"] / error, 2))
+    assert abs(found["sharpe"]) <= 2.0 * error
+
+
+@pytest.mark.slow
+def test_learning_under_costs_trades_less_and_keeps_more(record_property):
+    # The turnover regularisation of Deep Momentum Networks (Eqs. 34-36), judged at the costs it knows.
+    turnover, net = np.zeros((2, len(REGULARISED_SEEDS), 2))
+    for row, seed in enumerate(REGULARISED_SEEDS):
+        panel = ar1_trend(coefficient=0.15, markets=2, assets=4, days=6000, seed=100 + seed)
+        for column, cost_bps in enumerate((0.0, 10.0)):
+            agent = make_agent("dmn-lstm-sharpe", options={"train_cost_bps": cost_bps})
+            found = played(trained(agent, panel, slice(4000), seed=seed), panel, slice(4000, None))
+            turnover[row, column] = 252 * found.turnover.mean()
+            net[row, column] = sharpe(found.net(10.0), axis=0).mean()
+    record_property("turnover, net Sharpe ratio", (turnover.mean(axis=0).round(1), net.mean(axis=0).round(3)))
+    assert ttest_rel(turnover[:, 0], turnover[:, 1], alternative="greater").pvalue < 0.05
+    assert ttest_rel(net[:, 1], net[:, 0], alternative="greater").pvalue < 0.05
+
+
+def turnover_without_costs(agent: str) -> float:
+    """Of an agent that learns on the panels of `costs` without any, meaned over the seeds."""
+    days = PROBES["costs"].days
+    found = [
+        costs_trial(
+            0.0,
+            partial(make_agent, agent),
+            PROBES["costs"].panel(days + TEST_DAYS, seed),
+            days,
+            seed,
+        )
+        for seed in SEEDS
+    ]
+    return float(np.mean([figures["turnover"] for figures in found]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", ["sharpe", "average"])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_who_takes_sizes_hardly_trades_an_edge_that_is_not_worth_its_costs(network, loss, record_property):
+    agent = f"dmn-{network}-{loss}"
+    found, free = mean_figures("costs", agent), turnover_without_costs(agent)
+    record_property("turnover, without costs, net return", (found["turnover"], free, found["net return"]))
+    assert found["turnover"] <= min(PROBES["costs"].bars["turnover"].level, 0.5 * free)
+    assert found["net / error"] >= PROBES["costs"].bars["net / error"].level
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", ["mse", "binary"])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_who_takes_sides_trades_them_less_under_costs(network, loss, record_property):
+    # Its penalty acts on smooth positions, which shrink; their sign does not, so that it cannot stay flat: it
+    # still pays, and can only be expected to change sides less often.
+    agent = f"dmn-{network}-{loss}"
+    found, free = mean_figures("costs", agent), turnover_without_costs(agent)
+    record_property("turnover, without costs, net return", (found["turnover"], free, found["net return"]))
+    assert found["turnover"] <= 0.75 * free

@@ -49,17 +49,122 @@ def noise(
     )
 
 
-def ragged(*, sizes: Sequence[int] = (3, 1, 4), days: int = 400, seed: int) -> Panel:
-    """Noise on ragged calendars: each market has its own holidays, assets list late, halt and delist.
+def drift(
+    *,
+    strength: float = 0.0625,
+    volatility: float = 0.01,
+    markets: int = 4,
+    assets: int = 5,
+    days: int = 4000,
+    seed: int,
+) -> Panel:
+    """Independent Gaussian returns with a constant mean; the `drift` probe.
+
+    Args:
+        strength: mean over standard deviation, daily.
+        volatility: daily standard deviation.
+        markets: number of markets.
+        assets: assets in each.
+        days: trading days, on one weekday calendar.
+        seed: the only chance.
+    """
+    rng = np.random.default_rng(seed)
+    returns = (rng.standard_normal((days, markets * assets)) + strength) * volatility
+    return _named(np.clip(returns, -0.99, None), [assets] * markets, f"synthetic drift, seed {seed}")
+
+
+def latent_drift(
+    *,
+    persistence: float = 0.9,
+    strength: float = 0.3,
+    volatility: float = 0.01,
+    markets: int = 4,
+    assets: int = 5,
+    days: int = 4000,
+    seed: int,
+) -> Panel:
+    """Noise around a drift that nobody sees: m_{t+1} = persistence * m_t + shock; the `latent-trend` probe.
+
+    Args:
+        persistence: AR(1) coefficient of the drift, in (-1, 1).
+        strength: standard deviation of the drift over that of the noise.
+        volatility: daily standard deviation of the noise.
+        markets: number of markets.
+        assets: assets in each.
+        days: trading days, on one weekday calendar.
+        seed: the only chance.
+    """
+    rng = np.random.default_rng(seed)
+    noisy, hidden = rng.standard_normal((2, days, markets * assets))
+    hidden *= strength * np.sqrt(1.0 - persistence**2)
+    _follow(hidden, persistence)
+    returns = (hidden + noisy) * volatility
+    return _named(np.clip(returns, -0.99, None), [assets] * markets, f"synthetic latent drift, seed {seed}")
+
+
+def contagion(
+    *, coefficient: float = 0.15, volatility: float = 0.01, assets: int = 4, days: int = 4000, seed: int
+) -> Panel:
+    """Two markets: that of M0 is noise, that of M1 follows it a day later; the `contagion` probe.
+
+    The return of asset j of M1 on day t + 1 is coefficient times that of asset j of M0 on day t, and noise:
+    a moving average of other people's noise, which its own past says nothing about.
+
+    Args:
+        coefficient: what a leader's return moves its follower by.
+        volatility: daily standard deviation of the noise of both.
+        assets: assets in each market.
+        days: trading days, on one weekday calendar.
+        seed: the only chance.
+    """
+    rng = np.random.default_rng(seed)
+    returns = rng.standard_normal((days, 2 * assets)) * volatility
+    returns[1:, assets:] += coefficient * returns[:-1, :assets]
+    return _named(np.clip(returns, -0.99, None), [assets] * 2, f"synthetic contagion, seed {seed}")
+
+
+def regime(
+    *,
+    coefficient: float = 0.15,
+    volatility: float = 0.01,
+    markets: int = 4,
+    assets: int = 5,
+    days: int = 4000,
+    seed: int,
+) -> Panel:
+    """AR(1) returns whose coefficient changes its sign half way; the `regime` probe.
+
+    Arguments as in `ar1_trend`; the first return of the second half is the first that the other sign moves.
+    """
+    rng = np.random.default_rng(seed)
+    returns = rng.standard_normal((days, markets * assets)) * volatility
+    half = days // 2
+    _follow(returns[:half], coefficient)
+    for t in range(half, days):
+        returns[t] -= coefficient * returns[t - 1]
+    return _named(np.clip(returns, -0.99, None), [assets] * markets, f"synthetic regime, seed {seed}")
+
+
+def ragged(
+    *,
+    sizes: Sequence[int] = (3, 1, 4),
+    days: int = 400,
+    coefficient: float = 0.0,
+    spread: tuple[float, float] = (0.5, 3.0),
+    seed: int,
+) -> Panel:
+    """AR(1) returns on ragged calendars: markets have their holidays, assets list late, halt and delist.
 
     Args:
         sizes: assets of each market.
         days: weekdays of the underlying calendar.
+        coefficient: AR(1) coefficient from one of an asset's own trading days to the next; 0 is noise.
+        spread: least and greatest daily standard deviation of an asset's innovations, in percent.
         seed: the only chance.
     """
     rng = np.random.default_rng(seed)
     N = sum(sizes)
-    returns = rng.standard_normal((days, N)) * 0.01 * rng.uniform(0.5, 3.0, N)
+    returns = rng.standard_normal((days, N)) * 0.01 * rng.uniform(*spread, N)
     market = np.repeat(np.arange(len(sizes)), sizes)
     holiday = rng.random((days, len(sizes))) < 0.08
     halted = rng.random((days, N)) < 0.03
@@ -67,6 +172,10 @@ def ragged(*, sizes: Sequence[int] = (3, 1, 4), days: int = 400, seed: int) -> P
     last = np.where(rng.random(N) < 0.6, days, rng.integers(days // 2 + 2, days + 1, N))
     row = np.arange(days)[:, None]
     gone = holiday[:, market] | halted | (row < first) | (row >= last)
+    for j in range(N):
+        own = returns[~gone[:, j], j]
+        _follow(own, coefficient)
+        returns[~gone[:, j], j] = own
     returns[np.clip(returns, -0.9, None) != returns] = -0.9
     return _named(np.where(gone, np.nan, returns), sizes, f"synthetic ragged, seed {seed}")
 
@@ -136,9 +245,9 @@ def ar1_of_sizes(
 
 
 def _follow(shocks: FloatArray, coefficient: float) -> None:
-    """Turn shocks [T, N] into the AR(1) returns they drive, in place."""
+    """Turn shocks [T, ...] into the AR(1) returns they drive, in place."""
     # The first day is drawn from the stationary distribution.
-    shocks[0] /= np.sqrt(1.0 - coefficient**2)
+    shocks[:1] /= np.sqrt(1.0 - coefficient**2)
     for t in range(1, len(shocks) if coefficient else 0):
         shocks[t] += coefficient * shocks[t - 1]
 

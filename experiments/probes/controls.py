@@ -1,0 +1,98 @@
+"""Positive controls of the probes: agents that know what is planted, or learn the one number that is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Self
+
+import numpy as np
+
+from agents.agent import Settings
+from experiments.probes.optima import latent_filter
+from qn_env.environment import TradingEnv
+from qn_env.panel import FloatArray
+from qn_env.stage import Observation
+
+# mu / sigma of the next returns [N], from today's returns [N] and the forecast of the day before [N].
+Forecast = Callable[[FloatArray, FloatArray], FloatArray]
+
+
+class Oracle:
+    """Plays the best policy for a forecast that is given: w proportional to mu / (mu^2 + sigma^2)."""
+
+    learns = False
+    settings = Settings(window=1)
+
+    def __init__(self, forecast: Forecast) -> None:
+        """Take the forecast of what is planted."""
+        self._forecast = forecast
+        self._last: FloatArray | None = None
+
+    def fit(self, env: TradingEnv, *, seed: int, validation: TradingEnv | None = None) -> Self:
+        """Nothing is learnt."""
+        del env, seed, validation
+        return self
+
+    def reset(self) -> None:
+        """Forget the last forecast."""
+        self._last = None
+
+    def act(self, observation: Observation) -> FloatArray:
+        """Signals [N], the best weights times 2 sigma: they fill [-1, 1]."""
+        today = observation["returns"][-1]
+        before = np.zeros(len(today)) if self._last is None else self._last
+        found = self._last = self._forecast(today, before)
+        return 2.0 * found / (1.0 + found**2)
+
+
+class Regression(Oracle):
+    """Learns one AR(1) coefficient for all assets by least squares, then plays its forecast."""
+
+    learns = True
+
+    def __init__(self) -> None:
+        """Start without a forecast."""
+        super().__init__(constant_forecast(0.0))
+
+    def fit(self, env: TradingEnv, *, seed: int, validation: TradingEnv | None = None) -> Self:
+        """Regress every return on that of the day before, all assets together."""
+        del seed, validation
+        before, after = env.panel.returns[:-1], env.panel.returns[1:]
+        both = np.isfinite(before) & np.isfinite(after)
+        x, y = before[both], after[both]
+        coefficient = float((x * y).sum() / (x**2).sum())
+        self._forecast = ar1_forecast(coefficient, float((y - coefficient * x).std()))
+        return self
+
+
+def constant_forecast(drift: float) -> Forecast:
+    """The same mu / sigma every day."""
+    return lambda today, _before: np.full(len(today), drift)
+
+
+def ar1_forecast(coefficient: float, volatility: float) -> Forecast:
+    """Forecast of AR(1) returns, mu = coefficient r_t."""
+    return lambda today, _before: coefficient / volatility * today
+
+
+def latent_forecast(persistence: float, strength: float, volatility: float) -> Forecast:
+    """The Kalman forecast of a latent drift, with the gain of the steady state from the first day on."""
+    steady = latent_filter(persistence, strength)
+    sigma = steady.innovation**0.5
+
+    def forecast(today: FloatArray, before: FloatArray) -> FloatArray:
+        surprise = today / volatility - before * sigma
+        found: FloatArray = persistence * (before + steady.gain / sigma * surprise)
+        return found
+
+    return forecast
+
+
+def leader_forecast(coefficient: float, volatility: float) -> Forecast:
+    """The first half of the assets leads: mu of each of the others is coefficient r_t of its leader."""
+
+    def forecast(today: FloatArray, _before: FloatArray) -> FloatArray:
+        leaders = today[: len(today) // 2]
+        return np.concatenate([np.zeros(len(leaders)), coefficient / volatility * leaders])
+
+    return forecast

@@ -1,0 +1,63 @@
+"""The `transfer` probe: many small markets that share one law."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agents.agent import Agent, make_agent
+from agents.quantnet.shared import SharedNetwork
+from experiments.probes.optima import ar1_optimum
+from experiments.probes.play import environment, played, trained
+from experiments.probes.trials import Build, Figures
+from qn_env.panel import Panel
+from qn_env.sources.synthetic import ar1_trend
+
+TRANSFER_MARKETS, TRANSFER_ASSETS, TRANSFER_COEFFICIENT = 10, 8, 0.15
+
+
+def transfer(agent: str, days: int, *, seed: int, test_days: int = 4000) -> dict[str, float]:
+    """Shares of the optimum on 10 markets of 8 AR(1) assets with `days` days each, and on an unseen one.
+
+    Every asset follows the same law, so an agent that shares weights has 80 times the data of one that
+    learns every asset alone.
+
+    Args:
+        agent: registered name.
+        days: days of each market the agent learns and selects from.
+        seed: of the panel and of the training.
+        test_days: days it is judged on.
+
+    Returns:
+        `known`: the mean per-asset Sharpe ratio of the markets trained on, over the optimum. For shared
+        weights also `zero`, the same with every embedding at zero, and `new`, an eleventh market never seen.
+    """
+    return shared_law(lambda: make_agent(agent), transfer_panel(days + test_days, 1000 + seed), days, seed)
+
+
+def transfer_panel(days: int, seed: int) -> Panel:
+    """Ten markets, and the eleventh."""
+    return ar1_trend(
+        coefficient=TRANSFER_COEFFICIENT,
+        markets=TRANSFER_MARKETS + 1,
+        assets=TRANSFER_ASSETS,
+        days=days,
+        seed=seed,
+    )
+
+
+def shared_law(build: Build, panel: Panel, days: int, seed: int) -> Figures:
+    """What `transfer` finds, of an agent that is built, on the panel of `transfer_panel`."""
+    names = list(panel.markets)
+    known, new = panel.select(names[:-1]), panel.select(names[-1:])
+    chosen: Any = trained(build(), known, slice(days), seed=seed)
+    found = {"known": _share(chosen, known, days)}
+    if isinstance(getattr(chosen, "network", None), SharedNetwork):
+        found["zero"] = _share(chosen.without_embeddings(), known, days)
+        learn = environment(chosen, new.until(new.dates[days - 1]))
+        found["new"] = _share(chosen.add_market(learn, seed=seed, steps=0), new, days)
+    return found
+
+
+def _share(agent: Agent, panel: Panel, begin: int) -> float:
+    """Mean per-asset Sharpe ratio over the optimum of the transfer probe."""
+    return played(agent, panel, slice(begin, None)).mean_sharpe() / ar1_optimum(TRANSFER_COEFFICIENT)

@@ -1,0 +1,133 @@
+"""One agent on one probe with one seed: trained, played, measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from agents.agent import Agent
+from experiments.probes.optima import Optimum
+from experiments.probes.play import Played, played, trained
+from qn_env.features import DAYS_PER_YEAR
+from qn_env.panel import Panel
+
+# An untrained agent.
+Build = Callable[[], Agent]
+
+# What was measured, by name.
+Figures = dict[str, float]
+
+# Measures an agent that is built, on a panel of whose rows it learns from the first `days`, with a seed.
+Trial = Callable[[Build, Panel, int, int], Figures]
+
+
+def share(found: Played, optimum: Optimum) -> Figures:
+    """The mean Sharpe ratio as a share of the optimum; of the best sides where no sizes were taken."""
+    if found.takes_sides:
+        return {"share of sides": found.mean_sharpe() / optimum.sided}
+    return {"share": found.mean_sharpe() / optimum.sized}
+
+
+def share_trial(optimum: Optimum, build: Build, panel: Panel, days: int, seed: int) -> Figures:
+    """The share of the optimum on the days after the training."""
+    return share(_held_out(build, panel, days, seed), optimum)
+
+
+def drift_trial(optimum: Optimum, build: Build, panel: Panel, days: int, seed: int) -> Figures:
+    """The share of the optimum, and the annualised turnover."""
+    found = _held_out(build, panel, days, seed)
+    return {**share(found, optimum), "turnover": _turnover(found)}
+
+
+def noise_trial(build: Build, panel: Panel, days: int, seed: int) -> Figures:
+    """The mean Sharpe ratio, and its standard error where there is nothing to be found.
+
+    On independent returns around 0 daily gains are uncorrelated over days and assets whatever the agent does,
+    so that the mean over N assets and D days has the annualised error sqrt(252 / (D N)).
+    """
+    found = _held_out(build, panel, days, seed)
+    return {"sharpe": found.mean_sharpe(), "error": (DAYS_PER_YEAR / found.gross.size) ** 0.5}
+
+
+def contagion_trial(optimum: Optimum, build: Build, panel: Panel, days: int, seed: int) -> Figures:
+    """The share of the optimum in the second market, the follower."""
+    _, follower = panel.markets.values()
+    return share(_held_out(build, panel, days, seed).of(follower.columns), optimum)
+
+
+def costs_trial(cost_bps: float, build: Build, panel: Panel, days: int, seed: int) -> Figures:
+    """Annualised turnover and net return of an agent that also learns under the costs it pays.
+
+    Beside them the net return in standard errors of this one test block, 0 of who stays flat, and the share
+    of the assets that were never held. Over many seeds any trade at all would show as a loss beyond chance.
+    """
+    found = _held_out(build, panel, days, seed, cost_bps)
+    portfolio = found.net(cost_bps).mean(axis=1)
+    mean, error = float(portfolio.mean()), float(portfolio.std(ddof=1)) / len(portfolio) ** 0.5
+    return {
+        "turnover": _turnover(found),
+        "net return": DAYS_PER_YEAR * mean,
+        "net / error": mean / error if error > 0.0 else 0.0,
+        "flat": float((found.gross == 0.0).all(axis=0).mean()),
+    }
+
+
+def regime_trial(optimum: Optimum, build: Build, panel: Panel, days: int, seed: int) -> Figures:
+    """Shares of the optimum of a model trained once, and of one trained anew before every test block.
+
+    Test blocks are as long as the training block and follow it; the walk-forward model learns from the block
+    before each.
+    """
+    begins = range(days, len(panel.dates) - days + 1, days)
+    frozen = trained(build(), panel, slice(days), seed=seed)
+    walking = [trained(build(), panel, slice(b - days, b), seed=seed) for b in begins]
+    blocks = [slice(begin, begin + days) for begin in begins]
+    still = played(frozen, panel, slice(days, None)).mean_sharpe() / optimum.sized
+    moving = _joined([played(a, panel, block) for a, block in zip(walking, blocks, strict=True)])
+    share_moving = moving.mean_sharpe() / optimum.sized
+    return {"gain": share_moving - still, "walk-forward": share_moving, "frozen": still}
+
+
+def ragged_trial(
+    optimum: Optimum,
+    complete: Callable[[int, int], Panel],
+    build: Build,
+    panel: Panel,
+    days: int,
+    seed: int,
+) -> Figures:
+    """The share of the optimum on a ragged panel, and the same agent's on a complete one of the same law.
+
+    Args:
+        optimum: of either.
+        complete: a panel of the same assets, from its days and its seed.
+        build: the agent.
+        panel: the ragged one.
+        days: to learn from.
+        seed: of the training and of the complete panel.
+    """
+    agent = trained(build(), panel, slice(days), seed=seed)
+    found = share(played(agent, panel, slice(days, None)), optimum)
+    other = played(agent, complete(len(panel.dates), seed), slice(days, None))
+    (known,) = share(other, optimum).values()
+    return {**found, "complete": known}
+
+
+def _held_out(build: Build, panel: Panel, days: int, seed: int, cost_bps: float | None = None) -> Played:
+    agent = trained(build(), panel, slice(days), seed=seed, cost_bps=cost_bps)
+    return played(agent, panel, slice(days, None))
+
+
+def _turnover(found: Played) -> float:
+    return float(DAYS_PER_YEAR * found.turnover.mean())
+
+
+def _joined(parts: list[Played]) -> Played:
+    """One block after the other."""
+    return Played(
+        np.concatenate([part.signals for part in parts]),
+        np.concatenate([part.gross for part in parts]),
+        np.concatenate([part.turnover for part in parts]),
+        np.concatenate([part.counted for part in parts]),
+    )

@@ -1,0 +1,215 @@
+"""`qn probes`: agents on markets with a planted structure and a known optimum, with a verdict each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated
+
+from experiments.config import DEFAULT_AGENTS, NAMES
+from qn_env.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+
+    from experiments.fanout import Failure
+    from experiments.probes.table import Found
+    from experiments.probes.trials import Build
+
+SEEDS, QUICK_SEEDS = 3, 2
+QUICK_DAYS = 2000
+# The controls: the best policy, or who learns the one number it takes; and one that does not look.
+ORACLE, BLIND = "oracle", "buy-and-hold"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probes:
+    """Train agents on synthetic markets whose best Sharpe ratio is known; what share of it do they reach?
+
+    Beside the agents stand the best policy itself, under the name oracle, and buy-and-hold.
+    """
+
+    agents: Annotated[tuple[str, ...], NAMES] = DEFAULT_AGENTS
+    """Registered names or import paths, package.module:Class."""
+
+    probes: Annotated[tuple[str, ...], NAMES] = ()
+    """Of noise, drift, trend, reversal, latent-trend, transfer, contagion, costs, regime and ragged; default:
+    all."""
+
+    seeds: int | None = None
+    """Panels and trainings of each; default: 3, with --quick 2."""
+
+    seed: int = 0
+    """The first of these seeds."""
+
+    days: int | None = None
+    """Trading days to learn from; those to be judged on follow in proportion. Default: 8000 (2000 before each
+    block of regime, 500 of transfer), with --quick at most 2000."""
+
+    quick: bool = False
+    """Short trainings on fewer days; the result is marked as not comparable."""
+
+    jobs: int | None = None
+    """Processes; default: one per core."""
+
+    out: Path | None = None
+    """Folder for probes.csv and what every unit found; an unfinished one goes on where it was."""
+
+    def __post_init__(self) -> None:
+        if not self.agents:
+            raise ConfigError("agents is empty; name at least one.")
+        for name, least in (("seeds", 1), ("seed", 0), ("days", 1), ("jobs", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ConfigError(f"{name} is {value}, expected at least {least}.")
+
+    @property
+    def seed_list(self) -> tuple[int, ...]:
+        """The seeds."""
+        count = self.seeds if self.seeds is not None else (QUICK_SEEDS if self.quick else SEEDS)
+        return tuple(range(self.seed, self.seed + count))
+
+
+@dataclass(frozen=True)
+class ProbeUnit:
+    """One agent with one seed on one probe."""
+
+    probe: str
+    agent: str
+    seed: int
+    days: int
+    test_days: int
+    quick: bool
+
+    @property
+    def name(self) -> str:
+        """Its file: all that its figures depend on."""
+        quick = "-quick" if self.quick else ""
+        agent = self.agent.replace(":", "--")
+        return f"{self.probe}-{agent}-{self.days}-{self.test_days}days{quick}-seed{self.seed}"
+
+    def builder(self) -> Build:
+        """What builds its agent."""
+        from agents.agent import make_agent
+        from experiments.probes.registry import find_probe
+
+        control = find_probe(self.probe).control
+        if self.agent == ORACLE and control is not None:
+            return control
+        return partial(make_agent, self.agent, quick=self.quick)
+
+
+def probes(config: Probes) -> int:
+    """Run what a command describes and print a table per probe; 0, or 1 where a unit failed.
+
+    Raises:
+        ConfigError: an unknown probe or agent.
+    """
+    from agents.checkpoint import write_atomically
+    from experiments.probes.table import table
+
+    units = units_of(config)
+    with TemporaryDirectory(prefix="qn-probes-") as temporary:
+        out = Path(temporary) if config.out is None else config.out
+        folder = out / "units"
+        folder.mkdir(parents=True, exist_ok=True)
+        failures = run(units, folder, config.jobs)
+        rows = table(_results(units, folder))
+        if config.out is not None:
+            write_atomically(out / "probes.csv", rows.to_csv(index=False).encode())
+    _print(units, rows)
+    for name, failure in failures.items():
+        print(f"failed: {name}: {failure.error}")
+    if config.out is not None:
+        print(f"Table and figures of every unit: {config.out / 'probes.csv'}")
+    return 1 if failures else 0
+
+
+def units_of(config: Probes) -> list[ProbeUnit]:
+    """What a command runs, probe by probe.
+
+    Raises:
+        ConfigError: an unknown probe or agent.
+    """
+    from agents.agent import make_agent
+    from experiments.probes.registry import PROBES, find_probe
+
+    for agent in config.agents:
+        make_agent(agent, quick=config.quick)
+    found = []
+    for probe in map(find_probe, dict.fromkeys(config.probes or PROBES)):
+        known = () if probe.control is None else (ORACLE,)
+        agents = dict.fromkeys((*known, BLIND, *config.agents))
+        days = config.days if config.days is not None else probe.days
+        days = min(days, QUICK_DAYS) if config.quick else days
+        test_days = max(days * probe.test_days // probe.days, 1)
+        found += [
+            ProbeUnit(probe.name, agent, seed, days, test_days, config.quick)
+            for agent in agents
+            for seed in config.seed_list
+        ]
+    return found
+
+
+def run(units: Sequence[ProbeUnit], folder: Path, jobs: int | None) -> Mapping[str, Failure]:
+    """Run the units that have not run yet, and return the failures by name.
+
+    Args:
+        units: what is run; each writes what it finds into a file of its name.
+        folder: of these files.
+        jobs: processes; default: one per core.
+    """
+    from experiments.fanout import Task, fan_out
+    from experiments.units import place
+
+    waiting = [unit for unit in units if not _path(unit, folder).exists()]
+    waiting.sort(key=lambda unit: place(unit.agent))
+    return fan_out([Task(unit.name, partial(_run_unit, unit, folder)) for unit in waiting], jobs)
+
+
+def _run_unit(unit: ProbeUnit, folder: Path) -> None:
+    from agents.checkpoint import write_atomically
+    from experiments.probes.registry import find_probe
+
+    figures = find_probe(unit.probe).figures(
+        unit.builder(), unit.seed, days=unit.days, test_days=unit.test_days
+    )
+    write_atomically(_path(unit, folder), (json.dumps(figures) + "\n").encode())
+
+
+def _results(units: Sequence[ProbeUnit], folder: Path) -> list[Found]:
+    """What the units that have finished found."""
+    from experiments.probes.table import Found
+
+    return [
+        Found(unit.probe, unit.agent, unit.seed, json.loads(_path(unit, folder).read_text()))
+        for unit in units
+        if _path(unit, folder).exists()
+    ]
+
+
+def _path(unit: ProbeUnit, folder: Path) -> Path:
+    return folder / f"{unit.name}.json"
+
+
+def _print(units: Sequence[ProbeUnit], rows: pd.DataFrame) -> None:
+    from experiments.probes.registry import find_probe
+    from experiments.probes.table import as_text
+
+    for name in dict.fromkeys(unit.probe for unit in units):
+        probe, of_probe = find_probe(name), [unit for unit in units if unit.probe == name]
+        seeds = len({unit.seed for unit in of_probe})
+        print(f"\n{name}: {probe.planted}")
+        print(
+            f"{of_probe[0].days} days to learn from, {of_probe[0].test_days} to be judged on, "
+            f"{seeds} {'seed' if seeds == 1 else 'seeds'}. Expected: {probe.expected}."
+        )
+        print(as_text(rows[rows["probe"] == name]))
+    if any(unit.quick for unit in units):
+        print("\n! not comparable: a quick run")
