@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import zlib
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from qn_env.errors import ConfigError
+from qn_env.errors import ConfigError, did_you_mean
 
 
 class Distribution(Protocol):
@@ -69,6 +70,13 @@ class LogUniform:
 
 Space = Mapping[str, Distribution]
 
+# Published spaces: where the function of an agent's configuration is, and which class that has to be.
+PRESETS = {
+    "quantnet2020": ("agents.quantnet.space:quantnet2020", "agents.quantnet.config:QuantNetConfig"),
+    "dmn2019": ("agents.dmn.space:dmn2019", "agents.dmn.config:DmnConfig"),
+    "wood2022": ("agents.dmn.space:wood2022", "agents.dmn.config:DmnConfig"),
+}
+
 
 def draw(space: Space, *, seed: int, trial: int) -> dict[str, Any]:
     """The values of one trial; they depend on the seed, the trial's number and each name alone.
@@ -99,3 +107,26 @@ def space_of(agent: Any, name: str) -> Space:
             "the names of its options to distributions of agents.space."
         )
     return space
+
+
+def preset_space(preset: str, agent: Any, name: str) -> Space:
+    """The published space of that name, for an agent.
+
+    Raises:
+        ConfigError: an unknown preset, or one of another kind of agent.
+    """
+    if preset not in PRESETS:
+        raise ConfigError(f"unknown space {preset!r}. {did_you_mean(preset, PRESETS)}")
+    made, config = (_named(path) for path in PRESETS[preset])
+    found = getattr(agent, "config", None)
+    if not isinstance(found, config):
+        fitting = [known for known, (_, of) in PRESETS.items() if isinstance(found, _named(of))]
+        known = f"fitting: {', '.join(fitting)}" if fitting else "none fits it; leave --space out"
+        raise ConfigError(f"space {preset!r} is not one of agent {name!r}; {known}.")
+    space: Space = made(found)
+    return space
+
+
+def _named(path: str) -> Any:
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)

@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,9 @@ from qn_env.extras import require
 # Told (done, total) of the training under way; set by whoever wants to show it.
 Progress = Callable[[int, int], None]
 _listener: ContextVar[Progress | None] = ContextVar("progress", default=None)
+# Told how the training under way stands after every epoch; True ends it. Set by a search.
+Judge = Callable[["Training"], bool]
+_judge: ContextVar[Judge | None] = ContextVar("judge", default=None)
 # Where scalars of the trainings go, for TensorBoard; set by whoever wants them.
 _scalars: ContextVar[Path | None] = ContextVar("scalars", default=None)
 
@@ -35,6 +38,8 @@ class Training:
     epochs: int = 0
     best_epoch: int = 0
     best_score: float = -math.inf
+    # The best score after each epoch: how it came there, no part of where it ended.
+    curve: tuple[float, ...] = field(default=(), compare=False)
 
 
 def train(
@@ -76,17 +81,19 @@ def train(
     stored = keeper.load()
     if stored is not None:
         state, best = Training(**stored[0]), stored[1]
+        state = replace(state, curve=tuple(state.curve))  # JSON has lists
     with progress(title, epochs) as report, _written(title) as write:
-        while state.epochs < epochs and state.epochs - state.best_epoch < patience:
+        while state.epochs < epochs and state.epochs - state.best_epoch < patience and not _ended(state):
             network.train()
             mean_loss, mean_norm = _epoch(network, optimizer, losses(), max_norm)
             network.eval()
             with torch.no_grad():
                 found = score()
-            state = Training(state.epochs + 1, state.best_epoch, state.best_score)
+            state = replace(state, epochs=state.epochs + 1)
             if found > state.best_score:
-                state = Training(state.epochs, state.epochs, found)
+                state = replace(state, best_epoch=state.epochs, best_score=found)
                 best = {name: value.clone() for name, value in network.state_dict().items()}
+            state = replace(state, curve=(*state.curve, state.best_score))
             write({"loss": mean_loss, "gradient_norm": mean_norm, "validation_score": found}, state.epochs)
             keeper.save(asdict(state), best)
             report(state.epochs, epochs)
@@ -134,6 +141,24 @@ def listening(listener: Progress) -> Iterator[None]:
         yield
     finally:
         _listener.reset(token)
+
+
+@contextmanager
+def judged_by(judge: Judge) -> Iterator[None]:
+    """Trainings inside the block end where `judge` says so, which has to depend on what it is told alone.
+
+    It is asked before every epoch but the first, also by a training that was killed and goes on.
+    """
+    token = _judge.set(judge)
+    try:
+        yield
+    finally:
+        _judge.reset(token)
+
+
+def _ended(state: Training) -> bool:
+    judge = _judge.get()
+    return judge is not None and state.epochs > 0 and judge(state)
 
 
 @contextmanager

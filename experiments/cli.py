@@ -13,8 +13,10 @@ from typing import Annotated
 import tyro
 from tyro.conf import Positional
 
-from experiments.auditing import Audit, audit
+from experiments.auditing import PEEKS, Audit, audit
+from experiments.comparing import Compare, compare_runs
 from experiments.config import RunConfig
+from experiments.configfile import with_config_file, write_config
 from experiments.papers.dmn.config import DmnStudy
 from experiments.papers.quantnet.config import (
     QuantNetAblation,
@@ -22,7 +24,10 @@ from experiments.papers.quantnet.config import (
     QuantNetStudy,
     QuantNetTransfer,
 )
-from qn_env.errors import QnError
+from experiments.probing import Probes, probes
+from experiments.searching import SearchConfig, search_command
+from experiments.signalling import Signal, signal
+from qn_env.errors import LookAheadError, QnError
 
 
 @dataclass(frozen=True)
@@ -57,41 +62,76 @@ class Paper:
 Command = (
     Annotated[RunConfig, tyro.conf.subcommand("run", prefix_name=False)]
     | Annotated[Report, tyro.conf.subcommand("report", prefix_name=False)]
+    | Annotated[Compare, tyro.conf.subcommand("compare", prefix_name=False)]
+    | Annotated[Signal, tyro.conf.subcommand("signal", prefix_name=False)]
     | Annotated[Agents, tyro.conf.subcommand("agents", prefix_name=False)]
-    | Annotated[Paper, tyro.conf.subcommand("paper", prefix_name=False)]
     | Annotated[Audit, tyro.conf.subcommand("audit", prefix_name=False)]
+    | Annotated[Probes, tyro.conf.subcommand("probes", prefix_name=False)]
+    | Annotated[SearchConfig, tyro.conf.subcommand("search", prefix_name=False)]
+    | Annotated[Paper, tyro.conf.subcommand("paper", prefix_name=False)]
+)
+
+# Those that take --config FILE.
+CONFIGURED: dict[tuple[str, ...], type] = {
+    ("run",): RunConfig,
+    ("search",): SearchConfig,
+    ("paper", "quantnet"): QuantNetStudy,
+    ("paper", "quantnet-table7"): QuantNetAblation,
+    ("paper", "quantnet-search"): QuantNetSearch,
+    ("paper", "quantnet-transfer"): QuantNetTransfer,
+    ("paper", "dmn"): DmnStudy,
+}
+
+DESCRIPTION = (
+    "Is this trading policy any good? run, search and paper take --config FILE (TOML or JSON, options by "
+    "name) or the name of a paper's configuration, and write theirs into their folder as config.json."
 )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code.
 
-    0 on success, 1 for a refused input, 2 for a wrong command line, 3 for look-ahead, 130 if interrupted.
+    0 on success, 1 for a refused input, 2 for a wrong command line, 3 for an agent or an environment that
+    knows the future, 130 if interrupted.
     """
     try:
-        command = tyro.cli(Command, args=argv, prog="qn", description="Is this trading policy any good?")
-        if isinstance(command, RunConfig):
-            _run(command)
-        elif isinstance(command, Paper):
-            _paper(command.study)
-        elif isinstance(command, Report):
-            print(_report(command.run))
-        elif isinstance(command, Audit):
-            return audit(command)
-        else:
-            _list_agents()
+        words = with_config_file(sys.argv[1:] if argv is None else argv, CONFIGURED)
+        command = tyro.cli(Command, args=words, prog="qn", description=DESCRIPTION)
+        return _obeyed(command)
     except QnError as error:
         print(f"qn: {error}", file=sys.stderr)
-        return 1
+        return PEEKS if isinstance(error, LookAheadError) else 1
     except KeyboardInterrupt:
         print("qn: interrupted.", file=sys.stderr)
         return 130
+
+
+def _obeyed(command: Command) -> int:
+    match command:
+        case RunConfig():
+            return _run(command)
+        case SearchConfig():
+            return search_command(command)
+        case Audit():
+            return audit(command)
+        case Probes():
+            return probes(command)
+        case Paper():
+            _paper(command.study)
+        case Compare():
+            compare_runs(command)
+        case Signal():
+            signal(command)
+        case Report():
+            print(_report(command.run))
+        case Agents():
+            _list_agents()
     return 0
 
 
-def _run(config: RunConfig) -> None:
+def _run(config: RunConfig) -> int:
     from experiments.leaderboard import as_text
-    from experiments.runner import load_panel, run
+    from experiments.runner import load_panel, peeking, run
     from experiments.store import RunFolder
 
     panel = load_panel(config)
@@ -102,23 +142,28 @@ def _run(config: RunConfig) -> None:
     for note in panel.notes:
         _print_wrapped(f"Note: {note}")
     folder = RunFolder(run(config, panel))
-    board = folder.leaderboard()
+    write_config(folder.path / "config.json", ["run"], config)
+    board, failed = folder.leaderboard(), folder.record()["failed"]
     print(f"\n{as_text(board)}\n")
     print("* scaled ex ante to 10% volatility")
     if not board["comparable"].all():
         print("! not comparable: a quick run, or a learnt agent with fewer than 5 seeds")
     if board["basis"].iloc[0] == "markets":
         print("Figures are means over markets: too few days have half of them in their test block.")
-    for failure in folder.record()["failed"]:
+    for failure in failed:
         print(f"failed: {failure['agent']} seed {failure['seed']}: {failure['error']}")
     print(f"Results, checkpoints and page: {folder.path} (open {_report(folder.path)})")
     print("Research, not investment advice.")
+    return PEEKS if peeking(failed) else 0
 
 
 def _paper(command: Study) -> None:
     from experiments.papers.dmn import study as dmn
     from experiments.papers.quantnet import study, transfer
 
+    words = next(words for words, of in CONFIGURED.items() if of is type(command))
+    command.out.mkdir(parents=True, exist_ok=True)
+    write_config(command.out / "config.json", words, command)
     if isinstance(command, DmnStudy):
         page = dmn.study(command)
         print((command.out / "tables" / "exhibit3.txt").read_text())

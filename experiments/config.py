@@ -30,6 +30,8 @@ DEFAULT_AGENTS = (
 PROTOCOLS = ("holdout", "expanding", "rolling")
 SEEDS = 5  # fewer, and a learnt agent's figures are not comparable
 QUICK_SEEDS = 2
+# Settings that change no figure of a run; its data are recorded by their fingerprint.
+WITHOUT_EFFECT = ("out", "jobs", "panel", "risk_free", "tensorboard", "resume")
 
 if TYPE_CHECKING:
     from experiments.protocols import Protocol
@@ -139,7 +141,10 @@ class RunConfig(PanelConfig):
     """Processes; default: one per core."""
 
     out: Path | None = None
-    """Run folder, which must not exist; default: runs/ and the time."""
+    """Run folder, which must not exist unless --resume is given; default: runs/ and the time."""
+
+    resume: bool = False
+    """Go on with the run that was begun in --out, if any; no finished unit is run again."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -147,6 +152,8 @@ class RunConfig(PanelConfig):
             raise ConfigError("agents is empty; name at least one.")
         if not self.costs:
             raise ConfigError("costs is empty; name at least one level in basis points, e.g. 0,2.")
+        if self.resume and self.out is None:
+            raise ConfigError("resume goes on with a run that was begun; it needs --out, the run's folder.")
         _unique("agents", self.agents)
         _unique("costs", self.costs)
         if self.protocol not in PROTOCOLS:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import threading
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.progress import ProgressBoard, reported
+
+PARENT_SECONDS = 0.2  # how often a worker looks whether its parent is still there
 
 
 @dataclass(frozen=True)
@@ -20,14 +25,17 @@ class Task:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a unit failed: the error in one line, and its traceback."""
+    """Why a unit failed: the name of the error's class, the error in one line, and its traceback."""
 
+    kind: str
     error: str
     trace: str
 
 
 def fan_out(tasks: Sequence[Task], jobs: int | None = None) -> dict[str, Failure]:
     """Run all tasks, long ones first in their order, and return the failures by name.
+
+    Worker processes end with this one, also where it is killed and cannot tell them.
 
     Args:
         tasks: units; each writes what it finds.
@@ -42,7 +50,13 @@ def fan_out(tasks: Sequence[Task], jobs: int | None = None) -> dict[str, Failure
     failures: dict[str, Failure] = {}
     with ProgressBoard([task.name for task in tasks]) as board:
         calls = (delayed(_guarded)(task, board.folder) for task in tasks)
-        for name, failure in Parallel(n_jobs=processes, return_as="generator_unordered")(calls):
+        parallel = Parallel(
+            n_jobs=processes,
+            return_as="generator_unordered",
+            initializer=end_with,
+            initargs=(os.getpid(),),
+        )
+        for name, failure in parallel(calls):
             board.finished(name, None if failure is None else failure.error)
             if failure is not None:
                 failures[name] = failure
@@ -62,7 +76,23 @@ def _guarded(task: Task, board: Path) -> tuple[str, Failure | None]:
         with reported(board, task.name):
             task.call()
     except Exception as error:  # noqa: BLE001 - a user's agent may raise anything; the other units go on
-        return task.name, Failure(f"{type(error).__name__}: {error}", traceback.format_exc())
+        kind = type(error).__name__
+        return task.name, Failure(kind, f"{kind}: {error}", traceback.format_exc())
     finally:
         torch.set_num_threads(threads)
     return task.name, None
+
+
+def end_with(parent: int) -> None:
+    """End this worker soon after the process that started it; called once, before any task.
+
+    A thread that looks works on every POSIX system. Linux could send a signal instead (PR_SET_PDEATHSIG), but
+    does so when the thread that started the worker ends, which may be long before the process does.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(PARENT_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,19 +12,19 @@ from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pandas as pd
 
 from agents.agent import learns, make_agent, settings_of, warmup_of
-from experiments.config import PanelConfig, RunConfig
+from experiments.config import WITHOUT_EFFECT, PanelConfig, RunConfig
 from experiments.fanout import Task, fan_out
 from experiments.leaderboard import leaderboard
 from experiments.protocols import Fold
 from experiments.store import RunFolder
 from experiments.tables import market_days, portfolio_table, results_table
 from experiments.units import Unit, Variant, place, run_unit
-from qn_env.errors import ConfigError, QnError
+from qn_env.errors import ConfigError, LookAheadError, QnError
 from qn_env.panel import Panel
 from qn_env.sources import embedded, excess, read_panel, read_rate
 
@@ -59,6 +60,7 @@ def run(
     *,
     variants: Mapping[str, Variant] | None = None,
     resume: bool = False,
+    begun: Mapping[str, Path] | None = None,
     extra: Extra | None = None,
 ) -> Path:
     """Run a configuration and write its folder; progress goes to the terminal's standard error.
@@ -67,7 +69,9 @@ def run(
         config: what to run.
         panel: the data, where they are at hand already; default: what the configuration names.
         variants: agents with options of their own, by the label under which `config.agents` names them.
-        resume: go on with a run that was begun in the folder; no finished unit is run again.
+        resume: as the setting of that name, which a caller that always goes on need not make.
+        begun: folders with the state of a training (`agents.resuming.kept_in`), by the name of the unit that
+            goes on from it: the same settings, seed and data; of others a training takes no notice.
         extra: called after the units, with them, the folds by name and the folder; the units it adds are
             reported, too.
 
@@ -77,25 +81,29 @@ def run(
     Raises:
         ConfigError: the folder exists, an unknown agent, bad settings.
         DataError: a panel that cannot be used.
-        QnError: not a single unit finished.
+        LookAheadError: an agent did not pass the look-ahead audit, and no other finished.
+        QnError: no agent finished.
     """
     named = {label: (variants or {}).get(label, Variant(label)) for label in config.agents}
     panel = panel if panel is not None else load_panel(config)
     folds = {fold.name: fold for fold in config.division.folds(panel)}
     units = _units(config, named, list(folds))
-    if resume:
+    if resume or config.resume:
         folder = RunFolder.resume(config.folder, plan_of(config, named, panel))
         if folder.finished:
             return folder.path
     else:
         folder = RunFolder.create(config.folder).planned(plan_of(config, named, panel))
     started, clock = datetime.now(UTC), time.perf_counter()
+    for name, training in (begun or {}).items():
+        if not folder.has_unit(name) and training.is_dir():
+            shutil.copytree(training, folder.training(name), dirs_exist_ok=True)
     failed = _run_units(units, folds, folder, config.jobs)
-    if len(failed) == len(units):
-        raise QnError(f"not a single unit finished; the first said: {failed[0]['error']}")
+    if not _complete(units, folder, failed):
+        _refuse_empty(units, failed)
     if extra is not None:
         units = [*units, *extra(units, folds, folder)]
-    _write_tables(folder, folds, config, _complete(units, folder))
+    _write_tables(folder, folds, config, _complete(units, folder, failed))
     record = _record(config, panel, folds, units) | {
         "failed": failed,
         "started": started.isoformat(timespec="seconds"),
@@ -183,18 +191,44 @@ def _run_units(
     for name, failure in failures.items():
         folder.write_error(name, failure.trace)
     found = [
-        {"agent": unit.label, "seed": unit.seed, "window": unit.window, "error": failures[unit.name].error}
+        {
+            "agent": unit.label,
+            "seed": unit.seed,
+            "window": unit.window,
+            "kind": failures[unit.name].kind,
+            "error": failures[unit.name].error,
+        }
         for unit in waiting
         if unit.name in failures
     ]
     return sorted(found, key=lambda f: (str(f["agent"]), f["seed"], str(f["window"])))
 
 
-def _complete(units: Sequence[Unit], folder: RunFolder) -> list[Unit]:
-    """One unit for each agent and seed that has finished every window."""
+def peeking(failed: Sequence[Mapping[str, Any]]) -> set[str]:
+    """The agents that did not pass the look-ahead audit, of the failures in a run's record.
+
+    With one seed in one window: what the audit did not see in another is not thereby honest.
+    """
+    return {str(failure["agent"]) for failure in failed if failure.get("kind") == LookAheadError.__name__}
+
+
+def _complete(units: Sequence[Unit], folder: RunFolder, failed: Sequence[Mapping[str, Any]]) -> list[Unit]:
+    """One unit for each agent and seed that has finished every window, of agents without look-ahead."""
     broken = {(unit.label, unit.seed) for unit in units if not folder.has_unit(unit.name)}
     first = {(unit.label, unit.seed): unit for unit in reversed(units)}
-    return [unit for key, unit in first.items() if key not in broken]
+    peeked = peeking(failed)
+    return [unit for key, unit in first.items() if key not in broken and unit.label not in peeked]
+
+
+def _refuse_empty(units: Sequence[Unit], failed: Sequence[Mapping[str, Any]]) -> NoReturn:
+    """Say why there is nothing to report."""
+    kind = LookAheadError if peeking(failed) else QnError
+    if len(failed) == len(units):
+        raise kind(f"not a single unit finished; the first said: {failed[0]['error']}")
+    raise kind(
+        f"no agent finished every window, {len(failed)} of {len(units)} units failed; the first said: "
+        f"{failed[0]['error']}"
+    )
 
 
 def _write_tables(
@@ -224,11 +258,7 @@ def _write_tables(
 
 def plan_of(config: RunConfig, variants: Mapping[str, Variant], panel: Panel) -> dict[str, Any]:
     """What decides a run's figures: everything but the place and the number of processes."""
-    plain = {
-        k: v
-        for k, v in _plain(config).items()
-        if k not in ("out", "jobs", "panel", "risk_free", "tensorboard")
-    }
+    plain = {k: v for k, v in _plain(config).items() if k not in WITHOUT_EFFECT}
     return plain | {
         "data": panel.fingerprint,
         "variants": {label: asdict(variant) for label, variant in variants.items()},

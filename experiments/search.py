@@ -1,4 +1,8 @@
-"""Random search by stateless draws: a trial is trained, scored on the selection block, and stored."""
+"""Search over hyperparameters: a trial is trained, scored on the selection block, and stored.
+
+A random search draws without state: a trial's options depend on the seed and its number alone, so the order
+and the number of workers change nothing. `experiments.guided` lets earlier scores choose the next options.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -15,8 +19,10 @@ from typing import Any
 from agents.agent import make_agent
 from agents.checkpoint import write_atomically
 from agents.resuming import kept_in
-from agents.space import draw, space_of
-from experiments.fanout import Task, fan_out
+from agents.space import Space, draw, preset_space, space_of
+from agents.training import Training, judged_by
+from experiments.executors import Execute, Shared, executor, shared
+from experiments.fanout import Task
 from experiments.protocols import Fold
 from experiments.store import unit_name
 from experiments.units import Unit, Variant, place, trained
@@ -35,6 +41,7 @@ class Search:
         fixed: options of every trial that replace what was drawn: the budget.
         vol_target: annualised, per asset, or None.
         execution_lag: trading days between a decision and its trade.
+        preset: a published space by name, in place of the agent's own.
     """
 
     label: str
@@ -44,27 +51,82 @@ class Search:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     vol_target: float | None = None
     execution_lag: int = 0
+    preset: str | None = None
+
+    @property
+    def space(self) -> Space:
+        """What is searched."""
+        agent = make_agent(self.variant.agent, options=self.variant.options)
+        if self.preset is not None:
+            return preset_space(self.preset, agent, self.variant.agent)
+        return space_of(agent, self.variant.agent)
 
     def options(self, trial: int) -> dict[str, Any]:
-        """What the trial is built with."""
-        agent = make_agent(self.variant.agent, options=self.variant.options)
-        drawn = draw(space_of(agent, self.variant.agent), seed=self.seed, trial=trial)
-        return {**self.variant.options, **drawn, **self.fixed}
+        """What a trial of the random search is built with."""
+        return self.built_with(draw(self.space, seed=self.seed, trial=trial))
 
-    def identity(self, trial: int, fold: Fold) -> dict[str, Any]:
-        """What decides the trial's score."""
-        chosen = {"options": self.options(trial), "vol_target": self.vol_target, "lag": self.execution_lag}
+    def built_with(self, chosen: Mapping[str, Any]) -> dict[str, Any]:
+        """The options of a trial for which these were chosen."""
+        return {**self.variant.options, **chosen, **self.fixed}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training: a search's number, in one window, with its options.
+
+    Attributes:
+        search: which search it is of.
+        number: within the search.
+        fold: the window; only the training and the selection block are looked at.
+        options: what the agent is built with.
+        bars: by epoch, from the first on, the least best score with which the training goes on; behind the
+            last one nothing is asked for.
+    """
+
+    search: Search
+    number: int
+    fold: Fold
+    options: Mapping[str, Any]
+    bars: tuple[float, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Its file, without the ending."""
+        return _name(self.search.label, self.search.seed, self.fold.name, self.number)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides its score."""
+        chosen = {
+            "options": dict(self.options),
+            "vol_target": self.search.vol_target,
+            "lag": self.search.execution_lag,
+        }
+        fold = self.fold
         blocks = [str(sorted(fold.select_start.items())), fold.train.fingerprint, fold.select.fingerprint]
-        found: dict[str, Any] = json.loads(json.dumps(chosen | {"data": blocks}))
+        bars = {"bars": list(self.bars)} if self.bars else {}
+        found: dict[str, Any] = json.loads(json.dumps(chosen | {"data": blocks} | bars))
         return found
 
-    def path(self, trial: int, window: str, folder: Path) -> Path:
-        """Where the trial's result is stored."""
-        return folder / f"{unit_name(self.label, self.seed, window)}-trial{trial}.json"
+    @property
+    def anywhere(self) -> Callable[[Fold], Trial]:
+        """The trial without its fold, which a worker has from elsewhere."""
+        return partial(Trial, self.search, self.number, options=self.options, bars=self.bars)
+
+    def falls_behind(self, training: Training) -> bool:
+        """Whether the training is not worth going on with."""
+        epochs = training.epochs
+        return epochs <= len(self.bars) and training.best_score < self.bars[epochs - 1]
 
 
 def search(
-    searches: Sequence[Search], folds: Sequence[Fold], folder: Path, *, jobs: int | None = None
+    searches: Sequence[Search],
+    folds: Sequence[Fold],
+    folder: Path,
+    *,
+    jobs: int | None = None,
+    execute: Execute | None = None,
+    keep: bool = False,
 ) -> list[dict[str, Any]]:
     """Run every trial in every window that has no result yet; all results, by agent, window and number.
 
@@ -74,24 +136,55 @@ def search(
         searches: what to try.
         folds: the windows; of each only the training and the selection block are looked at.
         folder: one JSON file per trial; a killed search goes on here, inside a killed training too.
-        jobs: processes; default: one per core.
+        jobs: processes of this machine; default: one per core.
+        execute: where the trials run; default: these processes.
+        keep: keep every finished training (`training_of`), for a run of the winners to go on from.
+
+    Raises:
+        ConfigError: the folder holds a trial of another budget or another panel.
+    """
+    every = [
+        Trial(one, number, fold, one.options(number))
+        for one in searches
+        for fold in folds
+        for number in one.trials
+    ]
+    return run_trials(every, folder, execute or executor(jobs=jobs), keep=keep)
+
+
+def training_of(result: Mapping[str, Any], seed: int, folder: Path) -> Path:
+    """Where `search(..., keep=True)` keeps the training behind a result of a search with this seed."""
+    return folder / f"{_name(result['agent'], seed, result['window'], result['trial'])}.training"
+
+
+def run_trials(
+    trials: Sequence[Trial], folder: Path, execute: Execute, *, keep: bool = False
+) -> list[dict[str, Any]]:
+    """Run the trials that have no result in the folder, long ones first; the results of all, in their order.
 
     Raises:
         ConfigError: the folder holds a trial of another budget or another panel.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    every = [(one, fold, trial) for one in searches for fold in folds for trial in one.trials]
+    folder = folder.resolve()
     waiting = {}
-    for one, fold, trial in sorted(every, key=lambda unit: place(unit[0].variant.agent)):
-        path = one.path(trial, fold.name, folder)
+    for trial in sorted(trials, key=lambda one: place(one.search.variant.agent)):
+        path = _path(folder, trial.name)
         if path.exists():
-            _check_same(path, one.identity(trial, fold))
+            _check_same(path, trial.identity)
         else:
-            waiting[path.stem] = (one, fold, trial)
-    tasks = [Task(name, partial(_try, *waiting[name], folder)) for name in waiting]
-    for name, failure in fan_out(tasks, jobs).items():
-        _store(*waiting[name], folder, {"score": None, "error": failure.error})
-    return [_read(one.path(trial, fold.name, folder)) for one, fold, trial in every]
+            waiting[trial.name] = trial
+    folds = list({id(trial.fold): trial.fold for trial in waiting.values()}.values())
+    with shared(folds, folder / "shared") as handles:
+        of = {id(fold): handle for fold, handle in zip(folds, handles, strict=True)}
+        tasks = [
+            Task(name, partial(_try, trial.anywhere, of[id(trial.fold)], folder, keep=keep))
+            for name, trial in waiting.items()
+        ]
+        failures = execute(tasks)
+    for name, failure in failures.items():
+        _store(waiting[name], folder, {"score": None, "error": failure.error})
+    return [_read(_path(folder, trial.name)) for trial in trials]
 
 
 def best(results: Sequence[dict[str, Any]], label: str, window: str = "") -> dict[str, Any]:
@@ -107,29 +200,43 @@ def best(results: Sequence[dict[str, Any]], label: str, window: str = "") -> dic
     return found
 
 
-def _try(one: Search, fold: Fold, trial: int, folder: Path) -> None:
+def _try(trial_on: Callable[[Fold], Trial], of: Shared[Fold], folder: Path, *, keep: bool) -> None:
     """Train a trial, score it on the selection block, and store the result."""
     started = time.process_time()
-    state = one.path(trial, fold.name, folder).with_suffix(".training")
-    variant = replace(one.variant, options=one.options(trial))
-    unit = Unit(one.label, variant, one.seed, one.vol_target, fold.name, execution_lag=one.execution_lag)
-    with kept_in(state):
-        agent: Any = trained(unit, fold)
+    trial = trial_on(of.get())
+    one = trial.search
+    state = _path(folder, trial.name).with_suffix(".training")
+    variant = replace(one.variant, options=trial.options)
+    unit = Unit(
+        one.label, variant, one.seed, one.vol_target, trial.fold.name, execution_lag=one.execution_lag
+    )
+    with kept_in(state), judged_by(trial.falls_behind):
+        agent: Any = trained(unit, trial.fold)
     training = agent.training_
     found = {
         "score": training.best_score,
         "epochs": training.epochs,
         "best_epoch": training.best_epoch,
+        "curve": list(getattr(training, "curve", ())),  # a user's agent need not keep one
         "seconds": round(time.process_time() - started, 1),
     }
-    _store(one, fold, trial, folder, found)
-    shutil.rmtree(state, ignore_errors=True)
+    _store(trial, folder, found)
+    if not keep:
+        shutil.rmtree(state, ignore_errors=True)
 
 
-def _store(one: Search, fold: Fold, trial: int, folder: Path, found: Mapping[str, Any]) -> None:
-    named = {"agent": one.label, "window": fold.name, "trial": trial}
-    result = named | one.identity(trial, fold) | dict(found)
-    write_atomically(one.path(trial, fold.name, folder), (json.dumps(result, indent=2) + "\n").encode())
+def _name(label: str, seed: int, window: str, number: int) -> str:
+    return f"{unit_name(label, seed, window)}-trial{number}"
+
+
+def _path(folder: Path, name: str) -> Path:
+    return folder / f"{name}.json"
+
+
+def _store(trial: Trial, folder: Path, found: Mapping[str, Any]) -> None:
+    named = {"agent": trial.search.label, "window": trial.fold.name, "trial": trial.number}
+    result = named | trial.identity | dict(found)
+    write_atomically(_path(folder, trial.name), (json.dumps(result, indent=2) + "\n").encode())
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -5,14 +5,16 @@ run.json              configuration, data, versions: all that is needed to repea
 results.parquet       the tidy table: one metric of one series a row
 portfolio.parquet     daily returns of each agent's portfolio
 leaderboard.parquet   the ranking, with intervals
-units/NAME/           one agent with one seed: daily.parquet (per asset), checkpoint/, or error.txt; training/
-                      while it is being trained
+units/NAME/           one agent with one seed: audit.json (the look-ahead audit it passed), checkpoint/ and
+                      daily.parquet (per asset; it marks the unit as done), or error.txt; training/ while
+                      it is being trained
 report.html, figures/ the page and its figures
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -22,8 +24,14 @@ from typing import Any
 import pandas as pd
 
 from agents.agent import Agent
+from agents.audit import AgentAudit
 from agents.checkpoint import write_atomically
 from qn_env.errors import ConfigError
+
+
+def temporary(name: str) -> str:
+    """The pattern of what `write_atomically` leaves of a file when it is killed."""
+    return f".{name}.*.tmp"
 
 
 def unit_name(agent: str, seed: int, window: str = "") -> str:
@@ -55,19 +63,23 @@ class RunFolder:
             path.mkdir(parents=True)
         except FileExistsError as error:
             raise ConfigError(
-                f"{path}: exists already; a run never overwrites another. Choose another --out or remove it."
+                f"{path}: exists already; a run never overwrites another. Choose another --out, or go on "
+                "with a run that was cut short by --resume."
             ) from error
         return cls(path.resolve())
 
     @classmethod
     def resume(cls, path: Path, plan: dict[str, Any]) -> RunFolder:
-        """A new folder for this plan, or the one in which it was begun.
+        """A new folder for this plan, or the one in which it was begun; files half written are removed.
 
         Raises:
             ConfigError: the folder was begun with another plan, or is no run folder.
         """
         if not path.exists():
             return cls.create(path).planned(plan)
+        folder = cls(path.resolve())
+        if path.is_dir() and all(found.match(temporary("plan.json")) for found in path.iterdir()):
+            return folder._cleared().planned(plan)  # killed before its plan was written
         try:
             begun = json.loads((path / "plan.json").read_text())
         except (OSError, ValueError) as error:
@@ -79,12 +91,34 @@ class RunFolder:
                     f"{path}: was begun with {key} = {begun.get(key)}, not {wanted.get(key)}. Go on with the "
                     "same settings, or choose another --out."
                 )
-        return cls(path.resolve())
+        return folder._cleared()
+
+    def _cleared(self) -> RunFolder:
+        """The same folder, without files that a killed process left half written."""
+        for unfinished in self.path.rglob(temporary("*")):
+            unfinished.unlink()
+        return self
 
     def planned(self, plan: dict[str, Any]) -> RunFolder:
         """The same folder, with what is to be run written down."""
         write_atomically(self.path / "plan.json", (json.dumps(plan, indent=2) + "\n").encode())
         return self
+
+    @classmethod
+    def of_finished(cls, path: Path) -> RunFolder:
+        """The folder of a finished run.
+
+        Raises:
+            ConfigError: there is no such folder, or no finished run in it.
+        """
+        if not path.is_dir():
+            raise ConfigError(f"{path}: no such run folder. A run writes one: qn run --help.")
+        if not (folder := cls(path.resolve())).finished:
+            raise ConfigError(
+                f"{path}: holds no run.json, expected a finished run. Go on with one that was cut short by "
+                "qn run --resume."
+            )
+        return folder
 
     @property
     def finished(self) -> bool:
@@ -95,6 +129,10 @@ class RunFolder:
         """The folder of a unit."""
         return self.path / "units" / name
 
+    def training(self, name: str) -> Path:
+        """Where the state of a unit's training lies until it has finished."""
+        return self.unit(name) / "training"
+
     def write_record(self, record: dict[str, Any]) -> None:
         """Write what is needed to repeat the run; the last file of a run."""
         write_atomically(self.path / "run.json", (json.dumps(record, indent=2) + "\n").encode())
@@ -104,6 +142,16 @@ class RunFolder:
         found: dict[str, Any] = json.loads((self.path / "run.json").read_text())
         return found
 
+    def write_audit(self, name: str, audit: AgentAudit) -> None:
+        """Store how a unit's agent was audited; who has an audit has passed."""
+        verdict = {
+            "comparisons": [comparison._asdict() for comparison in audit.comparisons],
+            "around": audit.around,
+            "assets": audit.assets,
+            "active": audit.active,
+        }
+        self._write_into_unit(name, "audit.json", json.dumps(verdict, indent=2) + "\n")
+
     def write_unit(self, name: str, days: pd.DataFrame, agent: Agent) -> None:
         """Store a finished unit: the agent's checkpoint, then its daily results, which mark it as done."""
         folder = self.unit(name)
@@ -111,14 +159,19 @@ class RunFolder:
         (folder / "error.txt").unlink(missing_ok=True)
         save: Any = getattr(agent, "save", None)
         if save is not None:
+            # A checkpoint that a killed process began; an agent need not be able to save into a folder twice.
+            shutil.rmtree(folder / "checkpoint", ignore_errors=True)
             save(folder / "checkpoint")
         _write_table(folder / "daily.parquet", days)
 
     def write_error(self, name: str, text: str) -> None:
         """Store why a unit failed."""
+        self._write_into_unit(name, "error.txt", text)
+
+    def _write_into_unit(self, name: str, file: str, text: str) -> None:
         folder = self.unit(name)
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / "error.txt", text.encode())
+        write_atomically(folder / file, text.encode())
 
     def has_unit(self, name: str) -> bool:
         """Whether a unit has finished."""
@@ -161,6 +214,12 @@ class RunFolder:
     def leaderboard(self) -> pd.DataFrame:
         """The ranking."""
         return pd.read_parquet(self.path / "leaderboard.parquet")
+
+
+def write_csv(path: Path, table: pd.DataFrame) -> None:
+    """Write a table for the user, in place of an older one; its folder is made where there is none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, table.to_csv(index=False).encode())
 
 
 def _write_table(path: Path, table: pd.DataFrame) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from agents.agent import Agent, make_agent, settings_of, signals_of, warmup_of
+from agents.audit import AgentAudit, audit_agent
 from agents.resuming import kept_in
 from agents.training import recorded_in
 from experiments.protocols import Fold
@@ -70,18 +71,23 @@ class Unit:
 
 
 def run_unit(unit: Unit, fold: Fold, folder: RunFolder) -> None:
-    """Train, play the test block, and store what it earned and how it decided.
+    """Train, audit and play the test block, and store what it earned and how it decided.
 
     The training's state lies in the unit's folder until then: a unit that was killed goes on from it.
+
+    Raises:
+        LookAheadError: the agent's decisions depend on later days; it has no figures then.
     """
-    state = folder.unit(unit.name) / "training"
+    state = folder.training(unit.name)
     with kept_in(state):
         if unit.scalars:
             with recorded_in(folder.path / "tensorboard" / unit.name):
                 agent = trained(unit, fold)
         else:
             agent = trained(unit, fold)
-    folder.write_unit(unit.name, played_days(agent, unit, fold), agent)
+    days, audit = judged(agent, unit, fold)
+    folder.write_audit(unit.name, audit)
+    folder.write_unit(unit.name, days, agent)
     shutil.rmtree(state, ignore_errors=True)
 
 
@@ -89,32 +95,41 @@ def trained(unit: Unit, fold: Fold) -> Agent:
     """The unit's agent, fitted to the training block and selected on the next."""
     agent = unit.agent()
     cost = settings_of(agent).train_cost_bps
-    train = _environment(unit, agent, fold.train, None, cost)
-    select = _environment(unit, agent, fold.select, fold.select_start, cost)
+    train = environment(unit, agent, fold.train, None, cost)
+    select = environment(unit, agent, fold.select, fold.select_start, cost)
     return agent.fit(train, seed=unit.seed, validation=select)
 
 
-def played_days(agent: Agent, unit: Unit, fold: Fold) -> pd.DataFrame:
-    """Gross return and turnover of every asset on every day of its market's test block.
+def judged(agent: Agent, unit: Unit, fold: Fold) -> tuple[pd.DataFrame, AgentAudit]:
+    """Gross return and turnover of every asset on every day of its market's test block, and the audit.
+
+    Nothing is settled before the agent has passed the look-ahead audit, and what is settled are the signals
+    of the audit's first pass.
 
     Returns:
-        date, market, asset, gross, turnover, listed, counted.
+        date, market, asset, gross, turnover, listed, counted; and how the agent was audited.
+
+    Raises:
+        LookAheadError: it did not pass.
     """
-    signals = signals_of(agent, fold.test, judged_in(unit, agent, fold))
-    whole = Tape.of(
-        fold.test, vol_target=unit.vol_target, start=fold.test_start, execution_lag=unit.execution_lag
-    )
-    return pd.concat(
-        [_market_days(whole, name, fold, signals) for name in fold.test.markets], ignore_index=True
-    )
+    env = judged_in(unit, agent, fold)
+    audit = audit_agent(agent, env, seed=unit.seed)
+    return _settled(env, fold, audit.signals), audit
+
+
+def played_days(agent: Agent, unit: Unit, fold: Fold) -> pd.DataFrame:
+    """The days of `judged`, of an agent that was audited there: as a variant of it that sees less."""
+    env = judged_in(unit, agent, fold)
+    return _settled(env, fold, signals_of(agent, fold.test, env))
 
 
 def judged_in(unit: Unit, agent: Agent, fold: Fold) -> TradingEnv:
     """The environment of a unit's test block; costs are charged afterwards, from the turnover."""
-    return _environment(unit, agent, fold.test, fold.test_start, 0.0)
+    return environment(unit, agent, fold.test, fold.test_start, 0.0)
 
 
-def _environment(unit: Unit, agent: Agent, panel: Panel, start: Start, cost_bps: float) -> TradingEnv:
+def environment(unit: Unit, agent: Agent, panel: Panel, start: Start, cost_bps: float) -> TradingEnv:
+    """What the agent asks for, on a panel: from `start` on after its warm-up, or from the first day."""
     settings = settings_of(agent)
     return TradingEnv(
         panel,
@@ -126,6 +141,12 @@ def _environment(unit: Unit, agent: Agent, panel: Panel, start: Start, cost_bps:
         warmup=warmup_of(agent) if start is not None else 0,
         execution_lag=unit.execution_lag,
     )
+
+
+def _settled(env: TradingEnv, fold: Fold, signals: FloatArray) -> pd.DataFrame:
+    """What the signals [T, N] earn in the test block, by asset."""
+    days = [_market_days(env.tape, name, fold, signals) for name in fold.test.markets]
+    return pd.concat(days, ignore_index=True)
 
 
 def _market_days(whole: Tape, name: str, fold: Fold, signals: FloatArray) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from experiments.cli import main
 from experiments.papers.dmn.config import LSTM, REFERENCES, REGULARISED, DmnStudy
 from experiments.papers.dmn.importance import WHOLE, ranked
 from experiments.papers.dmn.study import read_classes, searched, study
+from experiments.runner import run
 from experiments.store import RunFolder
 from qn_env.errors import ConfigError
 from qn_env.sources.synthetic import ar1_trend
@@ -124,3 +125,26 @@ def test_the_command_prints_exhibit_3(finished, data, capsys):
     argv += ["--models", f"{LSTM},dmn-linear-mse", "--test-from", "2003-01-01", "--test-years", "1"]
     assert main(argv) == 0
     assert "Sharpe" in capsys.readouterr().out
+
+
+def test_winners_of_the_search_are_not_trained_again_and_are_what_a_training_gives(
+    data, tmp_path, monkeypatch
+):
+    def untrained(*_args, **_options):
+        raise AssertionError("trained again")
+
+    def judged_only(*args, **options):
+        with monkeypatch.context() as patch:
+            patch.setattr("agents.training._epoch", untrained)
+            return run(*args, **options)
+
+    begun, anew = (configured(data, tmp_path / name, models=("dmn-linear-mse",)) for name in ("a", "b"))
+    with monkeypatch.context() as patch:
+        patch.setattr("experiments.papers.dmn.study.run", judged_only)
+        study(begun)
+    with monkeypatch.context() as patch:
+        patch.setattr("experiments.papers.dmn.study.training_of", lambda *_: tmp_path / "nowhere")
+        study(anew)
+    for window in WINDOWS:
+        name = f"units/dmn-linear-mse-seed0-{window}/daily.parquet"
+        assert (begun.out / "run" / name).read_bytes() == (anew.out / "run" / name).read_bytes()

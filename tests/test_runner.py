@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,13 +15,15 @@ import pandas as pd
 import pytest
 
 from agents.agent import AGENTS, load_agent, settings_of, signals_of, warmup_of
+from agents.audit import audit_agent
 from experiments import RunConfig, compare
 from experiments.cli import main
 from experiments.protocols import holdout
 from experiments.runner import load_panel, run
-from experiments.store import RunFolder
+from experiments.store import RunFolder, unit_name
+from experiments.units import Unit, Variant, judged_in
 from qn_env.environment import TradingEnv
-from qn_env.errors import ConfigError, DataError, QnError
+from qn_env.errors import ConfigError, DataError, LookAheadError, QnError
 from qn_env.panel import Panel
 from qn_env.sources import ar1_trend, ragged
 from qn_env.tape import Tape, backtest
@@ -100,9 +103,23 @@ class Unlucky(Streak):
 class Greedy(Streak):
     def act(self, observation):
         return np.full(observation["returns"].shape[1], 1.5)
+
+
+class Tempted(Streak):
+    """Learns to look at tomorrow from seed 1 on."""
+
+    learns = True
+
+    def fit(self, env, *, seed, validation=None):
+        self.ahead = seed
+        return self
+
+    def signals(self, panel):
+        return np.sign(np.nan_to_num(np.roll(panel.returns, -self.ahead, axis=0)))
 '''
-FOLLOW, STREAK, TWIN, GUESS, UNLUCKY, GREEDY = (
-    f"users_agents:{name}" for name in ("Follow", "Streak", "StreakTwin", "Guess", "Unlucky", "Greedy")
+FOLLOW, STREAK, TWIN, GUESS, UNLUCKY, GREEDY, TEMPTED = (
+    f"users_agents:{name}"
+    for name in ("Follow", "Streak", "StreakTwin", "Guess", "Unlucky", "Greedy", "Tempted")
 )
 PLAYED = (*RULES, FOLLOW, GUESS, UNLUCKY)
 
@@ -173,7 +190,13 @@ def test_two_processes_give_what_one_gives_to_the_last_bit(
 
 def test_a_failing_agent_is_reported_and_the_others_finish(finished: RunFolder) -> None:
     assert finished.record()["failed"] == [
-        {"agent": UNLUCKY, "seed": seed, "window": "", "error": "RuntimeError: no luck today"}
+        {
+            "agent": UNLUCKY,
+            "seed": seed,
+            "window": "",
+            "kind": "RuntimeError",
+            "error": "RuntimeError: no luck today",
+        }
         for seed in finished.record()["agents"][UNLUCKY]["seeds"]
     ]
     error = (finished.path / "units" / "users_agents--Unlucky-seed0" / "error.txt").read_text()
@@ -182,6 +205,58 @@ def test_a_failing_agent_is_reported_and_the_others_finish(finished: RunFolder) 
     assert not finished.has_unit("users_agents--Unlucky-seed0")
     done = set(PLAYED) - {UNLUCKY}
     assert set(finished.results()["agent"]) == set(finished.leaderboard()["agent"]) == done
+
+
+@pytest.mark.parametrize("agent", ["macd", FOLLOW])
+def test_every_unit_stores_the_audit_that_its_agent_passed(
+    finished: RunFolder, panel: Panel, agent: str
+) -> None:
+    stored = json.loads((finished.unit(unit_name(agent, 0)) / "audit.json").read_text())
+    fold = holdout(panel)
+    unit = Unit(agent, Variant(agent), 0, finished.record()["agents"][agent]["vol_target"])
+    found = audit_agent(unit.agent(), judged_in(unit, unit.agent(), fold), seed=0)
+    assert stored == {
+        "comparisons": [{"what": c.what, "decisions": c.decisions} for c in found.comparisons],
+        "around": found.around,
+        "assets": found.assets,
+        "active": found.active,
+    }
+    assert len(stored["comparisons"]) == 4  # a second pass, and three changes of later days
+    # A decision on every own day from the close before the test block on, the last day among them.
+    decisions = sum(
+        int((panel.tradable[market.rows[fold_rows(panel, name) - 1 :], market.columns]).sum())
+        for name, market in panel.markets.items()
+    )
+    assert stored["comparisons"][0]["decisions"] == decisions
+
+
+def fold_rows(panel: Panel, market: str) -> int:
+    """How many of a market's own days come before its test block."""
+    own = panel.dates[panel.markets[market].rows]
+    return int(np.searchsorted(own, holdout(panel).test_start[market]))
+
+
+def test_an_agent_that_looks_ahead_with_one_seed_has_no_figures_at_all(panel: Panel, tmp_path: Path) -> None:
+    table = compare([TEMPTED, "macd"], panel, out=tmp_path / "run", seeds=2, costs=COSTS, jobs=1)
+    folder = RunFolder(tmp_path / "run")
+    (failure,) = folder.record()["failed"]
+    assert {key: failure[key] for key in ("agent", "seed", "window", "kind")} == {
+        "agent": TEMPTED,
+        "seed": 1,
+        "window": "",
+        "kind": "LookAheadError",
+    }
+    assert re.search(r"Look-ahead: .* On \d{4}-\d\d-\d\d the signal for M\d/A\d was", failure["error"])
+    # Its other seed was honest, and stays out of every table.
+    assert folder.has_unit("users_agents--Tempted-seed0")
+    assert not folder.has_unit("users_agents--Tempted-seed1")
+    for found in (table, folder.results(), folder.portfolio(), folder.leaderboard()):
+        assert set(found["agent"]) == {"macd"}
+
+
+def test_a_run_of_nothing_but_look_ahead_says_so(panel: Panel, tmp_path: Path) -> None:
+    with pytest.raises(LookAheadError, match=r"no agent finished every window, 1 of 2 units failed.*On \d"):
+        compare([TEMPTED], panel, out=tmp_path / "run", seeds=2, jobs=1)
 
 
 def test_all_agents_failing_is_an_error_that_says_why(panel: Panel, tmp_path: Path) -> None:
@@ -628,3 +703,34 @@ def test_a_run_that_was_cut_short_goes_on_and_ends_like_one_that_was_not(
     pd.testing.assert_frame_equal(cut.results().drop(columns="run"), whole.results().drop(columns="run"))
     with pytest.raises(ConfigError, match=r"was begun with costs = \[0.0, 2.5, 40.0\], not \[1.0\]"):
         run(replace(config, costs=(1.0,)), panel, resume=True)
+
+
+def test_a_run_goes_on_from_whatever_a_kill_left(panel: Panel, tmp_path: Path) -> None:
+    """A folder without a plan, files half written, a checkpoint without the days that mark it as done."""
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / ".plan.json.123.tmp").write_text("{")
+    config = RunConfig(agents=(GUESS,), seeds=1, jobs=1, out=out, resume=True)
+    folder = RunFolder(run(config, panel))
+    whole = folder.results()
+    unit = folder.unit("users_agents--Guess-seed0")
+    (out / "run.json").unlink()
+    (unit / "daily.parquet").unlink()
+    (unit / ".daily.parquet.123.tmp").write_text("")
+    run(config, panel)  # the agent's save makes its folder, and refuses one that is there
+    assert folder.record()["failed"] == []
+    pd.testing.assert_frame_equal(folder.results(), whole, check_exact=True)
+    assert sorted(p.name for p in unit.iterdir()) == ["audit.json", "checkpoint", "daily.parquet"]
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / ".mine.1.tmp").write_text("precious")
+    with pytest.raises(ConfigError, match=r"no run was begun there"):
+        run(replace(config, out=other), panel)
+    assert (other / ".mine.1.tmp").exists()
+
+
+def test_resume_without_a_folder_is_refused_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["run", "--resume"])
+    assert stopped.value.code == 2
+    assert "it needs --out" in " ".join(capsys.readouterr().err.split())

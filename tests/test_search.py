@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from agents.agent import AGENTS, make_agent
 from agents.quantnet import QuantNetConfig
 from agents.quantnet.space import quantnet2020
-from agents.space import Choice, Integer, LogUniform, Uniform, draw, space_of
+from agents.space import PRESETS, Choice, Integer, LogUniform, Uniform, draw, preset_space, space_of
 from experiments.protocols import Fold, Protocol, holdout
 from experiments.search import Search, best, search
 from experiments.units import Variant
@@ -98,6 +98,34 @@ def test_every_draw_is_a_valid_configuration(name):
 def test_an_agent_without_a_space_is_refused():
     with pytest.raises(ConfigError, match="'macd' declares no search space"):
         space_of(make_agent("macd"), "macd")
+
+
+@pytest.mark.parametrize(
+    ("preset", "name"),
+    [("quantnet2020", "quantnet"), ("dmn2019", "dmn-mlp-mse"), ("wood2022", "dmn-mlp-mse")],
+)
+def test_a_preset_is_the_space_of_its_paper(preset, name):
+    agent = make_agent(name)
+    found = preset_space(preset, agent, name)
+    own = make_agent(name, options={} if preset == "quantnet2020" else {"search": preset})
+    assert found == space_of(own, name)
+    assert len(PRESETS) == 3
+
+
+def test_a_preset_that_is_unknown_or_does_not_fit_is_refused():
+    with pytest.raises(ConfigError, match=r"unknown space 'dmn2109'. Did you mean 'dmn2019'\?"):
+        preset_space("dmn2109", make_agent("macd"), "macd")
+    with pytest.raises(ConfigError, match="is not one of agent 'quantnet'; fitting: quantnet2020"):
+        preset_space("dmn2019", make_agent("quantnet"), "quantnet")
+    with pytest.raises(ConfigError, match="is not one of agent 'macd'; none fits it"):
+        preset_space("dmn2019", make_agent("macd"), "macd")
+
+
+def test_a_search_over_a_preset_draws_from_it():
+    one = Search(label="a", variant=Variant("dmn-lstm-sharpe"), trials=range(40), seed=0, preset="wood2022")
+    drawn = [one.options(trial) for trial in one.trials]
+    assert {d["batch"] for d in drawn} == {64, 128, 256}
+    assert 160 in {d["hidden"] for d in drawn}
 
 
 def test_an_interrupted_search_ends_with_the_same_trials(fold, tmp_path):

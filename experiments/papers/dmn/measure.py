@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from experiments.metrics import all_metrics
 from experiments.papers.dmn.published import ordered
+from experiments.runner import peeking
 from qn_env.economics import BASIS_POINT, volatility_scale
 from qn_env.errors import DataError
 from qn_env.features import EwVolatility
@@ -101,9 +102,10 @@ def measure(run: Finished) -> Measured:
     """
     record = run.record()
     failed = {(unit["agent"], unit["seed"]) for unit in record.get("failed", [])}
+    honest = [agent for agent in record["agents"] if agent not in peeking(record.get("failed", []))]
     seeds = {
         agent: [s for s in record["agents"][agent]["seeds"] if (agent, s) not in failed]
-        for agent in ordered(list(record["agents"]))
+        for agent in ordered(honest)
     }
     seeds = {agent: own for agent, own in seeds.items() if own}
     if not seeds:

@@ -16,8 +16,8 @@ from experiments.papers.dmn.artefacts import write_artefacts
 from experiments.papers.dmn.config import LSTM, REFERENCES, REGULARISED, DmnStudy
 from experiments.papers.dmn.importance import importance
 from experiments.runner import load_panel, run
-from experiments.search import Search, best, search
-from experiments.store import RunFolder
+from experiments.search import Search, best, search, training_of
+from experiments.store import RunFolder, unit_name
 from experiments.units import Variant
 from qn_env.errors import DataError
 
@@ -49,7 +49,7 @@ def study(config: DmnStudy) -> Path:
     panel = load_panel(whole)
     folds = {fold.name: fold for fold in whole.division.folds(panel)}
     searches = [searched(config, model) for model in models]
-    trials = search(searches, list(folds.values()), config.out / "trials", jobs=config.jobs)
+    trials = search(searches, list(folds.values()), config.out / "trials", jobs=config.jobs, keep=True)
     chosen = [best(trials, model, window) for model in models for window in folds]
     variants = {
         one.label: Variant(
@@ -61,7 +61,14 @@ def study(config: DmnStudy) -> Path:
     }
     about = _about(config, trials, chosen)
     whole = replace(whole, quick=config.quick)
-    folder = RunFolder(run(whole, panel, variants=variants, resume=True))
+    # With the first seed, the winner of a search is what was trained there.
+    begun = {
+        unit_name(found["agent"], config.seed, found["window"]): training_of(
+            found, config.seed, config.out / "trials"
+        )
+        for found in chosen
+    }
+    folder = RunFolder(run(whole, panel, variants=variants, resume=True, begun=begun))
     return write_artefacts(
         folder,
         config.out,

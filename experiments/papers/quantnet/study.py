@@ -25,7 +25,7 @@ from experiments.protocols import Fold, holdout
 from experiments.runner import load_panel, run
 from experiments.search import Search, best, search
 from experiments.store import RunFolder
-from experiments.units import Unit, Variant, played_days
+from experiments.units import Unit, Variant, judged
 from qn_env.errors import ConfigError
 from qn_env.panel import FloatArray
 
@@ -156,7 +156,9 @@ def zero_embeddings(units: Sequence[Unit], folds: Mapping[str, Fold], folder: Ru
         if not folder.has_unit(other.name):
             agent: Any = load_agent(unit.variant.agent, folder.unit(unit.name) / "checkpoint")
             plain = agent.without_embeddings()
-            folder.write_unit(other.name, played_days(plain, other, folds[other.window]), plain)
+            days, audit = judged(plain, other, folds[other.window])
+            folder.write_audit(other.name, audit)
+            folder.write_unit(other.name, days, plain)
         added.append(other)
     return added
 

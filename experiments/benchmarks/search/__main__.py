@@ -1,0 +1,159 @@
+"""The command: measure every row, print the table, write what was found."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pickle
+import shlex
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from experiments.benchmarks.environment.measure import (
+    Block,
+    Row,
+    compare,
+    cpu_seconds,
+    in_turn,
+    machine,
+    table,
+)
+from experiments.benchmarks.search.batched import Passes, Steps
+from experiments.executors import shared
+from experiments.protocols import Fold, holdout
+from experiments.search import Search, search
+from experiments.units import Variant
+from qn_env.sources.synthetic import ar1_trend
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """One run of the benchmark.
+
+    Attributes:
+        rounds: repetitions of each comparison.
+        markets: of the panel, four assets each.
+        days: of the panel.
+        trials: of the search, and stacked in one programme.
+        epochs: of a trial.
+        batch: trajectories per step of the stacked trials.
+        widths: of the stacked MLPs and LSTMs.
+    """
+
+    rounds: int = 3
+    markets: int = 14
+    days: int = 6500
+    trials: int = 8
+    epochs: int = 20
+    batch: int = 256
+    widths: tuple[int, ...] = (5, 20, 80)
+
+    @classmethod
+    def quick(cls) -> Config:
+        """Every row in seconds: to see that it runs, not how fast."""
+        return cls(rounds=1, markets=1, days=1600, trials=2, epochs=1, batch=4, widths=(3,))
+
+
+def rows(config: Config) -> Iterator[Row]:
+    """Measure, row after row."""
+    fold = holdout(ar1_trend(markets=config.markets, assets=4, days=config.days, seed=0))
+    yield throughput_row(fold, config)
+    yield task_row(fold)
+    shapes = [("linear", 0), *(("mlp", width) for width in config.widths)]
+    for name, width in shapes:
+        steps = Steps(name, trials=config.trials, hidden=width, batch=config.batch)
+        yield stacked_row(f"step of {name}" + (f" {width}" if width else ""), steps, config)
+    for width in config.widths:
+        passes = Passes(trials=config.trials, hidden=width, batch=config.batch)
+        yield stacked_row(f"forward pass of lstm {width}", passes, config)
+
+
+def throughput_row(fold: Fold, config: Config) -> Row:
+    """Trials per elapsed second of a DMN search on two processes, their start included, against one."""
+
+    def trials_a_second(jobs: int) -> float:
+        one = Search(
+            label="dmn-lstm-sharpe",
+            variant=Variant("dmn-lstm-sharpe"),
+            trials=range(config.trials),
+            seed=0,
+            fixed={"epochs": config.epochs, "patience": config.epochs, "hidden": 20, "batch": 256},
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            begin = time.perf_counter()
+            search([one], [fold], Path(folder), jobs=jobs)
+            return config.trials / (time.perf_counter() - begin)
+
+    sides: dict[str, Block] = {"two": lambda: trials_a_second(2), "one": lambda: trials_a_second(1)}
+    found = in_turn(sides, config.rounds)
+    return compare(
+        "DMN search on two processes / one, elapsed time", "trials/s", found, "two", "one", low=1.7
+    )
+
+
+def task_row(fold: Fold) -> Row:
+    """Bytes of its window that a task carries: a handle, against the window itself."""
+    whole = len(pickle.dumps(fold))
+    with tempfile.TemporaryDirectory() as folder, shared([fold], Path(folder) / "shared") as (handle,):
+        carried = len(pickle.dumps(handle))
+    return Row(
+        what="a task's share of the data, handle / window",
+        unit="bytes",
+        ours=carried,
+        baseline=whole,
+        ratio=carried / whole,
+        high=0.01,
+    )
+
+
+def stacked_row(what: str, sides: Steps | Passes, config: Config) -> Row:
+    """How much faster stacked trials are than one after the other."""
+    timed: dict[str, Block] = {
+        "stacked": lambda: 1.0 / cpu_seconds(sides.stacked),
+        "one by one": lambda: 1.0 / cpu_seconds(sides.one_by_one),
+    }
+    return compare(
+        f"{what}, {config.trials} trials stacked / one by one",
+        "1/s",
+        in_turn(timed, 3 * config.rounds),
+        "stacked",
+        "one by one",
+        note="worth building above 1.5",
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> list[Row]:
+    """Run the benchmark; the rows are returned, printed and, if asked for, written."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.benchmarks.search", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="small sizes, one round: no figure to quote")
+    parser.add_argument("--out", type=Path, help="write the figures to this JSON file")
+    given = parser.parse_args(argv)
+    torch.set_num_threads(1)
+    config = Config.quick() if given.quick else Config()
+    found = []
+    for row in rows(config):
+        print(row.what, "...", file=sys.stderr, flush=True)
+        found.append(row)
+    print(table(found))
+    print(", ".join(f"{key} {value}" for key, value in machine().items()))
+    if given.out is not None:
+        record = {
+            "command": f"{parser.prog} {shlex.join(sys.argv[1:] if argv is None else argv)}",
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "config": asdict(config),
+            "machine": machine(),
+            "rows": [row.record() for row in found],
+        }
+        given.out.write_text(json.dumps(record, indent=2) + "\n")
+    return found
+
+
+if __name__ == "__main__":
+    main()

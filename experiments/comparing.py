@@ -1,0 +1,194 @@
+"""`qn compare`: two finished runs side by side, how they were run and what their agents earned."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tyro.conf import Positional
+
+from experiments.config import WITHOUT_EFFECT
+from qn_env.economics import BASIS_POINT
+from qn_env.errors import ConfigError
+from qn_env.features import DAYS_PER_YEAR
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from experiments.store import RunFolder
+
+SHOWN = 40  # characters of a setting that are printed
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Two finished runs side by side: what differs in how they were run and in what their agents earned."""
+
+    a: Positional[Path]
+    """Folder of one run."""
+
+    b: Positional[Path]
+    """Folder of the other."""
+
+    cost: float = 2.0
+    """Cost per unit of turnover, in basis points; any, whatever the runs report."""
+
+    out: Path | None = None
+    """CSV file to write the table to."""
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.cost < math.inf:
+            raise ConfigError(f"cost is {self.cost}, expected a number of basis points >= 0.")
+
+
+class Setting(NamedTuple):
+    """A setting, a version or a mark of the data that differs; None where a run has none."""
+
+    name: str
+    a: Any
+    b: Any
+
+    def __str__(self) -> str:
+        a, b = (json.dumps(value) for value in (self.a, self.b))
+        return f"{self.name}: {_short(a)} | {_short(b)}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
+
+
+def compare_runs(config: Compare) -> None:
+    """Print what differs between two runs, and write the table where that is asked for."""
+    from experiments.store import RunFolder, write_csv
+
+    a, b = RunFolder.of_finished(config.a), RunFolder.of_finished(config.b)
+    settings, table = differences(a.record(), b.record()), compared(a, b, config.cost)
+    print(f"A: {a.path}\nB: {b.path}")
+    print("Settings, data and versions (A | B):" if settings else "Settings, data and versions: the same.")
+    for setting in settings:
+        print(f"  {setting}")
+    if not same_data(a, b):
+        print(
+            "Warning: the runs are of different data. Their figures stand side by side; a difference between "
+            "them says nothing about the agents."
+        )
+    print(f"\nSharpe ratios of the equal-weight portfolio, net of {config.cost:g} bps:")
+    counts = {name: table[name].astype(object).where(table[name].notna(), "-") for name in COUNTS}
+    print(table.assign(**counts).to_string(index=False, na_rep="-", float_format="{:.2f}".format))
+    if (table["note"] == IDENTICAL).all():
+        print("identical: every daily return agrees")
+    if config.out is not None:
+        write_csv(config.out, table)
+        print(f"Written to {config.out}.")
+
+
+def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Setting]:
+    """What differs in configuration, data, the agents of both, versions and code, by two runs' records."""
+    common = [label for label in a["agents"] if label in b["agents"]]
+    left, right = _described(a, common), _described(b, common)
+    return [
+        Setting(name, left.get(name), right.get(name))
+        for name in dict.fromkeys([*left, *right])
+        if left.get(name) != right.get(name)
+    ]
+
+
+def _described(record: Mapping[str, Any], agents: Sequence[str]) -> dict[str, Any]:
+    """Every setting under a name of its own; what changes no figure is left out."""
+    config = {k: v for k, v in record["config"].items() if k not in WITHOUT_EFFECT}
+    data = {k: record["panel"][k] for k in ("fingerprint", "first", "last", "assets", "windows")}
+    parts = {"config": config, "data": data, "versions": record["versions"], "git": record["git"] or {}}
+    parts |= {f"agents.{label}": record["agents"][label] for label in agents}
+    return {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}
+
+
+IDENTICAL, ONLY_A, ONLY_B = "identical", "only in A", "only in B"
+COUNTS = ("days_a", "days_b", "seeds_a", "seeds_b")
+COLUMNS = ("agent", *COUNTS, "sharpe_a", "sharpe_b", "difference", "low", "high", "p_value", "note")
+
+
+def compared(a: RunFolder, b: RunFolder, cost_bps: float) -> pd.DataFrame:
+    """The agents of two finished runs: net Sharpe ratios of the equal-weight portfolio, and their difference.
+
+    Ratios are annualised means over seeds. Those of an agent in both runs are of the days that both have, and
+    their difference, A less B, has a 95% interval for dependent days (`statistics.sharpe_difference`); the
+    seeds are taken as they are. Runs of different data are not subtracted: each has its own days.
+
+    Returns:
+        agent, days_a, days_b, seeds_a, seeds_b, sharpe_a, sharpe_b, difference, low, high, p_value, note.
+    """
+    import pandas as pd
+
+    left, right = _portfolios(a, cost_bps), _portfolios(b, cost_bps)
+    same, rows = same_data(a, b), []
+    for agent in dict.fromkeys([*left, *right]):
+        if agent not in right:
+            rows.append(_figures("a", left[agent]) | {"note": ONLY_A})
+        elif agent not in left:
+            rows.append(_figures("b", right[agent]) | {"note": ONLY_B})
+        elif not same:
+            rows.append(_figures("a", left[agent]) | _figures("b", right[agent]) | {"note": "different data"})
+        else:
+            rows.append(_pair(left[agent], right[agent]))
+            if _identical(a, b, agent, left[agent], right[agent]):
+                rows[-1]["note"] = IDENTICAL
+        rows[-1]["agent"] = agent
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(COUNTS, "Int64"))
+
+
+def same_data(a: RunFolder, b: RunFolder) -> bool:
+    """Whether two runs were of the same panel."""
+    marks = [folder.record()["panel"]["fingerprint"] for folder in (a, b)]
+    return bool(marks[0] == marks[1])
+
+
+def _portfolios(folder: RunFolder, cost_bps: float) -> dict[str, pd.DataFrame]:
+    """By agent, the daily net returns of its portfolio, [days, seeds]."""
+    days = folder.portfolio()
+    days = days[days["cost_bps"] == days["cost_bps"].min()]  # before costs, the same at every level
+    days = days.assign(net=days["gross"] - days["turnover"] * cost_bps * BASIS_POINT)
+    return {
+        str(agent): own.pivot(index="date", columns="seed", values="net").sort_index()
+        for agent, own in days.groupby("agent", sort=False)
+    }
+
+
+def _figures(side: str, net: pd.DataFrame) -> dict[str, Any]:
+    """The columns of one run, from daily net returns [days, seeds]."""
+    from experiments.statistics import mean_sharpe
+
+    days, seeds = net.shape
+    ratio = mean_sharpe(net.to_numpy().T[:, :, None])
+    return {f"days_{side}": days, f"seeds_{side}": seeds, f"sharpe_{side}": ratio}
+
+
+def _pair(a: pd.DataFrame, b: pd.DataFrame) -> dict[str, Any]:
+    """The columns of an agent on the days that both runs have."""
+    import numpy as np
+    from scipy.special import ndtri
+
+    from experiments.statistics import LEVEL, sharpe_difference
+
+    days = a.index.intersection(b.index)
+    if len(days) < 2:
+        return _figures("a", a) | _figures("b", b) | {"note": "no common days"}
+    a, b = a.loc[days], b.loc[days]
+    # Every seed of one beside every seed of the other: the mean of the differences is that of the means.
+    left, right = np.repeat(a.to_numpy(), b.shape[1], axis=1), np.tile(b.to_numpy(), (1, a.shape[1]))
+    found = sharpe_difference(left, right)
+    value, reach = (
+        DAYS_PER_YEAR**0.5 * daily for daily in (found.value, ndtri((1 + LEVEL) / 2) * found.error)
+    )
+    of_difference = {"difference": value, "low": value - reach, "high": value + reach}
+    return _figures("a", a) | _figures("b", b) | of_difference | {"p_value": found.p_value, "note": ""}
+
+
+def _identical(a: RunFolder, b: RunFolder, agent: str, left: pd.DataFrame, right: pd.DataFrame) -> bool:
+    """Whether all daily returns of all assets agree, to the last bit; `left`, `right` are the portfolios."""
+    return left.equals(right) and all(
+        a.agent_days(agent, seed).equals(b.agent_days(agent, seed)) for seed in left.columns
+    )

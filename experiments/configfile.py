@@ -1,0 +1,195 @@
+"""Configuration files: `--config FILE` for every command that takes a configuration.
+
+A file (TOML or JSON) holds values of the command's options by their names. Flags of the command line replace
+them. `command` in a file, if it is there, says which command it is for. What a run ended up with is written
+into its folder as `config.json`, which can be fed back.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from importlib.resources import files
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from qn_env.errors import ConfigError, did_you_mean
+
+FLAG = "--config"
+COMMAND = "command"
+
+# A command as it is typed, such as ("paper", "dmn"), and the dataclass of its options.
+Commands = Mapping[tuple[str, ...], type]
+
+
+def with_config_file(argv: Sequence[str], commands: Commands) -> list[str]:
+    """The same command line, with the values of its `--config FILE` as flags before its own.
+
+    The last of two equal flags counts, so what was typed replaces what the file says.
+
+    Args:
+        argv: what was typed, without the program's name.
+        commands: those that take a file.
+
+    Raises:
+        ConfigError: no such file, not readable, an unknown key, a value of the wrong type, or a command that
+            takes no file.
+    """
+    name, rest = _taken(argv)
+    if name is None:
+        return list(argv)
+    command = next((words for words in commands if tuple(rest[: len(words)]) == words), None)
+    if command is None:
+        known = ", ".join(" ".join(words) for words in commands)
+        raise ConfigError(f"{FLAG} stands behind a command that takes one: {known}.")
+    values = read_config(name, command, commands[command])
+    flags = [flag for key, value in values.items() for flag in _flags(key, value)]
+    return [*command, *flags, *rest[len(command) :]]
+
+
+def read_config(name: str, command: Sequence[str], of: type) -> dict[str, Any]:
+    """The values of a file for a command's dataclass, checked.
+
+    Args:
+        name: a path, or the name of a configuration that comes with the package.
+        command: words of the command.
+        of: its dataclass.
+
+    Raises:
+        ConfigError: see `with_config_file`.
+    """
+    path = _found(name)
+    values = _parsed(path)
+    meant = values.pop(COMMAND, " ".join(command))
+    if meant != " ".join(command):
+        raise ConfigError(f"{path}: is for qn {meant}, not for qn {' '.join(command)}.")
+    types = get_type_hints(of)
+    known = [field.name for field in fields(of)]
+    for key, value in values.items():
+        if key not in known:
+            raise ConfigError(f"{path}: unknown key {key!r}. {did_you_mean(key, known)}")
+        if not fits(value, types[key]):
+            raise ConfigError(f"{path}: {key} is {value!r}, expected {described(types[key])}.")
+    return values
+
+
+def write_config(path: Path, command: Sequence[str], config: Any) -> None:
+    """Write an effective configuration as JSON that `--config` reads."""
+    from agents.checkpoint import write_atomically
+
+    text = json.dumps({COMMAND: " ".join(command)} | asdict(config), indent=2, default=str)
+    write_atomically(path, (text + "\n").encode())
+
+
+def shipped() -> list[str]:
+    """Names of the configurations that come with the package."""
+    return sorted(f.name.removesuffix(".toml") for f in _shipped().iterdir() if f.name.endswith(".toml"))
+
+
+def fits(value: Any, annotation: Any) -> bool:
+    """Whether a value of a file is one of a field's type; a list is a tuple, text is a path.
+
+    Examples:
+        >>> fits(3, int), fits(3, float), fits("3", int), fits(True, int), fits([1, 2], tuple[int, ...])
+        (True, True, False, False, True)
+    """
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if annotation is Any:
+        return True
+    if origin in (Union, UnionType):
+        return any(fits(value, one) for one in inner)
+    if origin is Annotated:
+        return fits(value, inner[0])
+    if origin is Literal:
+        return value in inner
+    if origin is tuple:
+        return isinstance(value, list) and all(fits(one, inner[0]) for one in value)
+    if origin is Mapping:
+        return isinstance(value, dict)
+    if annotation is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if annotation is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if annotation is Path:
+        return isinstance(value, str)
+    return isinstance(value, annotation)
+
+
+def described(annotation: Any) -> str:
+    """A field's type in words.
+
+    Examples:
+        >>> described(int | None), described(tuple[float, ...]), described(Literal["a", "b"])
+        ('a whole number', 'a list, each a number', "one of 'a', 'b'")
+    """
+    words = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path"}
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if annotation in words:
+        return words[annotation]
+    if origin in (Union, UnionType):
+        return " or ".join(described(one) for one in inner if one is not NoneType)
+    if origin is Annotated:
+        return described(inner[0])
+    if origin is Literal:
+        return f"one of {', '.join(repr(one) for one in inner)}"
+    if origin is tuple:
+        return f"a list, each {described(inner[0])}"
+    return "a table of names and values"
+
+
+def _taken(argv: Sequence[str]) -> tuple[str | None, list[str]]:
+    """The value of the flag, and the command line without it."""
+    name, rest, words = None, [], iter(argv)
+    for word in words:
+        flag, sign, value = word.partition("=")
+        if flag != FLAG:
+            rest.append(word)
+            continue
+        found = value if sign else next(words, None)
+        if not found:
+            raise ConfigError(f"{FLAG} needs a file, or one of {', '.join(shipped())}.")
+        if name is not None:
+            raise ConfigError(f"{FLAG} is given twice: {name} and {found}.")
+        name = found
+    return name, rest
+
+
+def _found(name: str) -> Any:
+    path = Path(name)
+    if path.is_file():
+        return path
+    if name in shipped():
+        return _shipped() / f"{name}.toml"
+    raise ConfigError(
+        f"{FLAG} {name}: no such file, and none that comes with qn. {did_you_mean(name, shipped())}"
+    )
+
+
+def _shipped() -> Any:
+    return files("experiments.papers") / "configs"
+
+
+def _parsed(path: Any) -> dict[str, Any]:
+    read = json.loads if path.name.endswith(".json") else tomllib.loads
+    try:
+        found = read(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise ConfigError(f"{path}: not a readable TOML or JSON file ({error}).") from error
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path}: holds {type(found).__name__}, expected a table of names and values.")
+    return found
+
+
+def _flags(key: str, value: Any) -> list[str]:
+    """What one would type."""
+    name = f"--{key.replace('_', '-')}"
+    if isinstance(value, bool):
+        return [name if value else f"--no-{name.removeprefix('--')}"]
+    if isinstance(value, list):
+        return [f"{name}={','.join(str(one) for one in value)}"]
+    if isinstance(value, dict):
+        return [f"{name}={','.join(f'{k}={json.dumps(v)}' for k, v in value.items())}"]
+    return [f"{name}={value}"]

@@ -1,0 +1,220 @@
+"""`qn search`: the best options of one agent in every window of a protocol, on its selection blocks."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from tyro.constructors import PrimitiveConstructorSpec
+
+from experiments.config import PanelConfig, RunConfig
+from qn_env.errors import ConfigError
+
+if TYPE_CHECKING:
+    from experiments.protocols import Protocol
+    from experiments.search import Search
+
+
+def read_options(text: str) -> dict[str, Any]:
+    """Options written as key=value,key=value; a value is JSON where it can be, else a word.
+
+    Raises:
+        ConfigError: a part without a key or a value.
+
+    Examples:
+        >>> read_options("epochs=3,learning_rate=1e-3,network=lstm,transfer=null")
+        {'epochs': 3, 'learning_rate': 0.001, 'network': 'lstm', 'transfer': None}
+    """
+    found = {}
+    for part in (word.strip() for word in text.split(",") if word.strip()):
+        key, sign, value = part.partition("=")
+        if not (sign and key and value):
+            raise ConfigError(f"fixed: {part!r}, expected key=value, e.g. epochs=30,patience=5.")
+        try:
+            found[key.strip()] = json.loads(value)
+        except ValueError:
+            found[key.strip()] = value.strip()
+    return found
+
+
+OPTIONS: PrimitiveConstructorSpec[Mapping[str, Any]] = PrimitiveConstructorSpec(
+    nargs=1,
+    metavar="KEY=VALUE,...",
+    instance_from_str=lambda words: read_options(words[0]),
+    is_instance=lambda value: isinstance(value, dict),
+    str_from_instance=lambda value: [",".join(f"{k}={json.dumps(v)}" for k, v in value.items())],
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchConfig(PanelConfig):
+    """Try options of an agent on the selection block of every window; the test blocks are not looked at.
+
+    Any agent that declares a `space` can be searched, your own by its import path. A search that was killed
+    goes on where it was, inside a training too.
+    """
+
+    agent: str
+    """Registered name or import path, package.module:Class."""
+
+    out: Path
+    """Folder of the search; an unfinished one goes on where it was."""
+
+    trials: int = 50
+    """Options tried in every window."""
+
+    seed: int = 0
+    """With a trial's number, the only chance: of the draw and of the training."""
+
+    space: str | None = None
+    """A published space (quantnet2020, dmn2019, wood2022); default: the agent's own."""
+
+    fixed: Annotated[Mapping[str, Any], OPTIONS] = field(default_factory=dict)
+    """Options of every trial, in place of what was drawn."""
+
+    sampler: Literal["random", "tpe"] = "random"
+    """random: every trial by itself, in any order; tpe (package optuna): four at a time in every window, each
+    four guided by the scores before them."""
+
+    prune: bool = False
+    """End a training whose best score is below the median of earlier trials' after as many epochs; trials are
+    then taken four at a time in every window, too."""
+
+    executor: Literal["processes", "dask", "ray"] = "processes"
+    """Where trials run; workers elsewhere have to see --out and be started in the folder of your agent."""
+
+    address: str | None = None
+    """Of a running Dask scheduler or Ray cluster; default: one on this machine."""
+
+    jobs: int | None = None
+    """Processes on this machine; default: one per core."""
+
+    protocol: str = "holdout"
+    """holdout, expanding or rolling, as in qn run."""
+
+    begin: str | None = None
+    """First day of the data that is used, YYYY-MM-DD; default: all."""
+
+    test_from: str | None = None
+    """First test day of expanding and rolling, YYYY-MM-DD; default: --test-years after the first day."""
+
+    test_years: int = 5
+    """Years of each of their test blocks."""
+
+    train_years: int = 10
+    """Years before a test block that rolling learns from."""
+
+    purge: int = 0
+    """Trading days left out at the end of a training and of a selection block."""
+
+    embargo: int = 0
+    """Trading days left out at the beginning of a selection and of a test block."""
+
+    execution_lag: int = 0
+    """Trading days between a decision and its trade."""
+
+    vol_target: float | None = None
+    """Annualised volatility target per asset (0.15 is 15%); default: what the agent's paper says."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.trials < 1:
+            raise ConfigError(f"trials is {self.trials}, expected at least 1.")
+        _ = self.division  # checks what it shares with a run
+
+    @property
+    def division(self) -> Protocol:
+        """How the panel is divided."""
+        common = {f.name for f in fields(RunConfig)} & {f.name for f in fields(self)}
+        return RunConfig(**{name: getattr(self, name) for name in common}).division
+
+
+def search_command(config: SearchConfig) -> int:
+    """Search what a command describes, write `best.json`, and print the best trial of every window."""
+    from experiments.configfile import write_config
+    from experiments.runner import load_panel
+
+    panel = load_panel(config)
+    folds = config.division.folds(panel)
+    T, N = panel.shape
+    print(f"Panel: {N} assets in {len(panel.markets)} markets, {T} days; {len(folds)} windows.", flush=True)
+    results = _results(config, searched(config), folds)
+    winners = write_best(results, [fold.name for fold in folds], config)
+    write_config(config.out / "config.json", ["search"], config)
+    for winner in winners:
+        options = ", ".join(f"{key}={value}" for key, value in winner["options"].items())
+        print(f"{winner['window'] or 'selection block'}: {options}")
+    failed = sum(winner["failed"] for winner in winners)
+    print(f"{len(results)} trials, {failed} failed: {config.out}")
+    print("Best: " + "; ".join(_in_words(winner) for winner in winners))
+    return 0
+
+
+def searched(config: SearchConfig) -> Search:
+    """The trials a command describes."""
+    from agents.agent import make_agent, settings_of
+    from experiments.search import Search
+    from experiments.units import Variant
+
+    target = config.vol_target
+    if target is None:
+        target = settings_of(make_agent(config.agent)).vol_target
+    return Search(
+        label=config.agent,
+        variant=Variant(config.agent),
+        trials=range(config.trials),
+        seed=config.seed,
+        fixed=config.fixed,
+        vol_target=target,
+        execution_lag=config.execution_lag,
+        preset=config.space,
+    )
+
+
+def write_best(
+    results: Sequence[dict[str, Any]], windows: Sequence[str], config: SearchConfig
+) -> list[dict[str, Any]]:
+    """Write the best trial of every window as `best.json`, with all scores of the window.
+
+    `experiments.statistics.recorded_trials(scores)` of a record is what the deflated Sharpe ratio of its
+    winner asks for; a trial that failed is null there (minus infinity in `results`) and counts.
+
+    Raises:
+        QnError: every trial of a window failed.
+    """
+    from agents.checkpoint import write_atomically
+    from experiments.search import best
+
+    winners = []
+    for window in windows:
+        scores = [result["score"] for result in results if result["window"] == window]
+        known = [score if score > -math.inf else None for score in scores]
+        winner = {
+            k: best(results, config.agent, window)[k]
+            for k in ("agent", "window", "trial", "options", "score")
+        }
+        winners.append(winner | {"trials": len(known), "failed": known.count(None), "scores": known})
+    record = {"sampler": config.sampler, "seed": config.seed, "best": winners}
+    write_atomically(config.out / "best.json", (json.dumps(record, indent=2) + "\n").encode())
+    return winners
+
+
+def _results(config: SearchConfig, one: Search, folds: Sequence[Any]) -> list[dict[str, Any]]:
+    from experiments.executors import executor
+    from experiments.guided import guided_search
+    from experiments.search import search
+
+    execute = executor(config.executor, address=config.address, jobs=config.jobs)
+    folder = config.out / "trials"
+    if config.sampler == "tpe" or config.prune:
+        return guided_search(one, folds, folder, execute=execute, sampler=config.sampler, prune=config.prune)
+    return search([one], folds, folder, execute=execute)
+
+
+def _in_words(winner: Mapping[str, Any]) -> str:
+    window = f"{winner['window']} " if winner["window"] else ""
+    return f"{window}trial {winner['trial']} ({winner['score']:.3f})"

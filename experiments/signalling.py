@@ -1,0 +1,266 @@
+"""`qn signal`: what a trained agent of a finished run decides on the last day of a panel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from experiments.config import PanelConfig
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from agents.agent import Agent
+    from experiments.store import RunFolder
+    from experiments.units import Unit
+    from qn_env.panel import FloatArray, Panel
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signal(PanelConfig):
+    """Today's signals and weights of an agent of a finished run.
+
+    The agent plays a panel to its last day, as it was trained for the run's last test block; it learns
+    nothing more.
+    """
+
+    run: Path
+    """Folder of the finished run."""
+
+    agent: str
+    """The agent, as the run calls it."""
+
+    seed: int | None = None
+    """Only the agent trained with this seed; default: the mean over all seeds of the run, and each."""
+
+    out: Path | None = None
+    """CSV file to write the table to."""
+
+
+def signal(config: Signal) -> None:
+    """Print what the agent decides on the last day of the panel, and write it where that is asked for."""
+    from experiments.runner import load_panel
+    from experiments.store import RunFolder, write_csv
+
+    folder, panel = RunFolder.of_finished(config.run), load_panel(config)
+    table = todays_signals(folder, config.agent, panel, seed=config.seed)
+    record = folder.record()
+    if not _continues(record, panel):
+        print(
+            f"Note: up to {record['panel']['last']} the panel is not the data of the run (other assets, "
+            "revised prices or another rate)."
+        )
+    print(table.to_string(index=False, na_rep="-", float_format="{:.4f}".format))
+    lag = record["config"]["execution_lag"]
+    if lag:
+        print(f"To be traded {lag} trading days later: the run has an execution lag.")
+    if config.out is not None:
+        write_csv(config.out, table)
+        print(f"Written to {config.out}.")
+    print("Research, not investment advice.")
+
+
+def todays_signals(folder: RunFolder, label: str, panel: Panel, *, seed: int | None = None) -> pd.DataFrame:
+    """What an agent of a finished run decides at the last close of every market of a panel.
+
+    A weight is the signal times the volatility scale of the environment, a fraction of the capital of the
+    asset's account; a portfolio is their mean over a market's listed assets, then over markets.
+
+    Args:
+        folder: the finished run; the agents of its last window are taken.
+        label: the agent, as the run calls it.
+        panel: its data and later ones.
+        seed: of the agent; None: all of them.
+
+    Returns:
+        market, asset, date (the market's last), trades (whether the asset does, on that date), signal (mean
+        over seeds) and weight, both NaN where it does not trade; and signal_seedS of each of several seeds.
+
+    Raises:
+        ConfigError: an agent or a seed the run has not, or that failed; a panel older than the run's; markets
+            or assets that a trained agent does not know, or lacks.
+    """
+    from qn_env.tape import Tape
+
+    record = folder.record()
+    units = _units(record, label, seed)
+    agents = {unit.seed: _loaded(folder, unit) for unit in units}
+    if (begin := record["config"]["begin"]) is not None:
+        panel = panel.since(begin)
+    _refuse_older(record, panel)
+    if not _takes_any_market(agents[units[0].seed]):
+        panel = _as_trained(panel, _layout(folder, units[0]), label)
+    start = _starts(record, units[0].window, panel)
+    found = {unit.seed: decided(agents[unit.seed], unit, panel, start) for unit in units}
+    return _table(panel, found, Tape.of(panel, vol_target=units[0].vol_target).scale)
+
+
+def decided(agent: Agent, unit: Unit, panel: Panel, start: Mapping[str, str]) -> FloatArray:
+    """[T, N] signals of every day of a panel, its last one too.
+
+    An agent that acts day by day begins as in the run: its warm-up before `start`, the market's first day of
+    the test block.
+    """
+    from agents.agent import signals_of
+    from experiments.units import environment
+
+    steps = getattr(agent, "signals", None) is None
+    played = _with_a_day_off(panel) if steps else panel
+    signals = signals_of(agent, played, environment(unit, agent, played, start, 0.0))
+    return signals[: len(panel.dates)]
+
+
+def _with_a_day_off(panel: Panel) -> Panel:
+    """The panel and one more day, on which no market trades: an episode decides on all days but its last."""
+    from dataclasses import replace
+
+    import numpy as np
+
+    from qn_env.panel import read_only
+
+    N = panel.shape[1]
+    return replace(
+        panel,
+        dates=read_only(np.append(panel.dates, panel.dates[-1] + np.timedelta64(1, "D"))),
+        returns=read_only(np.vstack([panel.returns, np.full((1, N), np.nan)])),
+        tradable=read_only(np.vstack([panel.tradable, np.zeros((1, N), dtype=bool)])),
+    )
+
+
+def _table(panel: Panel, signals: Mapping[int, FloatArray], scale: FloatArray) -> pd.DataFrame:
+    """The rows of `todays_signals`, from signals [T, N] by seed and the scale [T, N] of the weights."""
+    import numpy as np
+    import pandas as pd
+
+    last = np.array([panel.markets[name].rows[-1] for name in panel.market_of])
+    today = last, np.arange(len(last))
+    trades = panel.tradable[today]
+    each = {seed: np.where(trades, values[today], np.nan) for seed, values in signals.items()}
+    mean = np.mean(list(each.values()), axis=0)
+    table = pd.DataFrame(
+        {
+            "market": panel.market_of,
+            "asset": panel.assets,
+            "date": panel.dates[last].astype(str),
+            "trades": trades,
+            "signal": mean,
+            "weight": mean * scale[today],
+        }
+    )
+    several = each if len(each) > 1 else {}
+    return table.assign(**{f"signal_seed{seed}": values for seed, values in several.items()})
+
+
+def _units(record: Mapping[str, Any], label: str, seed: int | None) -> list[Unit]:
+    """The units of an agent in the run's last window, of the seeds that finished all windows."""
+    from experiments.runner import peeking
+    from experiments.units import Unit, Variant
+    from qn_env.errors import ConfigError, did_you_mean
+
+    if label not in record["agents"]:
+        raise ConfigError(f"the run has no agent {label!r}. {did_you_mean(label, record['agents'])}")
+    about, config = record["agents"][label], record["config"]
+    failures = {f["seed"]: f["error"] for f in record["failed"] if f["agent"] == label}
+    seeds = [s for s in about["seeds"] if s not in failures]
+    if not seeds or label in peeking(record["failed"]):
+        raise ConfigError(f"agent {label!r} failed in the run: {next(iter(failures.values()))}")
+    if seed is not None and seed not in seeds:
+        why = failures.get(seed, "the run did not train it")
+        raise ConfigError(f"agent {label!r}, seed {seed}: {why}. Seeds: {', '.join(map(str, seeds))}.")
+    variant = Variant(about["agent"], about["options"], about["windows"])
+    window = record["panel"]["windows"][-1]
+    return [
+        Unit(label, variant, s, about["vol_target"], window, config["quick"], config["execution_lag"])
+        for s in seeds
+        if seed in (None, s)
+    ]
+
+
+def _loaded(folder: RunFolder, unit: Unit) -> Agent:
+    """The agent of a unit, from its checkpoint; one that learns nothing may be built anew."""
+    from agents.agent import learns, load_agent
+    from qn_env.errors import ConfigError
+
+    checkpoint = folder.unit(unit.name) / "checkpoint"
+    if checkpoint.exists():
+        return load_agent(unit.variant.agent, checkpoint)
+    agent = unit.agent()
+    if learns(agent):
+        raise ConfigError(
+            f"{checkpoint}: not found, and agent {unit.label!r} learns. An agent that is to be used after a "
+            "run has the methods save and load."
+        )
+    return agent
+
+
+def _takes_any_market(agent: Agent) -> bool:
+    """Whether nothing that an agent has learnt belongs to a market or an asset.
+
+    So it is with rules, and with Deep Momentum Networks, one network for all assets.
+    """
+    from agents.agent import learns
+    from agents.dmn import DeepMomentum
+
+    return not learns(agent) or isinstance(agent, DeepMomentum)
+
+
+def _layout(folder: RunFolder, unit: Unit) -> dict[str, tuple[str, ...]]:
+    """The markets and their assets that a unit was judged on, in order."""
+    pairs = folder.unit_days(unit.name)[["market", "asset"]].drop_duplicates()
+    return {str(name): tuple(own) for name, own in pairs.groupby("market", sort=False)["asset"]}
+
+
+def _as_trained(panel: Panel, layout: Mapping[str, Sequence[str]], label: str) -> Panel:
+    """The panel with its markets in the order of the training.
+
+    Raises:
+        ConfigError: a market or an asset that one of them lacks, assets in another order.
+    """
+    from qn_env.errors import ConfigError
+
+    for name in layout:
+        if name not in panel.markets:
+            raise ConfigError(f"market {name!r} is not in the panel, and {label!r} was trained with it.")
+    for name, market in panel.markets.items():
+        if name not in layout:
+            raise ConfigError(
+                f"market {name!r} was never seen by {label!r}; leave it out with --exclude {name!r}, or run "
+                "the comparison again with it."
+            )
+        if market.assets != layout[name]:
+            raise ConfigError(
+                f"market {name!r} has the assets {', '.join(market.assets)}, expected the ones {label!r} was "
+                f"trained with, in their order: {', '.join(layout[name])}."
+            )
+    return panel.select(layout)
+
+
+def _refuse_older(record: Mapping[str, Any], panel: Panel) -> None:
+    """Refuse a panel, or a market of the run, that ends before the data of the run do."""
+    from qn_env.errors import ConfigError
+
+    last = {row["market"]: row["test_last"] for row in record["panel"]["markets"]}
+    ends = {name: str(panel.dates[m.rows[-1]]) for name, m in panel.markets.items() if len(m.rows)}
+    found = [("the panel", str(panel.dates[-1]), record["panel"]["last"])]
+    found += [(f"market {name!r}", end, last[name]) for name, end in ends.items() if name in last]
+    for what, end, expected in found:
+        if end < expected:
+            raise ConfigError(
+                f"{what} ends on {end}, older than the model's data, which end on {expected}; expected a "
+                "panel that goes on from there."
+            )
+
+
+def _starts(record: Mapping[str, Any], window: str, panel: Panel) -> dict[str, str]:
+    """The first test day of every market in a window; of a market the run has not, the earliest of them."""
+    rows = [row for row in record["panel"]["markets"] if row.get("window", "") == window]
+    tested = {str(row["market"]): str(row["test_first"]) for row in rows}
+    return {name: tested.get(name, min(tested.values())) for name in panel.markets}
+
+
+def _continues(record: Mapping[str, Any], panel: Panel) -> bool:
+    """Whether the panel holds the data of the run, up to their last day."""
+    same: bool = panel.until(record["panel"]["last"]).fingerprint == record["panel"]["fingerprint"]
+    return same

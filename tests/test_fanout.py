@@ -1,0 +1,161 @@
+"""Units over processes: failures are reports, workers end with a killed parent, a killed run goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments import RunConfig
+from experiments.fanout import Failure, Task, fan_out
+from experiments.runner import run
+from experiments.units import Variant
+from qn_env.sources import ragged
+
+ROOT = Path(__file__).resolve().parents[1]
+TABLES = ("results.parquet", "leaderboard.parquet", "portfolio.parquet")
+LEARNT = Variant("quantnet-shared", {"steps": 24, "epoch": 3, "patience": 99, "batch": 2, "length": 21})
+SECONDS = {1: 2.0, 2: 6.0}  # by processes: a kill comes so long after the plan was written, at most
+PATIENCE = 120.0  # a busy machine takes long to start a process
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="lists processes by /proc")
+
+
+def short_run(jobs: int, out: Path) -> None:
+    """Two trainings of a second and two rules; goes on where it was."""
+    config = RunConfig(agents=("quantnet-shared", "macd", "buy-and-hold"), seeds=2, jobs=jobs, out=out)
+    run(config, ragged(sizes=(2, 1), days=1100, seed=3), variants={"quantnet-shared": LEARNT}, resume=True)
+
+
+def wait_for_ever(marks: Path) -> None:
+    """Two tasks that never end, on two processes; each leaves a mark that it has begun."""
+    fan_out([Task(name, partial(sleep_at, marks / name)) for name in "ab"], jobs=2)
+
+
+def sleep_at(mark: Path) -> None:
+    mark.touch()
+    time.sleep(1e6)
+
+
+def fail_with(error: Exception) -> None:
+    raise error
+
+
+@contextmanager
+def begun(function: Callable[..., None], *arguments: object) -> Iterator[subprocess.Popen[bytes]]:
+    """A process in its own session that calls a function of this module; nothing of it is left behind."""
+    code = (
+        f"from pathlib import Path, PosixPath; from tests.test_fanout import {function.__name__} as call; "
+        f"call(*{arguments!r})"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, start_new_session=True, stderr=subprocess.DEVNULL
+    )
+    try:
+        yield process
+    finally:
+        for left in members(process.pid):
+            os.kill(left, signal.SIGKILL)
+        process.wait()
+
+
+def members(session: int) -> list[int]:
+    """The living processes of a session."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, _, own = path.read_text().rpartition(")")[2].split()[:4]
+        except OSError:  # it ended meanwhile
+            continue
+        if int(own) == session and state not in "ZX":
+            found.append(int(path.parent.name))
+    return found
+
+
+def wait_until(happened: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + PATIENCE
+    while not happened():
+        assert time.monotonic() < end, f"not within {PATIENCE:g} seconds: {what}"
+        time.sleep(0.01)
+
+
+def kill_alone(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process and nothing but it; what it started has to end by itself."""
+    process.kill()
+    process.wait()
+    wait_until(lambda: not members(process.pid), "all workers of a killed process end")
+
+
+def killed(jobs: int, out: Path, after: float) -> bool:
+    """Go on with the short run and kill it some time after its plan was written; False if it was done."""
+    with begun(short_run, jobs, out) as process:
+        wait_until(lambda: (out / "plan.json").exists() or process.poll() is not None, "a plan")
+        try:
+            code = process.wait(after)
+        except subprocess.TimeoutExpired:
+            kill_alone(process)
+            return True
+    assert code == 0
+    return False
+
+
+def kill_and_go_on(kills: Sequence[int], folder: Path, rng: np.random.Generator) -> None:
+    """Kill runs with these numbers of processes; every one ends with the bytes of one that was left alone."""
+    short_run(1, folder / "whole" / "run")
+    expected = [(folder / "whole" / "run" / name).read_bytes() for name in TABLES]
+    left, number = list(kills), 0
+    while left:
+        out = folder / str(number) / "run"
+        number += 1
+        while left and not (out / "run.json").exists():
+            if killed(left[0], out, rng.uniform(0.0, SECONDS[left[0]])):
+                left.pop(0)
+        short_run(1, out)
+        assert [(out / name).read_bytes() for name in TABLES] == expected
+        assert not list(out.rglob(".*"))
+
+
+@needs_proc
+def test_a_run_that_is_killed_at_any_moment_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    kill_and_go_on([1, 2, 1], tmp_path, np.random.default_rng(7))
+
+
+@needs_proc
+@pytest.mark.slow
+def test_twenty_kills_change_no_byte(tmp_path: Path) -> None:
+    kill_and_go_on([1, 2] * 10, tmp_path, np.random.default_rng(0))
+
+
+@needs_proc
+def test_workers_at_work_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    with begun(wait_for_ever, tmp_path) as process:
+        wait_until(lambda: len(list(tmp_path.iterdir())) == 2, "both tasks begin")
+        assert len(members(process.pid)) >= 3
+        kill_alone(process)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_task_that_fails_is_reported_and_the_others_are_done(jobs: int, tmp_path: Path) -> None:
+    tasks = [
+        Task("good", (tmp_path / "good").touch),
+        Task("bad", partial(fail_with, ValueError("no luck"))),
+    ]
+    failures = fan_out(tasks, jobs)
+    assert list(failures) == ["bad"]
+    assert isinstance(failures["bad"], Failure)
+    assert (failures["bad"].kind, failures["bad"].error) == ("ValueError", "ValueError: no luck")
+    assert "Traceback" in failures["bad"].trace
+    assert (tmp_path / "good").exists()
+
+
+def test_no_tasks_are_no_failures() -> None:
+    assert fan_out([], 2) == {}
