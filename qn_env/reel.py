@@ -155,41 +155,44 @@ class Cut:
 
 @dataclass(frozen=True, eq=False)
 class Stack:
-    """Windows that are laid out already, [B, L, N, ...] each."""
+    """Windows that are laid out already, [W, L, N, ...] each, of which `rows` [B] are taken; None: all."""
 
     parts: Mapping[str, Tensor]
     rates: Costs[Tensor]
     lean_rates: Costs[Tensor] | None
     unusual: frozenset[str]
     lag: int
+    rows: Tensor | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """B windows, L days, N assets."""
-        B, L, N = self.parts["listed"].shape
-        return B, L, N
+        W, L, N = self.parts["listed"].shape
+        return W if self.rows is None else len(self.rows), L, N
 
     def part(self, name: str) -> Tensor:
         """[B, L, N, ...] one part."""
-        return self.parts[name]
+        return self._taken(self.parts[name])
 
     def costs(self) -> Costs[Tensor]:
-        """Rates."""
-        return self.rates
+        """Rates; those per asset alone are as they are."""
+        return self.rates.each(self._rate)
 
     def lean_costs(self) -> Costs[Tensor] | None:
         """Rates that are not zero, or None."""
-        return self.lean_rates
+        return None if self.lean_rates is None else self.lean_rates.each(self._rate)
 
     def take(self, rows: Rows) -> Stack:
         """The windows of the given numbers."""
+        device = self.parts["listed"].device
+        mine = torch.arange(self.shape[0], device=device) if self.rows is None else self.rows
+        return replace(self, rows=mine[rows])
 
-        def taken(rate: Tensor) -> Tensor:
-            return rate if rate.ndim < 2 else rate[rows]
+    def _rate(self, rate: Tensor) -> Tensor:
+        return rate if rate.ndim < 2 else self._taken(rate)
 
-        parts = {name: values[rows] for name, values in self.parts.items()}
-        found = None if self.lean_rates is None else self.lean_rates.each(taken)
-        return replace(self, parts=parts, rates=self.rates.each(taken), lean_rates=found)
+    def _taken(self, values: Tensor) -> Tensor:
+        return values if self.rows is None else values[self.rows]
 
 
 def lean(rates: Costs[Tensor]) -> Costs[Tensor] | None:

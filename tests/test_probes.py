@@ -484,7 +484,8 @@ def test_no_network_finds_anything_in_noise(network, loss, record_property):
     found = mean_figures("noise", f"dmn-{network}-{loss}")
     error = found["error"] / len(SEEDS) ** 0.5
     record_property("sharpe_in_standard_errors", round(found["sharpe"] / error, 2))
-    assert abs(found["sharpe"]) <= 2.0 * error
+    # Sixteen models at 5% in all: by Bonferroni each at 0.3%, 2.95 standard errors.
+    assert abs(found["sharpe"]) <= 2.95 * error
 
 
 @pytest.mark.slow
