@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.config import SEEDS
-from experiments.metrics import all_metrics
+from experiments.metrics import performance
 from experiments.statistics import mean_sharpe, sharpe_interval
 from experiments.tables import ALL, scaled_ex_ante
 from qn_env.economics import BASIS_POINT
@@ -100,7 +100,7 @@ def _scaled(net: FloatArray) -> dict[str, float]:
     for series in np.moveaxis(net, 2, 0):
         days = np.isfinite(series).all(axis=0)
         wide = scaled_ex_ante(series[:, days].T)
-        measured = all_metrics(wide, np.zeros_like(wide), np.isfinite(wide), 0.0)
+        measured = performance(wide, np.isfinite(wide))
         found.append([measured["ann_return"].mean(), measured["max_drawdown"].mean()])
     annual, deepest = np.mean(found, axis=0)
     return {"ann_return_10": float(annual), "max_drawdown_10": float(deepest)}

@@ -1,104 +1,99 @@
 """Performance metrics of daily net returns, vectorised over columns.
 
-All take `net` [T, K] daily returns, decimal, and `counted` [T, K], the days that enter; a year has 252 days.
-A value that is undefined (no day, no volatility, no drawdown) is NaN.
+Returns are daily and decimal; a year has 252 days. A value that is undefined (no day, no volatility, no
+drawdown) is NaN. The single functions take `net` [T, K] with 0 on days that do not count, and `days` [K], the
+number of days that do.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 from numpy.typing import ArrayLike
 
+from qn_env.economics import BASIS_POINT
 from qn_env.features import DAYS_PER_YEAR
 from qn_env.objectives import sharpe
 from qn_env.panel import BoolArray, FloatArray
 
+# Columns measured at once: small enough for their days to stay in a core's cache from pass to pass.
+CHUNK = 8
 
-def all_metrics(
-    gross: FloatArray, turnover: FloatArray, counted: BoolArray, cost_rate: float
-) -> dict[str, FloatArray]:
-    """Every metric [K] by name, of gross returns [T, K] that pay `cost_rate` per unit of turnover."""
-    gross, turnover = np.where(counted, gross, 0.0), np.where(counted, turnover, 0.0)
-    net = gross - cost_rate * turnover
-    days = counted.sum(axis=0)
-    growth, drawdown = cagr(net, counted), max_drawdown(net)
-    drawdown = np.where(days > 0, drawdown, np.nan)
-    annual, risk = ann_return(net, counted), downside_risk(net, counted)
-    return {
-        "days": days.astype(np.float64),
-        "ann_return": annual,
-        "cagr": growth,
-        "ann_volatility": ann_volatility(net, counted),
-        "sharpe": sharpe(net, counted, axis=0),
-        "downside_risk": risk,
-        "sortino": _divided(annual, risk),
-        "max_drawdown": drawdown,
-        "calmar": _divided(growth, np.abs(drawdown)),
-        "calmar_arith": _divided(annual, np.abs(drawdown)),
-        "skew": skew(net, counted),
-        "kurtosis": kurtosis(net, counted),
-        "hit_rate": _divided((net > 0).sum(axis=0), (net != 0).sum(axis=0)),
-        "profit_loss_ratio": profit_loss_ratio(net),
-        "turnover": DAYS_PER_YEAR * _divided(turnover.sum(axis=0), days),
-        "cost_drag": ann_return(gross, counted) - annual,
-    }
+Metrics = dict[str, FloatArray]
 
 
-def ann_return(net: FloatArray, counted: BoolArray) -> FloatArray:
+def all_metrics(gross: FloatArray, turnover: FloatArray, counted: BoolArray, cost_rate: float) -> Metrics:
+    """Every metric [K] by name, of gross returns [T, K] that pay `cost_rate` per unit of turnover.
+
+    Args:
+        gross: [T, K] daily gross returns; what stands on days that do not count is not looked at.
+        turnover: [T, K] absolute changes of weight, likewise.
+        counted: [T, K] the days that enter.
+        cost_rate: 1e-4 is one basis point.
+    """
+    return _by_columns(partial(_measured, cost_rate=cost_rate), gross, turnover, counted)
+
+
+def performance(net: FloatArray, counted: BoolArray | None = None) -> Metrics:
+    """The metrics of `all_metrics` that speak of return, risk and drawdown, of net returns [T, K].
+
+    Args:
+        net: [T, K] daily net returns; what stands on days that do not count is not looked at.
+        counted: [T, K] the days that enter; default: every day.
+    """
+    if counted is None:
+        return _by_columns(partial(_performance, mask=None), net)
+    return _by_columns(lambda net, mask: _performance(np.where(mask, net, 0.0), mask), net, counted)
+
+
+def ann_return(net: FloatArray, days: FloatArray) -> FloatArray:
     """252 * mean(r)."""
-    return DAYS_PER_YEAR * _divided(np.where(counted, net, 0.0).sum(axis=0), counted.sum(axis=0))
+    return DAYS_PER_YEAR * _divided(net.sum(axis=0), days)
 
 
-def cagr(net: FloatArray, counted: BoolArray) -> FloatArray:
-    """prod(1 + r)^(252 / T) - 1; -1 after a day that lost everything."""
-    wealth = _wealth(np.where(counted, net, 0.0))[-1]
-    days = counted.sum(axis=0)
-    growth: FloatArray = np.where(days > 0, wealth ** (DAYS_PER_YEAR / np.maximum(days, 1)) - 1.0, np.nan)
-    return growth
+def cagr(wealth: FloatArray, days: FloatArray) -> FloatArray:
+    """prod(1 + r)^(252 / T) - 1; -1 after a day that lost everything; of `growth_of_one` [T, K]."""
+    exponent = DAYS_PER_YEAR / np.maximum(days, 1.0)
+    return np.where(days > 0, wealth[-1] ** exponent - 1.0, np.nan)
 
 
-def ann_volatility(net: FloatArray, counted: BoolArray) -> FloatArray:
-    """sqrt(252) * std(r, ddof=1)."""
-    days = counted.sum(axis=0)
-    spread = _spread(net, counted)
-    variance = _divided((spread**2).sum(axis=0), np.where(days > 1, days - 1, 0))
-    return np.sqrt(DAYS_PER_YEAR * variance)
-
-
-def downside_risk(net: FloatArray, counted: BoolArray) -> FloatArray:
+def downside_risk(net: FloatArray, days: FloatArray) -> FloatArray:
     """sqrt(252 * mean(min(r, 0)^2))."""
-    losses = np.where(counted, np.minimum(net, 0.0), 0.0)
-    return np.sqrt(DAYS_PER_YEAR * _divided((losses**2).sum(axis=0), counted.sum(axis=0)))
+    losses = np.minimum(net, 0.0)
+    return np.sqrt(DAYS_PER_YEAR * _divided((losses * losses).sum(axis=0), days))
 
 
-def drawdowns(net: FloatArray) -> FloatArray:
-    """[T, K] V_t / max_{s <= t} V_s - 1 with V_0 = 1 and V = cumprod(1 + r); zero or negative."""
-    wealth = _wealth(net)
-    peak = np.maximum(np.maximum.accumulate(wealth, axis=0), 1.0)
-    return wealth / peak - 1.0
+def growth_of_one(net: FloatArray) -> FloatArray:
+    """[T, K] V_t = cumprod(1 + r); what is lost stays lost."""
+    wealth = 1.0 + net
+    np.maximum(wealth, 0.0, out=wealth)
+    np.multiply.accumulate(wealth, axis=0, out=wealth)
+    return wealth
 
 
-def max_drawdown(net: FloatArray) -> FloatArray:
-    """The deepest drawdown, [K]; zero or negative."""
-    deepest: FloatArray = drawdowns(net).min(axis=0)
-    return deepest
+def drawdowns(wealth: FloatArray) -> FloatArray:
+    """[T, K] V_t / max_{s <= t} V_s - 1 with V_0 = 1, of `growth_of_one`; zero or negative."""
+    return _below_peak(wealth) - 1.0
 
 
-def skew(net: FloatArray, counted: BoolArray) -> FloatArray:
-    """Sample skewness, bias-corrected."""
-    n, m2, m3, _ = _moments(net, counted)
-    raw = _divided(m3, m2**1.5)
-    corrected: FloatArray = np.where(n > 2, np.sqrt(n * (n - 1.0)) / np.maximum(n - 2, 1) * raw, np.nan)
-    return corrected
+def max_drawdown(wealth: FloatArray, days: FloatArray) -> FloatArray:
+    """The deepest drawdown; zero or negative."""
+    return np.where(days > 0, _below_peak(wealth).min(axis=0) - 1.0, np.nan)
 
 
-def kurtosis(net: FloatArray, counted: BoolArray) -> FloatArray:
-    """Excess kurtosis, bias-corrected (0 for a normal distribution)."""
-    n, m2, _, m4 = _moments(net, counted)
-    excess = _divided(m4, m2**2) - 3.0
-    factor = (n - 1.0) / np.maximum((n - 2) * (n - 3), 1)
-    corrected: FloatArray = np.where(n > 3, factor * ((n + 1) * excess + 6.0), np.nan)
-    return corrected
+def skew(days: FloatArray, variance: FloatArray, third: FloatArray) -> FloatArray:
+    """Sample skewness, bias-corrected, of the central moments [K] two and three."""
+    factor = np.sqrt(days * np.maximum(days - 1.0, 0.0)) / np.maximum(days - 2.0, 1.0)
+    return np.where(days > 2, factor * _divided(third, variance**1.5), np.nan)
+
+
+def kurtosis(days: FloatArray, variance: FloatArray, fourth: FloatArray) -> FloatArray:
+    """Excess kurtosis, bias-corrected (0 for a normal distribution), of the central moments two and four."""
+    excess = _divided(fourth, variance**2) - 3.0
+    factor = (days - 1.0) / np.maximum((days - 2.0) * (days - 3.0), 1.0)
+    return np.where(days > 3, factor * ((days + 1.0) * excess + 6.0), np.nan)
 
 
 def profit_loss_ratio(net: FloatArray) -> FloatArray:
@@ -108,24 +103,83 @@ def profit_loss_ratio(net: FloatArray) -> FloatArray:
     return _divided(mean_gain, _divided(losses, (net < 0).sum(axis=0)))
 
 
-def _wealth(net: FloatArray) -> FloatArray:
-    """cumprod(1 + r); what is lost stays lost."""
-    wealth: FloatArray = np.multiply.accumulate(np.maximum(1.0 + net, 0.0), axis=0)
-    return wealth
+def break_even_bps(gross: FloatArray, turnover: FloatArray) -> FloatArray:
+    """Cost in basis points at which mean(r) and with it the Sharpe ratio is 0: sum(gross) / sum(turnover).
+
+    Negative where the gross return is; NaN where nothing is traded, for then no cost takes anything away.
+    """
+    return _divided(gross.sum(axis=0), turnover.sum(axis=0)) / BASIS_POINT
 
 
-def _spread(net: FloatArray, counted: BoolArray) -> FloatArray:
-    mean = _divided(np.where(counted, net, 0.0).sum(axis=0), counted.sum(axis=0))
-    return np.where(counted, net - mean, 0.0)
+def _by_columns(measure: Callable[..., Metrics], *daily: FloatArray | BoolArray) -> Metrics:
+    """`measure` of all columns, a few at a time, each column's days side by side in memory."""
+    K = daily[0].shape[1]
+    parts = [
+        measure(*(np.asfortranarray(array[:, k : k + CHUNK]) for array in daily))
+        for k in range(0, max(K, 1), CHUNK)
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _moments(net: FloatArray, counted: BoolArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    """Days and central moments two to four; a spread that is only rounding counts as none."""
-    n = counted.sum(axis=0).astype(np.float64)
-    spread = _spread(net, counted)
-    m2 = _divided((spread**2).sum(axis=0), n)
-    m2 = np.where(np.isnan(sharpe(np.where(counted, net, 0.0), counted, axis=0)), 0.0, m2)
-    return n, m2, _divided((spread**3).sum(axis=0), n), _divided((spread**4).sum(axis=0), n)
+def _measured(gross: FloatArray, turnover: FloatArray, counted: BoolArray, *, cost_rate: float) -> Metrics:
+    gross, turnover = np.where(counted, gross, 0.0), np.where(counted, turnover, 0.0)
+    net = gross - cost_rate * turnover
+    found = _performance(net, counted)
+    days = found["days"]
+    return found | {
+        **_shape(net, counted, found),
+        "hit_rate": _divided((net > 0).sum(axis=0), (net != 0).sum(axis=0)),
+        "profit_loss_ratio": profit_loss_ratio(net),
+        "turnover": DAYS_PER_YEAR * _divided(turnover.sum(axis=0), days),
+        "cost_drag": ann_return(gross, days) - found["ann_return"],
+        "break_even_bps": break_even_bps(gross, turnover),
+    }
+
+
+def _performance(net: FloatArray, mask: BoolArray | None) -> Metrics:
+    T, K = net.shape
+    days = np.full(K, float(T)) if mask is None else mask.sum(axis=0).astype(np.float64)
+    spread = _spread(net, mask, days)
+    variance = _divided((spread * spread).sum(axis=0), np.maximum(days - 1.0, 0.0))
+    wealth = growth_of_one(net)
+    growth = cagr(wealth, days)
+    deepest = max_drawdown(wealth, days)
+    annual, risk = ann_return(net, days), downside_risk(net, days)
+    return {
+        "days": days,
+        "ann_return": annual,
+        "cagr": growth,
+        "ann_volatility": np.sqrt(DAYS_PER_YEAR * variance),
+        "sharpe": sharpe(net, mask, axis=0),
+        "downside_risk": risk,
+        "sortino": _divided(annual, risk),
+        "max_drawdown": deepest,
+        "calmar": _divided(growth, -deepest),
+        "calmar_arith": _divided(annual, -deepest),
+    }
+
+
+def _shape(net: FloatArray, counted: BoolArray, found: Metrics) -> Metrics:
+    """Skewness and kurtosis; a spread that is only rounding, without a Sharpe ratio, counts as none."""
+    days = found["days"]
+    spread = _spread(net, counted, days)
+    squares = spread * spread
+    variance = np.where(np.isnan(found["sharpe"]), 0.0, _divided(squares.sum(axis=0), days))
+    third, fourth = (_divided((squares * other).sum(axis=0), days) for other in (spread, squares))
+    return {"skew": skew(days, variance, third), "kurtosis": kurtosis(days, variance, fourth)}
+
+
+def _below_peak(wealth: FloatArray) -> FloatArray:
+    """[T, K] wealth over its highest so far, the first 1 included."""
+    peak = np.maximum.accumulate(wealth, axis=0)
+    np.maximum(peak, 1.0, out=peak)
+    return np.divide(wealth, peak, out=peak)
+
+
+def _spread(net: FloatArray, mask: BoolArray | None, days: FloatArray) -> FloatArray:
+    """[T, K] deviations from the mean, 0 on days that do not count."""
+    spread = net - _divided(net.sum(axis=0), days)
+    return spread if mask is None else spread * mask
 
 
 def _divided(numerator: ArrayLike, denominator: ArrayLike) -> FloatArray:

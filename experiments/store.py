@@ -8,7 +8,7 @@ leaderboard.parquet   the ranking, with intervals
 units/NAME/           one agent with one seed: audit.json (the look-ahead audit it passed), checkpoint/ and
                       daily.parquet (per asset; it marks the unit as done), or error.txt; training/ while
                       it is being trained
-report.html, figures/ the page and its figures
+report.html           the page; figures/, tables/ and honesty.json: its figures and the statistics
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import combinations
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from experiments.probes.play import out_of_sample
 from experiments.statistics import (
     Moments,
     Trials,
@@ -31,9 +33,11 @@ from experiments.statistics import (
     recorded_trials,
     robust_error,
     sharpe_difference,
+    sharpe_interval,
 )
 from qn_env.errors import ConfigError, DataError
 from qn_env.panel import FloatArray
+from qn_env.sources.synthetic import noise
 
 NAN = np.nan
 
@@ -273,6 +277,71 @@ def test_correlated_trials_count_for_fewer() -> None:
     assert effective_trials(101, 0.5) == 51.0
 
 
+# False statements where there is nothing
+
+
+@cache
+def played_on_noise() -> FloatArray:
+    """[T, 2] daily net returns of two rules on noise, moved to a Sharpe ratio of exactly 0."""
+    panel = noise(days=4000, seed=0)
+    net = [out_of_sample(rule, panel, 1000, seed=0).mean(axis=1) for rule in ("macd", "sgn-returns")]
+    earned = np.column_stack(net)
+    return earned - earned.mean(axis=0)
+
+
+def false_statements(comparisons: int) -> dict[str, float]:
+    """Share of false statements on resampled days of strategies without an edge, 752 days each."""
+    rng = np.random.default_rng(0)
+    net = played_on_noise()
+    false = {"difference": 0, "interval excludes 0": 0, "probabilistic": 0}
+    for i in range(comparisons):
+        left, right = (net[rng.integers(len(net), size=752)] for _ in range(2))
+        false["difference"] += sharpe_difference(left[:, :1], left[:, 1:]).p_value < 0.05
+        low, high = sharpe_interval(right[None, :, :1], seed=i, replications=300)
+        false["interval excludes 0"] += not low <= 0.0 <= high
+        false["probabilistic"] += bool(probabilistic_sharpe(moments(right))[0] > 0.95)
+    return {name: count / comparisons for name, count in false.items()}
+
+
+def best_is_significant(searches: int, trials: int = 20) -> float:
+    """Share of searches on noise whose best trial has a significant deflated Sharpe ratio."""
+    rng, net = np.random.default_rng(1), played_on_noise()[:, 0]
+    false = 0
+    for _ in range(searches):
+        found = moments(net[rng.integers(len(net), size=(752, trials))])
+        ratios = np.asarray(found.sharpe)
+        chosen = Moments(*(np.asarray(moment)[ratios.argmax()] for moment in found))
+        false += bool(deflated_sharpe(chosen, recorded_trials((252**0.5 * ratios).tolist())) > 0.95)
+    return false / searches
+
+
+def test_a_false_statement_on_noise_is_about_as_rare_as_it_claims() -> None:
+    # 5% of 300 has a standard deviation of 1.3%.
+    for name, share in false_statements(300).items():
+        assert 0.01 <= share <= 0.095, name
+    assert best_is_significant(300) <= 0.095
+
+
+@pytest.mark.slow
+def test_false_statements_on_noise_are_3_to_7_percent_of_2000(record_property) -> None:
+    for name, share in false_statements(2000).items():
+        interval = stats.binomtest(round(2000 * share), 2000).proportion_ci(0.95, "exact")
+        record_property(name, f"{share:.4f} [{interval.low:.3f}, {interval.high:.3f}] of 2,000")
+        assert 0.03 <= share <= 0.07, name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trials", [5, 20, 100])
+def test_the_best_of_a_search_on_noise_is_rarely_significant_after_deflation(
+    trials: int, record_property
+) -> None:
+    # Not 5%: the paper compares one ratio with the expected maximum, whose own spread is smaller.
+    share = best_is_significant(2000, trials)
+    interval = stats.binomtest(round(2000 * share), 2000).proportion_ci(0.95, "exact")
+    record_property(f"{trials} trials", f"{share:.4f} [{interval.low:.3f}, {interval.high:.3f}] of 2,000")
+    assert share <= 0.07
+
+
 # Probability of backtest overfitting
 
 
@@ -314,6 +383,27 @@ def test_two_trials_and_two_blocks_by_hand() -> None:
     found = backtest_overfitting(np.array([up + up, down + down]).T, blocks=2)
     assert found.logits == pytest.approx([np.log(2.0)] * 2)
     assert found.probability == 0.0
+
+
+def test_four_blocks_of_three_trials_by_hand() -> None:
+    # Blocks of two days, block mean +- 0.01; means in 1e-3: A 6 -1 -1 -1, B -1 4.5 -1.5 -1, C 1 1 1 1.
+    means = np.array([[6.0, -1.0, 1.0], [-1.0, 4.5, 1.0], [-1.0, -1.5, 1.0], [-1.0, -1.0, 1.0]]) * 1e-3
+    net = means.repeat(2, axis=0) + np.tile([[0.01], [-0.01]], (4, 1))
+    found = backtest_overfitting(net, blocks=4)
+    # Half 12: A is best, and in the rest (A -1, B -1.25, C 1) second; 13 and 14: A, then last;
+    # 23 and 24: B, then last; 34: C, and in the rest (A 2.5, B 1.75, C 1) last. Relative ranks 2/4 and 1/4.
+    assert found.logits == pytest.approx([0.0] + [np.log(1 / 3)] * 5)
+    assert found.probability == 1.0
+    assert found.probability_of_loss == pytest.approx(5 / 6)
+    # A in half 12: days 16, -4, 9, -11 (1e-3), mean 2.5, squares about it 182.25, 42.25, 42.25, 182.25.
+    assert found.inside[0] == pytest.approx(252**0.5 * 2.5 / (449 / 3) ** 0.5)
+    # And in the rest: 9, -11, 9, -11, mean -1, squares 100 each.
+    assert found.outside[0] == pytest.approx(-(252**0.5) / (400 / 3) ** 0.5)
+    # A fourth one that is better by far is chosen in every half and first of four in the other.
+    better = np.column_stack([net, np.full(8, 5e-2) + np.tile([0.01, -0.01], 4)])
+    best = backtest_overfitting(better, blocks=4)
+    assert best.logits == pytest.approx([np.log(4.0)] * 6)
+    assert best.probability == 0.0
 
 
 def test_noise_is_overfitted_half_of_the_time() -> None:

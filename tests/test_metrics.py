@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments import metrics
-from experiments.metrics import all_metrics
+from experiments.metrics import all_metrics, performance
 from qn_env.panel import BoolArray, FloatArray
 
 NAN = np.nan
@@ -95,14 +95,27 @@ def test_costs_are_charged_per_unit_of_turnover_on_the_days_that_count() -> None
     assert found["hit_rate"] == 1.0  # a day that earns nothing is neither hit nor miss
 
 
+def test_at_the_break_even_cost_nothing_is_left() -> None:
+    # 0.03 earned for 1.5 of turnover: 200 basis points, whatever is charged; the third day does not count.
+    days = [True, True, False]
+    assert measured([0.01, 0.02, 0.5], days, [1.0, 0.5, 9.0], 0.01)["break_even_bps"] == pytest.approx(200.0)
+    assert measured([-0.01, 0.005], None, [1.0, 0.0])["break_even_bps"] == pytest.approx(-50.0)
+    assert np.isnan(measured([0.01, 0.02])["break_even_bps"])
+    gross, turnover = fat_tailed(0, K=1), np.abs(fat_tailed(1, K=1))
+    level = measured(gross[:, 0].tolist(), None, turnover[:, 0].tolist())["break_even_bps"]
+    at_level = measured(gross[:, 0].tolist(), None, turnover[:, 0].tolist(), level * 1e-4)
+    assert at_level["sharpe"] == pytest.approx(0.0, abs=1e-10)
+
+
 def test_a_loss_on_the_first_day_is_a_drawdown() -> None:
-    assert metrics.drawdowns(column([-0.1, 0.05])).ravel() == pytest.approx([-0.1, 0.9 * 1.05 - 1])
-    assert metrics.max_drawdown(column([-0.1, 0.05])) == pytest.approx([-0.1])
+    wealth = metrics.growth_of_one(column([-0.1, 0.05]))
+    assert metrics.drawdowns(wealth).ravel() == pytest.approx([-0.1, 0.9 * 1.05 - 1])
+    assert measured([-0.1, 0.05])["max_drawdown"] == pytest.approx(-0.1)
 
 
 @pytest.mark.parametrize("net", [[0.1, -1.0, 0.5], [0.1, -1.5, 3.0], [0.1, -3.0, -3.0]])
 def test_ruin_stays_ruined(net: list[float]) -> None:
-    assert metrics.drawdowns(column(net)).ravel().tolist() == [0.0, -1.0, -1.0]
+    assert metrics.drawdowns(metrics.growth_of_one(column(net))).ravel().tolist() == [0.0, -1.0, -1.0]
     found = measured(net)
     assert (found["cagr"], found["max_drawdown"], found["calmar"]) == (-1.0, -1.0, -1.0)
 
@@ -137,7 +150,8 @@ def test_staying_flat_is_no_return_no_risk_and_no_drawdown() -> None:
 
 
 def test_every_defined_value_of_an_ordinary_series_is_finite() -> None:
-    assert [name for name, value in measured(FIVE_DAYS).items() if not np.isfinite(value)] == []
+    found = measured(FIVE_DAYS, turnover=[0.1] * 5)
+    assert [name for name, value in found.items() if not np.isfinite(value)] == []
 
 
 @given(ragged_returns())
@@ -156,20 +170,37 @@ def test_days_that_do_not_count_are_as_if_they_were_not_there(
 
 
 @given(ragged_returns())
-def test_single_functions_ignore_what_lies_beneath_the_mask(
+def test_the_metrics_of_performance_are_those_of_all(
     data: tuple[FloatArray, FloatArray, BoolArray],
 ) -> None:
     net, _, counted = data
+    whole = all_metrics(net, np.zeros_like(net), counted, 0.0)
+    for name, value in performance(net, counted).items():
+        np.testing.assert_array_equal(value, whole[name], err_msg=name)
     clean = np.where(counted, net, 0.0)
-    for function in (
-        metrics.ann_return,
-        metrics.cagr,
-        metrics.ann_volatility,
-        metrics.downside_risk,
-        metrics.skew,
-        metrics.kurtosis,
-    ):
-        np.testing.assert_array_equal(function(net, counted), function(clean, counted))
+    for name, value in performance(clean).items():
+        np.testing.assert_allclose(
+            value, performance(clean, everywhere(clean))[name], rtol=1e-12, atol=1e-15, err_msg=name
+        )
+
+
+@pytest.mark.parametrize("columns", [0, 1, 7, 8, 9, 17])
+def test_any_number_of_columns_is_measured(columns: int) -> None:
+    net = fat_tailed(0, T=30, K=20)[:, :columns]
+    found = performance(net)
+    assert {value.shape for value in found.values()} == {(columns,)}
+    np.testing.assert_allclose(found["ann_return"], 252 * net.mean(axis=0), rtol=1e-12)
+
+
+def test_the_arguments_are_not_written_to() -> None:
+    arrays = fat_tailed(0), np.abs(fat_tailed(1)), everywhere(fat_tailed(0))
+    # One layout in memory is copied for the computation, the other is not.
+    for order in ("C", "F"):
+        laid = [np.array(array, order=order) for array in arrays]  # type: ignore[call-overload]
+        for array in laid:
+            array.flags.writeable = False
+        all_metrics(laid[0], laid[1], laid[2], 0.001)
+        performance(laid[0])
 
 
 @given(ragged_returns(), st.randoms(use_true_random=False))
@@ -231,7 +262,7 @@ def test_growth_hits_and_drawdowns_agree_with_pandas(seed: int) -> None:
     wealth = (1.0 + frame).cumprod()
     paths = wealth / wealth.cummax().clip(lower=1.0) - 1.0
     found = all_metrics(net, np.zeros_like(net), everywhere(net), 0.0)
-    np.testing.assert_allclose(metrics.drawdowns(net), paths, rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(metrics.drawdowns(metrics.growth_of_one(net)), paths, rtol=1e-12, atol=1e-15)
     growth = wealth.iloc[-1] ** (252 / len(frame)) - 1.0
     np.testing.assert_allclose(found["cagr"], growth, rtol=1e-12)
     np.testing.assert_allclose(found["calmar"], growth / -paths.min(), rtol=1e-12)

@@ -13,12 +13,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
+from experiments.honesty import Honesty, audit_verdict, cost_curve, honesty
 from experiments.report import write_report
-from experiments.report.folder import read_run
-from experiments.report.looks import DASHES, looks
+from experiments.report.folder import Run, read_run
+from experiments.report.looks import DASHES, Look, looks
 from experiments.report.series import Curve, asset_sharpes, bin_edges, path, thinned
-from experiments.report.tables import UNDEFINED, heat_map, leaderboard
+from experiments.report.tables import UNDEFINED, heat_map, leaderboard, rank_figure
+from experiments.statistics import rank_agents
 from qn_env.errors import ConfigError, DataError, QnError
 from qn_env.extras import require
 
@@ -26,7 +29,8 @@ MARKUP, IMPORTED = "<b>bold</b>&co", "my_package.my_module:Lucky"
 AGENTS = {"quantnet": 2, "macd": 1, MARKUP: 1, IMPORTED: 5}  # seeds
 MARKETS = {"Alpha": ["a1", "a2"], "Beta <i>": ["b1", "b2", "b3"]}
 DAYS = pd.bdate_range("2020-01-01", periods=90)
-FIGURES = ("cumulative", "drawdown", "sharpe_histogram", "overview")
+FIGURES = ("cumulative", "drawdown", "sharpe_histogram", "overview", "costs", "ranks")
+TABLES = ("leaderboard", "significance", "differences", "markets", "paired", "costs")
 
 
 def fake_run(
@@ -50,7 +54,7 @@ def fake_run(
         edge: annual Sharpe ratio of each agent before costs; default: 0.5.
         record: entries of run.json to replace.
     """
-    folder.mkdir()
+    folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
     common, T = rng.normal(0, 0.006, len(days)), len(days)
     daily, tidy, board = [], [], []
@@ -275,9 +279,10 @@ def test_the_figures_are_written_as_png_and_svg(folder: Path) -> None:
 
 
 def test_the_same_folder_gives_the_same_bytes(folder: Path) -> None:
-    files = [folder / "report.html", *sorted((folder / "figures").iterdir())]
+    written = [*sorted((folder / "figures").iterdir()), *sorted((folder / "tables").iterdir())]
+    files = [folder / "report.html", folder / "honesty.json", *written]
     before = [file.read_bytes() for file in files]
-    assert len(files) == 1 + 2 * len(FIGURES)
+    assert len(files) == 2 + 2 * len(FIGURES) + 2 * len(TABLES) + 1  # and the captions
     write_report(folder)
     assert [file.read_bytes() for file in files] == before
 
@@ -296,6 +301,10 @@ def test_a_run_without_common_days_still_has_a_report(tmp_path: Path) -> None:
         made / "leaderboard.parquet"
     )
     assert "Mean over markets, each on its own test block" in write_report(made).read_text()
+    found = honesty(read_run(made))
+    assert found.overfitting is None
+    assert found.agents["deflated"].isna().all()
+    assert found.differences["p_value"].isna().all()
 
 
 def test_no_two_agents_look_alike(tmp_path: Path) -> None:
@@ -337,7 +346,7 @@ def test_results_without_sharpe_ratios_are_refused(tmp_path: Path) -> None:
     made = fake_run(tmp_path / "run")
     table = pd.read_parquet(made / "results.parquet")
     table.assign(split="select").to_parquet(made / "results.parquet")
-    with pytest.raises(DataError, match="metric 'sharpe', split 'test' and cost_bps 0"):
+    with pytest.raises(DataError, match="metric 'sharpe', split 'test' and cost_bps 2"):
         write_report(made)
 
 
@@ -345,6 +354,169 @@ def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(sys.modules, "plotly", None)
     with pytest.raises(ConfigError, match=r'pip install "qn-env\[report\]"'):
         require("plotly")
+
+
+# The statistics of a run
+
+
+@pytest.fixture(scope="module")
+def run(folder: Path) -> Run:
+    return read_run(folder)
+
+
+@pytest.fixture(scope="module")
+def found(run: Run) -> Honesty:
+    return honesty(run)
+
+
+def net_of(run: Run, agent: str, seed: int) -> pd.Series:
+    """Daily net returns at 2 bp."""
+    rows = run.portfolio[(run.portfolio["cost_bps"] == 2.0) & (run.portfolio["agent"] == agent)]
+    return rows[rows["seed"] == seed].set_index("date")["net"]
+
+
+def test_a_sharpe_ratio_is_deflated_by_the_agents_and_seeds_of_the_run(run: Run, found: Honesty) -> None:
+    # The formulas of Bailey and Lopez de Prado (2012, 2014), written out for the one seed of macd.
+    net = net_of(run, "macd", 0)
+    ratios = [net_of(run, agent, seed) for agent, seeds in AGENTS.items() for seed in range(seeds)]
+    daily = np.array([series.mean() / series.std() for series in ratios])
+    number, ratio = 9, net.mean() / net.std()
+    error = np.sqrt(
+        (1 - stats.skew(net) * ratio + (stats.kurtosis(net, fisher=False) - 1) / 4 * ratio**2)
+        / (len(net) - 1)
+    )
+    luck = daily.std(ddof=1) * (
+        (1 - np.euler_gamma) * stats.norm.ppf(1 - 1 / number)
+        + np.euler_gamma * stats.norm.ppf(1 - 1 / (number * np.e))
+    )
+    row = found.agents.set_index("agent").loc["macd"]
+    assert found.tried[:2] == (number, 0)
+    assert row["sharpe"] == pytest.approx(252**0.5 * ratio)
+    assert row["probabilistic"] == pytest.approx(stats.norm.cdf(ratio / error))
+    assert row["deflated"] == pytest.approx(stats.norm.cdf((ratio - luck) / error))
+
+
+def test_trials_of_recorded_searches_for_agents_of_the_run_count(tmp_path: Path) -> None:
+    made = fake_run(tmp_path / "run")
+    for folder, agents in (
+        (made / "trials", ["quantnet", "quantnet", "ppo"]),
+        (tmp_path / "trials", ["macd"]),
+    ):
+        folder.mkdir()
+        for i, agent in enumerate(agents):
+            (folder / f"{agent}-seed0-trial{i}.json").write_text(json.dumps({"agent": agent, "score": 1.0}))
+    more, less = honesty(read_run(made)), honesty(read_run(fake_run(tmp_path / "apart" / "run")))
+    assert (more.tried.units, more.tried.searched, less.tried.searched) == (9, 3, 0)
+    assert more.tried.source == "9 agents and seeds of this run and 3 trials of recorded searches"
+    assert (more.agents["deflated"] < less.agents["deflated"]).all()
+
+
+def test_every_agent_is_held_against_the_best_and_each_pair_once(tmp_path: Path) -> None:
+    agents = {"buy-and-hold": 1, "macd": 2, "quantnet": 3}
+    run = read_run(fake_run(tmp_path / "run", agents, edge={"quantnet": 5.0}))
+    found = honesty(run)
+    pairs = list(zip(found.differences["left"], found.differences["right"], strict=True))
+    order = found.agents["agent"].tolist()
+    assert order[0] == "quantnet"
+    assert found.reference == "buy-and-hold"
+    assert {frozenset(pair) for pair in pairs} == {
+        frozenset(("quantnet", "buy-and-hold")),
+        frozenset(("quantnet", "macd")),
+        frozenset(("buy-and-hold", "macd")),
+    }
+    assert len(pairs) == 3
+    means = {
+        agent: np.mean(
+            [252**0.5 * net_of(run, agent, s).mean() / net_of(run, agent, s).std() for s in range(n)]
+        )
+        for agent, n in agents.items()
+    }
+    for row in found.differences.to_dict("records"):
+        assert row["difference"] == pytest.approx(means[row["left"]] - means[row["right"]])
+    # The smallest of three p-values times three.
+    first = found.differences.sort_values("p_value").iloc[0]
+    assert first["p_holm"] == pytest.approx(min(3 * first["p_value"], 1.0))
+
+
+def test_break_even_and_the_cost_curve_are_of_the_stored_portfolio(run: Run, found: Honesty) -> None:
+    level = found.agents.set_index("agent")["break_even_bps"]["macd"]
+    rows = run.portfolio[(run.portfolio["cost_bps"] == 2.0) & (run.portfolio["agent"] == "macd")]
+    assert level == pytest.approx(1e4 * rows["gross"].mean() / 0.08)
+    curve = cost_curve(run)
+    net = net_of(run, "macd", 0)
+    assert curve["macd"][2.0] == pytest.approx(252**0.5 * net.mean() / net.std())
+    assert curve.index[[0, -1]].tolist() == [0.0, 20.0]
+    assert (curve.diff().iloc[1:] < 0).all().all()
+
+
+def test_audits_are_read_from_the_units_and_refusals_from_the_record(tmp_path: Path) -> None:
+    failed = [
+        {"agent": "ppo", "seed": 0, "window": "", "kind": "LookAheadError", "error": "LookAheadError: x"}
+    ]
+    made = fake_run(tmp_path / "run", record={"failed": failed})
+    audit = {"comparisons": [{"what": "a", "decisions": 1000}, {"what": "b", "decisions": 234}], "active": 3}
+    for unit, said in (
+        ("macd-seed0", audit),
+        ("quantnet-seed1", audit),
+        ("my_package.my_module--Lucky-seed0", audit | {"active": 0}),
+    ):
+        (made / "units" / unit).mkdir(parents=True)
+        (made / "units" / unit / "audit.json").write_text(json.dumps(said | {"around": 7, "assets": 5}))
+    run = read_run(made)
+    assert audit_verdict(run, "macd") == "passed: 1,234 decisions"
+    assert audit_verdict(run, "quantnet") == "passed: 1,234 decisions, 1 of 2 units"
+    assert audit_verdict(run, IMPORTED) == "passed: 1,234 decisions, 1 of 5 units, but it held nothing"
+    assert audit_verdict(run, MARKUP) == "not audited"
+    assert audit_verdict(run, "ppo") == "refused"
+    page = write_report(made).read_text()
+    assert "3 of 4" in page
+    assert "Refused: ppo." in page
+
+
+def test_one_agent_alone_is_not_compared(tmp_path: Path) -> None:
+    made = fake_run(tmp_path / "run", {"macd": 1})
+    found = honesty(read_run(made))
+    assert (found.overfitting, found.ranking, len(found.differences)) == (None, None, 0)
+    assert "No market in which all agents have a score" in write_report(made).read_text()
+
+
+def test_the_statistics_are_on_the_page_and_in_files(folder: Path, own: str) -> None:
+    assert 'id="honesty"' in own
+    assert "9 agents and seeds of this run" in own
+    assert "treats assets as independent" in own
+    assert "A bar joins agents whose ranks do not differ" in own
+    assert 'id="probes"' not in own
+    for name in TABLES:
+        assert len(pd.read_csv(folder / "tables" / f"{name}.csv")) > 0
+        assert r"\begin{table}" in (folder / "tables" / f"{name}.tex").read_text()
+    record = json.loads((folder / "honesty.json").read_text())
+    assert record["trials"]["units"] == 9
+    assert 0.0 <= record["overfitting"]["probability"] <= 1.0
+
+
+def test_probes_of_the_run_are_shown(tmp_path: Path) -> None:
+    made = fake_run(tmp_path / "run")
+    row = {"probe": "trend", "agent": "macd", "measure": "share", "seeds": 3, "value": -0.5, "low": -0.6}
+    probes = pd.DataFrame([row | {"high": -0.4, "bar": ">= 0.5", "verdict": "fail"}])
+    probes.to_csv(made / "probes.csv", index=False)
+    page = write_report(made).read_text()
+    assert 'id="probes"' in page
+    assert "[\N{MINUS SIGN}0.60, \N{MINUS SIGN}0.40]" in page
+    probes.drop(columns="bar").to_csv(made / "probes.csv", index=False)
+    with pytest.raises(DataError, match=r"probes\.csv: lacks the columns bar"):
+        write_report(made)
+
+
+def test_the_figure_of_ranks_places_agents_and_joins_those_alike() -> None:
+    ranking = rank_agents(pd.DataFrame(np.tile([4.0, 3, 2, 1], (20, 1)), columns=list("abcd")))
+    same = Look(name="", label="", learns=False, colour="", dash="solid")
+    figure = rank_figure(ranking, dict.fromkeys("abcd", same))
+    assert [row.text for row in figure.rows] == ["1.00", "2.00", "3.00", "4.00"]
+    assert [row.x for row in figure.rows] == [x for x, _ in figure.ticks]
+    # Critical difference 1.05: neighbours are alike; three bars in lanes of their own.
+    assert [(start, stop) for _, start, stop in figure.bars] == [(11.0, 33.0), (33.0, 55.0), (55.0, 77.0)]
+    assert len({x for x, _, _ in figure.bars}) == 3
+    assert max(x for x, _, _ in figure.bars) < figure.width
 
 
 def test_paths_average_over_seeds_and_ruin_is_final() -> None:

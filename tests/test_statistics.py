@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from arch.bootstrap import StationaryBootstrap
+from scipy.stats import binomtest
 
-from experiments.statistics import block_length, mean_sharpe, sharpe_interval
+from experiments.statistics import (
+    block_length,
+    independent_error,
+    mean_error,
+    mean_sharpe,
+    moments,
+    robust_error,
+    sharpe_interval,
+)
 from qn_env.panel import FloatArray
 
 NAN = np.nan
@@ -32,14 +43,85 @@ def width(net: FloatArray, seed: int = 0) -> float:
     return high - low
 
 
-def test_the_interval_covers_the_true_sharpe_ratio_about_as_often_as_it_says() -> None:
-    truth = YEAR * 0.05
-    covered = 0
-    for i in range(150):
-        low, high = sharpe_interval(normal(i, 400), seed=i, replications=200)
-        covered += low <= truth <= high
-    # 95% of 150 is 142.5 with a standard deviation of 2.7; a percentile bootstrap is a little short.
-    assert 130 <= covered <= 149
+# A year's Sharpe ratio of the series whose intervals are studied.
+TRUTH = 0.5
+
+
+def independent(rng: np.random.Generator, days: int) -> FloatArray:
+    """[D] normal returns."""
+    return rng.standard_normal(days)
+
+
+def fat_ar1(rng: np.random.Generator, days: int) -> FloatArray:
+    """[D] AR(1) returns, coefficient 0.2, with Student-t(5) shocks; of variance 1."""
+    values = rng.standard_t(5, days + 50)
+    for t in range(1, len(values)):
+        values[t] += 0.2 * values[t - 1]
+    return values[50:] / (5 / 3 / (1 - 0.2**2)) ** 0.5
+
+
+def garch(rng: np.random.Generator, days: int) -> FloatArray:
+    """[D] GARCH(1, 1) returns, 0.08 and 0.9, with Student-t(5) shocks; of variance 1."""
+    values = rng.standard_t(5, days + 300) / (5 / 3) ** 0.5
+    variance = 1.0
+    for t in range(len(values)):
+        values[t] *= variance**0.5
+        variance = 0.02 + 0.08 * values[t] ** 2 + 0.9 * variance
+    return values[300:]
+
+
+def coverage(
+    law: Callable[[np.random.Generator, int], FloatArray], days: int, series: int
+) -> dict[str, float]:
+    """How often 95% intervals hold the true Sharpe ratio: the bootstrap's, and those of standard errors."""
+    held = {"bootstrap": 0, "robust error": 0, "independent error": 0}
+    for i in range(series):
+        net = 0.01 * (law(np.random.default_rng([days, i]), days) + TRUTH / YEAR)[:, None]
+        low, high = sharpe_interval(net[None], seed=i, replications=400)
+        held["bootstrap"] += low <= TRUTH <= high
+        margin = abs(mean_sharpe(net[None]) - TRUTH) / YEAR / 1.96
+        held["robust error"] += bool(margin <= robust_error(net)[0])
+        held["independent error"] += bool(margin <= independent_error(moments(net))[0])
+    return {name: count / series for name, count in held.items()}
+
+
+@pytest.mark.parametrize("law", [independent, fat_ar1, garch])
+def test_intervals_hold_the_true_sharpe_ratio_about_as_often_as_they_say(law) -> None:
+    # 95% of 150 is 142.5 with a standard deviation of 2.7.
+    found = coverage(law, 752, 150)
+    assert 0.89 <= found["bootstrap"] <= 0.99
+    assert 0.89 <= found["robust error"] <= 0.99
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("days", [752, 1250])
+@pytest.mark.parametrize("law", [independent, fat_ar1, garch])
+def test_95_percent_intervals_hold_the_true_sharpe_ratio_in_92_to_98_percent(
+    law, days: int, record_property
+) -> None:
+    found = coverage(law, days, 2000)
+    for name, share in found.items():
+        interval = binomtest(round(2000 * share), 2000).proportion_ci(0.95, "exact")
+        record_property(name, f"{share:.4f} [{interval.low:.3f}, {interval.high:.3f}] of 2,000")
+    assert 0.92 <= found["bootstrap"] <= 0.98
+    assert 0.92 <= found["robust error"] <= 0.98
+    # What the paper's error of independent days is not for.
+    assert (found["independent error"] < 0.92) is (law is fat_ar1)
+
+
+def test_the_error_of_one_series_is_its_robust_error_and_copies_add_nothing() -> None:
+    net = normal(1, 500)[0]
+    assert mean_error(net) == pytest.approx(robust_error(net)[0], rel=1e-12)
+    assert mean_error(np.repeat(net, 3, axis=1)) == pytest.approx(mean_error(net), rel=1e-12)
+    flat = np.zeros_like(net)
+    assert mean_error(np.concatenate([net, flat], axis=1)) == mean_error(net)
+    assert np.isnan(mean_error(flat))
+
+
+def test_the_error_of_an_autocorrelated_series_is_that_of_its_long_run_variance() -> None:
+    # Of AR(1) returns around 0: sqrt((1 + c) / (1 - c) / T).
+    net = autocorrelated(0, 20000, 0.5)[0]
+    assert mean_error(net - net.mean()) == pytest.approx((1.5 / 0.5 / 20000) ** 0.5, rel=0.05)
 
 
 def test_independent_days_have_the_width_of_the_asymptotic_interval() -> None:
@@ -144,13 +226,18 @@ def test_a_constant_series_is_resampled_day_by_day(value: float) -> None:
 def test_the_interval_by_matrix_products_is_that_of_a_plain_loop():
     """The same draws of days and seeds, one replication after the other; one series begins late."""
     rng = np.random.default_rng(0)
-    net = rng.normal(3e-4, 0.01, (3, 300, 4))
+    shocks = rng.normal(3e-4, 0.01, (3, 301, 4))
+    net = shocks[:, 1:] + 0.7 * shocks[:, :-1]  # dependent days, whose blocks are too short
     net[:, :100, 1] = np.nan
     chance = np.random.default_rng(1)
     days = StationaryBootstrap(block_length(net), np.arange(300), seed=chance)
-    found = []
+    found, of_days = [], []
     for (rows,), _ in days.bootstrap(50):
         runs = chance.integers(3, size=3)
         found.append(mean_sharpe(net[:, rows][runs]))
-    expected = np.quantile(found, [0.025, 0.975])
+        of_days.append(mean_sharpe(net[:, rows]))
+    factor = YEAR * mean_error(np.concatenate(list(net), axis=1)) / np.std(of_days)
+    assert factor > 1.05
+    point = mean_sharpe(net)
+    expected = point + (np.quantile(found, [0.025, 0.975]) - point) * factor
     np.testing.assert_allclose(sharpe_interval(net, seed=1, replications=50), expected, rtol=1e-9)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def write_report(folder: Path) -> Path:
-    """Write `report.html` and `figures/*.png`, `*.svg` beside a run's results; return the page's path.
+    """Write `report.html`, `figures/`, `tables/` and `honesty.json` beside a run's results; the page's path.
 
     The same folder gives the same bytes. Plotting packages are imported here, not with this module.
 
@@ -15,12 +15,18 @@ def write_report(folder: Path) -> Path:
             `results.parquet`.
     """
     from agents.checkpoint import write_atomically
+    from experiments.honesty import honesty, write_record
     from experiments.report.figures import write_figures
     from experiments.report.folder import read_run
     from experiments.report.page import render
+    from experiments.report.trust import tables, write_tables
 
     run = read_run(Path(folder))
-    page = render(run)
-    write_figures(run)
+    found = honesty(run)
+    shown = tables(run, found)
+    page = render(run, found, shown)
+    write_figures(run, found)
+    write_tables(run, shown)
+    write_record(run.folder, found)
     write_atomically(run.folder / "report.html", page.encode())
     return run.folder / "report.html"

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from agents.checkpoint import write_atomically
+from experiments.honesty import Honesty, cost_curve
 from experiments.report.folder import Run
 from experiments.report.looks import Look, looks
 from experiments.report.series import Curve, FloatArray, asset_sharpes, curves, is_long, run_dates
 from experiments.report.tables import common_edges, finite, sample_caption
+from experiments.statistics import Ranking
 from qn_env.extras import require
 
 STYLE = {
@@ -32,14 +35,17 @@ STYLE = {
 DPI = 160
 
 
-def write_figures(run: Run) -> None:
+def write_figures(run: Run, found: Honesty) -> None:
     """Write `figures/<name>.png` and `.svg` of the run, at its headline cost."""
-    draw: Mapping[str, Callable[[Run, Mapping[str, Look]], Any]] = {
+    draw: dict[str, Callable[[Run, Mapping[str, Look]], Any]] = {
         "cumulative": cumulative,
         "drawdown": drawdown,
         "sharpe_histogram": sharpe_histogram,
         "overview": overview,
+        "costs": costs,
     }
+    if found.ranking is not None:
+        draw |= {"ranks": partial(ranks, found.ranking)}
     matplotlib, appearance = require("matplotlib"), looks(run)
     with matplotlib.rc_context(STYLE):
         for name, figure_of in draw.items():
@@ -123,6 +129,44 @@ def overview(run: Run, appearance: Mapping[str, Look]) -> Any:
         fontsize=9,
         color="#57606a",
     )
+    return figure
+
+
+def costs(run: Run, appearance: Mapping[str, Look]) -> Any:
+    """Net Sharpe ratio by cost."""
+    figure, axes = _canvas(9, 4.4)
+    curve = cost_curve(run)
+    for name, look in appearance.items():
+        line = axes.plot(curve.index, curve[name], color=look.colour, linewidth=look.width)
+        line[0].set_dashes(look.dashes)
+    axes.axhline(0, color="#57606a", linewidth=0.9)
+    axes.set_xlabel("cost, basis points per unit of turnover")
+    axes.set_title("Net Sharpe ratio by cost, mean over seeds")
+    axes.margins(x=0.01)
+    _legend(figure, appearance)
+    return figure
+
+
+def ranks(ranking: Ranking, run: Run, appearance: Mapping[str, Look]) -> Any:
+    """Average ranks; a bar on the right joins agents that do not differ (Demsar 2006, turned on its side)."""
+    names = list(ranking.average)
+    figure, axes = _canvas(9, 0.38 * len(names) + 1.5)
+    for y, name in enumerate(names):
+        look, rank = appearance[name], ranking.average[name]
+        axes.plot([1, rank], [y, y], color=look.colour, linewidth=0.8)
+        axes.plot([rank], [y], "o", color=look.colour, markersize=8)
+    for lane, group in enumerate(ranking.groups):
+        rows = [names.index(name) for name in (group[0], group[-1])]
+        axes.plot([len(names) + 0.25 + 0.12 * lane] * 2, rows, color="#1c2128", linewidth=3)
+    axes.set_yticks(range(len(names)), [_text(appearance[name].label) for name in names])
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.grid(visible=False, axis="y")
+    axes.set_xticks(range(1, len(names) + 1))
+    axes.set_xlabel(
+        f"average rank over {ranking.markets} markets, 1 is best; critical difference "
+        f"{ranking.critical_difference:.2f}"
+    )
+    axes.set_title("Bars join agents that do not differ at 5%")
     return figure
 
 

@@ -6,13 +6,15 @@ import html
 import math
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from experiments.config import SEEDS
+from experiments.honesty import Honesty, cost_curve
+from experiments.papers.press.items import Table
 from experiments.report.folder import Run
 from experiments.report.looks import Look, looks
 from experiments.report.series import (
@@ -36,16 +38,24 @@ from experiments.report.tables import (
     histograms,
     leaderboard,
     number,
+    rank_figure,
     undefined_days,
 )
+from experiments.report.trust import facts
 from qn_env.extras import require
 
 PLACE = ("out", "jobs")  # settings that change no figure; a run never overwrites another's folder
 VIEWS: Mapping[str, Any] = {"raw": "net", "scaled": "net_10"}
 
 
-def render(run: Run) -> str:
-    """The whole page as HTML; the same run gives the same text."""
+def render(run: Run, found: Honesty, shown: Sequence[Table]) -> str:
+    """The whole page as HTML; the same run gives the same text.
+
+    Args:
+        run: the run.
+        found: its statistics.
+        shown: their tables.
+    """
     jinja2, plotly = require("jinja2"), require("plotly.offline")
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -54,14 +64,21 @@ def render(run: Run) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    page = environment.get_template("page.html.jinja").render(**context(run), plotly_js=plotly.get_plotlyjs())
+    environment.filters |= {"typeset": typeset, "leading": leading}
+    page = environment.get_template("page.html.jinja").render(
+        **context(run, found, shown), plotly_js=plotly.get_plotlyjs()
+    )
     return str(page)
 
 
-def context(run: Run) -> dict[str, Any]:
+def context(run: Run, found: Honesty, shown: Sequence[Table]) -> dict[str, Any]:
     """Everything the template shows."""
     appearance = looks(run)
     return {
+        "facts": facts(found),
+        "tables": {table.name: table for table in shown},
+        "ranks": None if found.ranking is None else rank_figure(found.ranking, appearance),
+        "rank_p": math.nan if found.ranking is None else found.ranking.iman_davenport_p,
         "about": run.about,
         "looks": appearance,
         "headline": run.headline_bps,
@@ -69,7 +86,7 @@ def context(run: Run) -> dict[str, Any]:
         "bar": (BAR_WIDTH, BAR_HEIGHT),
         "box": (HISTOGRAM_WIDTH, HISTOGRAM_HEIGHT),
         "views": _per_cost(run, appearance),
-        "charts": chart_data(run, appearance),
+        "charts": chart_data(run, appearance) | {"costs": cost_data(run)},
         "step": _step(run),
         "basis": run.basis,
         "days": _days(run),
@@ -122,6 +139,36 @@ def chart_data(run: Run, appearance: Mapping[str, Look]) -> dict[str, Any]:
             for cost in run.costs_bps
         },
     }
+
+
+def cost_data(run: Run) -> dict[str, Any]:
+    """The net Sharpe ratio of every agent by cost, as JSON can hold it."""
+    curve = cost_curve(run)
+    return {
+        "bps": jsonable(curve.index.to_numpy()),
+        "sharpe": [jsonable(curve[agent].to_numpy()) for agent in run.agents],
+    }
+
+
+def typeset(text: str) -> str:
+    """Text whose numbers have a true minus sign.
+
+    Examples:
+        >>> typeset("[-0.5, 1.0] holdout-1") == "[\N{MINUS SIGN}0.5, 1.0] holdout-1"
+        True
+    """
+    return re.sub(r"(?<!\w)-(?=\d)", "\N{MINUS SIGN}", str(text))
+
+
+def leading(text: str) -> str:
+    """The number a cell is sorted by: its first; nothing where there is none.
+
+    Examples:
+        >>> leading("0.49 [0.41, 0.57]"), leading("> 100"), leading("\N{EN DASH}")
+        ('0.49', '100', '')
+    """
+    found = re.search(r"[-+]?\d[\d.]*", text)
+    return found[0] if found else ""
 
 
 def _paths(run: Run, cost_bps: float, column: Any, step: int) -> dict[str, list[list[float | None]]]:

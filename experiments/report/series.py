@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from experiments.metrics import drawdowns
+from experiments.metrics import drawdowns, growth_of_one
 from experiments.report.folder import Run
 from qn_env.errors import DataError
 
@@ -71,11 +71,11 @@ def path(net: FloatArray) -> Curve:
     """
     missing = np.isnan(net)
     filled = np.where(missing, 0.0, net)
-    growth = np.cumprod((1.0 + filled).clip(0.0), axis=0)
+    growth = growth_of_one(filled)
     started = np.logical_or.accumulate(~missing, axis=0)
     return Curve(
         _mean(np.where(started, growth, np.nan)),
-        _mean(np.where(started, drawdowns(filled), np.nan)),
+        _mean(np.where(started, drawdowns(growth), np.nan)),
         int(missing.sum()),
         max(net.shape[1], 1),
     )

@@ -12,6 +12,7 @@ import pandas as pd
 from experiments.report.folder import Run
 from experiments.report.looks import Look
 from experiments.report.series import Curve, Figures, FloatArray, bin_edges
+from experiments.statistics import Ranking
 
 UNDEFINED = "\N{EN DASH}"
 BAR_WIDTH, BAR_HEIGHT = 112, 14  # of a whisker, SVG units
@@ -242,3 +243,46 @@ def undefined_days(paths: Mapping[str, Curve], appearance: Mapping[str, Look]) -
         return f"{UNDEFINED} Days without a value: {days:g} of every agent and seed."
     listed = ", ".join(f"{appearance[name].label} {path.undefined}" for name, path in paths.items())
     return f"{UNDEFINED} Days without a value, summed over seeds: {listed}."
+
+
+RANKS_WIDTH, RANKS_ROW = 300, 22  # of the figure of ranks, SVG units
+LANE = 9  # between two of its bars
+
+
+class RankRow(NamedTuple):
+    """One agent in the figure of ranks."""
+
+    look: Look
+    x: float
+    y: float
+    text: str
+
+
+class RankFigure(NamedTuple):
+    """Average ranks and the bars that join agents which do not differ; SVG units."""
+
+    rows: list[RankRow]
+    bars: list[tuple[float, float, float]]  # x, from y, to y
+    ticks: list[tuple[float, str]]
+    width: float
+    height: float
+
+
+def rank_figure(ranking: Ranking, appearance: Mapping[str, Look]) -> RankFigure:
+    """The critical-difference figure on its side: best on top, bars to the right of the axis."""
+    names, axis = list(ranking.average), RANKS_WIDTH - LANE * max(len(ranking.groups), 1) - 8
+    scale = (1.0, float(len(names)))
+    rows = [
+        RankRow(appearance[name], _place(rank, scale, axis, 12), RANKS_ROW * (i + 0.5), number(rank))
+        for i, (name, rank) in enumerate(ranking.average.items())
+    ]
+    bars = [
+        (
+            axis + LANE * (lane + 0.5),
+            RANKS_ROW * (names.index(group[0]) + 0.5),
+            RANKS_ROW * (names.index(group[-1]) + 0.5),
+        )
+        for lane, group in enumerate(ranking.groups)
+    ]
+    ticks = [(_place(float(rank), scale, axis, 12), f"{rank}") for rank in range(1, len(names) + 1)]
+    return RankFigure(rows, bars, ticks, RANKS_WIDTH, RANKS_ROW * len(names))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from experiments.statistics.sharpe_errors import mean_error
 from qn_env.features import DAYS_PER_YEAR
 from qn_env.objectives import ROUNDING, sharpe
 from qn_env.panel import FloatArray
@@ -17,10 +18,12 @@ LEVEL = 0.95
 
 
 def sharpe_interval(net: FloatArray, *, seed: int, replications: int = REPLICATIONS) -> tuple[float, float]:
-    """95% percentile interval of the mean Sharpe ratio, by a stationary bootstrap of days and of seeds.
+    """95% interval of the mean Sharpe ratio, by a stationary bootstrap of days and of seeds.
 
     Days are resampled in blocks of random length (Politis and Romano 1994; mean length after Politis and
-    White 2004), the same days for all columns, so that dependence over time and between columns stays.
+    White 2004), the same days for all columns, so that dependence over time and between columns stays. What
+    a block cuts off makes the samples of autocorrelated returns too alike: where resampled days spread less
+    than `mean_error` says, the percentiles are moved away from the estimate in proportion.
 
     Args:
         net: [S, D, K] daily net returns of S seeds and K series on D days; NaN where a series has none.
@@ -43,9 +46,12 @@ def sharpe_interval(net: FloatArray, *, seed: int, replications: int = REPLICATI
     for k, ((rows,), _) in enumerate(days.bootstrap(replications)):
         counts[k] = np.bincount(rows, minlength=D)
         runs[k] = np.bincount(rng.integers(S, size=S), minlength=S) if S > 1 else 1.0
-    found = _resampled_means(net, counts, runs)
+    found, of_days = _resampled_means(net, counts, runs)
     tail = (1.0 - LEVEL) / 2.0
-    low, high = np.nanquantile(found, [tail, 1.0 - tail])
+    bounds = np.nanquantile(found, [tail, 1.0 - tail])
+    point, spread = mean_sharpe(net), float(np.nanstd(of_days))
+    error = DAYS_PER_YEAR**0.5 * mean_error(net.transpose(1, 0, 2).reshape(D, -1))
+    low, high = point + (bounds - point) * (max(error / spread, 1.0) if spread > 0.0 else 1.0)
     return float(low), float(high)
 
 
@@ -69,22 +75,33 @@ def resampled_sharpe(net: FloatArray, counted: FloatArray, counts: FloatArray) -
     return np.where(defined, DAYS_PER_YEAR**0.5 * ratio, np.nan)
 
 
-def _resampled_means(net: FloatArray, counts: FloatArray, runs: FloatArray) -> FloatArray:
-    """[R] mean over resampled seeds and all series of the Sharpe ratios on resampled days; NaN where none is.
+def _resampled_means(net: FloatArray, counts: FloatArray, runs: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """[R] means over all series of Sharpe ratios on resampled days: over resampled seeds, and over all.
 
     Args:
         net: [S, D, K] as in `sharpe_interval`.
         counts: [R, D] how often each day was drawn.
         runs: [R, S] how often each seed was drawn.
+
+    Returns:
+        NaN where no ratio is defined.
     """
-    total, number = np.zeros(len(counts)), np.zeros(len(counts))
+    total, number = np.zeros(runs.shape), np.zeros(runs.shape)
     for s, returns in enumerate(net):
         present = np.isfinite(returns)
         ratios = resampled_sharpe(np.where(present, returns, 0.0), present.astype(np.float64), counts)
-        total += runs[:, s] * np.nansum(ratios, axis=1)
-        number += runs[:, s] * np.isfinite(ratios).sum(axis=1)
-    means: FloatArray = np.where(number > 0, total / np.maximum(number, 1.0), np.nan)
-    return means
+        total[:, s] = np.nansum(ratios, axis=1)
+        number[:, s] = np.isfinite(ratios).sum(axis=1)
+    drawn, every = (
+        _ratio((weights * total).sum(axis=1), (weights * number).sum(axis=1))
+        for weights in (runs, np.ones_like(runs))
+    )
+    return drawn, every
+
+
+def _ratio(total: FloatArray, number: FloatArray) -> FloatArray:
+    """A mean from its sum, NaN of nothing."""
+    return np.where(number > 0, total / np.maximum(number, 1.0), np.nan)
 
 
 def mean_sharpe(net: FloatArray) -> float:

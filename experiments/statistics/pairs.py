@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from itertools import combinations
 
@@ -82,4 +83,7 @@ def _wilcoxon(left: FloatArray, right: FloatArray) -> float:
 def _kolmogorov_smirnov(left: FloatArray, right: FloatArray) -> float:
     from scipy.stats import ks_2samp
 
-    return float(ks_2samp(left, right).pvalue)
+    with warnings.catch_warnings():
+        # The exact p-value of few assets may miss [0, 1] by rounding; SciPy then takes the asymptotic one.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return float(ks_2samp(left, right).pvalue)

