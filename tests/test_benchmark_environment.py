@@ -11,11 +11,11 @@ import pytest
 
 from experiments.benchmarks.environment.__main__ import main
 from experiments.benchmarks.environment.floor import FloorEnv, Gather
-from experiments.benchmarks.environment.measure import Row, compare, in_turn
 from experiments.benchmarks.environment.one_asset import Peers, one_asset_rows
 from experiments.benchmarks.environment.paper import Size, at_scale, paper_panel, sizes
 from experiments.benchmarks.environment.play import draw, vector
 from experiments.benchmarks.environment.thirty import N_ASSETS, WINDOW, walk
+from experiments.benchmarks.measure import Row, compare, in_turn
 from qn_env.environment import TradingEnv
 from qn_env.errors import ConfigError
 

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
-import shlex
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
-from experiments.benchmarks.environment.measure import Row, machine, table
+from experiments.benchmarks.measure import Row, published
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,23 +100,7 @@ def main(argv: Sequence[str] | None = None) -> list[Row]:
     given = parser.parse_args(argv)
     make = Config.quick if given.quick else Config
     config = make(paper_csv=given.paper_csv, peers_python=given.peers_python, scale=given.scale)
-    found = []
-    for row in rows(config):
-        print(row.what, "...", file=sys.stderr, flush=True)
-        found.append(row)
-    where = machine()
-    print(table(found))
-    print(", ".join(f"{key} {value}" for key, value in where.items()))
-    if given.out is not None:
-        record = {
-            "command": f"{parser.prog} {shlex.join(sys.argv[1:] if argv is None else argv)}",
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "config": asdict(config),
-            "machine": where,
-            "rows": [row.record() for row in found],
-        }
-        given.out.write_text(json.dumps(record, indent=2, default=str) + "\n")
-    return found
+    return published(rows(config), prog=parser.prog, argv=argv, config=asdict(config), out=given.out)
 
 
 if __name__ == "__main__":

@@ -14,9 +14,9 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnvWrapper
 
 from agents.sb3 import SB3VecEnv
-from experiments.benchmarks.environment.measure import Row, compare, in_turn
 from experiments.benchmarks.environment.play import vector
 from experiments.benchmarks.environment.thirty import WINDOW, walk
+from experiments.benchmarks.measure import Row, compare, in_turn
 from qn_env.environment import TradingEnv
 
 

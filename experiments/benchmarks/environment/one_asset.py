@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from pathlib import Path
 from statistics import median
-from types import TracebackType
-from typing import Any, Self
 
 import numpy as np
 
-from experiments.benchmarks.environment.measure import Block, Row, compare, in_turn
 from experiments.benchmarks.environment.play import draw, steps, vector, vector_steps
+from experiments.benchmarks.measure import Block, Row, compare, in_turn
+from experiments.benchmarks.peer import Peer
 from qn_env.environment import TradingEnv
-from qn_env.errors import ConfigError
 from qn_env.panel import FloatArray, Panel
 from qn_env.sources.synthetic import weekdays
 
@@ -28,50 +24,21 @@ CLAIMS = (
 )
 
 
-class Peers:
+class Peers(Peer):
     """The peers' process: one answer, a figure per way of using each peer, per round."""
 
     def __init__(self, python: Path, prices: FloatArray, window: int) -> None:
         """Start it; `python` has the peers installed, in an environment of its own."""
         script = Path(__file__).with_name("peers.py")
-        self._process = subprocess.Popen(
-            [python, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        self.versions: dict[str, str] = self._ask(json.dumps({"prices": prices.tolist(), "window": window}))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """End the process: it reads until its input closes."""
-        self._process.communicate(timeout=60)
+        super().__init__(python, script, option="--peers-python", install=INSTALL)
+        self.versions: dict[str, str] = self.ask({"prices": prices.tolist(), "window": window})
 
     def figures(self) -> dict[str, float]:
         """Transitions per CPU second of each way, and per package those of its fastest."""
-        found: dict[str, float] = self._ask("again")
+        found: dict[str, float] = self.ask("again")
         for package in ("gym-anytrading", "gym-trading-env"):
             found[package] = max(value for name, value in found.items() if name.startswith(package + ":"))
         return found
-
-    def _ask(self, line: str) -> Any:
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None
-        assert stdout is not None
-        try:
-            stdin.write(line + "\n")
-            stdin.flush()
-            answer = stdout.readline()
-        except BrokenPipeError:
-            answer = ""
-        if not answer:
-            self._process.communicate()
-            raise ConfigError(
-                f"--peers-python: the peers' process ended with code {self._process.returncode} (its error "
-                f"is above); expected an interpreter with the peers installed: {INSTALL}."
-            )
-        return json.loads(answer)
 
 
 def one_asset_rows(*, days: int, window: int, num_envs: int, rounds: int, python: Path | None) -> list[Row]:

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from experiments.benchmarks.environment.floor import padded
-from experiments.benchmarks.environment.measure import Block, Row, compare, cpu_seconds, in_turn
 from experiments.benchmarks.environment.play import draw, steps
+from experiments.benchmarks.measure import Block, Row, compare, cpu_seconds, in_turn
 from qn_env.environment import TradingEnv
 from qn_env.panel import Panel
 from qn_env.sources.synthetic import weekdays

@@ -8,7 +8,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.benchmarks.environment.measure import Block, cpu_seconds
+from experiments.benchmarks.measure import Block, cpu_seconds
 from qn_env import ENV_ID
 from qn_env.panel import Panel
 

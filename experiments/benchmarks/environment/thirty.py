@@ -7,8 +7,8 @@ from gymnasium.vector import SyncVectorEnv
 from numpy.typing import NDArray
 
 from experiments.benchmarks.environment.floor import FloorEnv, Gather, padded
-from experiments.benchmarks.environment.measure import Block, Row, compare, cpu_seconds, in_turn
 from experiments.benchmarks.environment.play import draw, resets, steps, vector, vector_steps
+from experiments.benchmarks.measure import Block, Row, compare, cpu_seconds, in_turn
 from qn_env.environment import TradingEnv
 from qn_env.panel import Panel
 from qn_env.sources.synthetic import noise, ragged

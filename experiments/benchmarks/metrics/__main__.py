@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -17,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.benchmarks.environment.measure import Row, compare, cpu_seconds, in_turn, machine, table
+from experiments.benchmarks.measure import Row, compare, cpu_seconds, in_turn, published
 from experiments.metrics import all_metrics, performance
 from qn_env.errors import ConfigError
 from qn_env.panel import FloatArray
@@ -95,22 +92,15 @@ def main(argv: Sequence[str] | None = None) -> list[Row]:
     parser.add_argument("--out", type=Path, help="write the figures to this JSON file")
     given = parser.parse_args(argv)
     days, columns, rounds = (500, 40, 1) if given.quick else (4000, 5000, 5)
-    rows = [
-        all_row(days=days, columns=columns, rounds=rounds),
-        shared_row(days=days, columns=columns // 10, rounds=rounds, python=given.empyrical),
-    ]
-    print(table(rows))
-    where = machine()
-    print(", ".join(f"{key} {value}" for key, value in where.items()))
-    if given.out is not None:
-        record = {
-            "command": f"{parser.prog} {shlex.join(sys.argv[1:] if argv is None else argv)}",
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "machine": where,
-            "rows": [row.record() for row in rows],
-        }
-        given.out.write_text(json.dumps(record, indent=2) + "\n")
-    return rows
+    rows = (
+        measure()
+        for measure in (
+            partial(all_row, days=days, columns=columns, rounds=rounds),
+            partial(shared_row, days=days, columns=columns // 10, rounds=rounds, python=given.empyrical),
+        )
+    )
+    config = {"days": days, "columns": columns, "rounds": rounds}
+    return published(rows, prog=parser.prog, argv=argv, config=config, out=given.out)
 
 
 if __name__ == "__main__":

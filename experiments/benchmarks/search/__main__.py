@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import json
 import pickle
-import shlex
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
 
-from experiments.benchmarks.environment.measure import (
+from experiments.benchmarks.measure import (
     Block,
     Row,
     compare,
     cpu_seconds,
     in_turn,
-    machine,
-    table,
+    published,
 )
 from experiments.benchmarks.search.batched import Passes, Steps
 from experiments.executors import shared
@@ -137,22 +132,7 @@ def main(argv: Sequence[str] | None = None) -> list[Row]:
     given = parser.parse_args(argv)
     torch.set_num_threads(1)
     config = Config.quick() if given.quick else Config()
-    found = []
-    for row in rows(config):
-        print(row.what, "...", file=sys.stderr, flush=True)
-        found.append(row)
-    print(table(found))
-    print(", ".join(f"{key} {value}" for key, value in machine().items()))
-    if given.out is not None:
-        record = {
-            "command": f"{parser.prog} {shlex.join(sys.argv[1:] if argv is None else argv)}",
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "config": asdict(config),
-            "machine": machine(),
-            "rows": [row.record() for row in found],
-        }
-        given.out.write_text(json.dumps(record, indent=2) + "\n")
-    return found
+    return published(rows(config), prog=parser.prog, argv=argv, config=asdict(config), out=given.out)
 
 
 if __name__ == "__main__":

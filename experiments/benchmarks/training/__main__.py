@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
-import shlex
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
 
-from experiments.benchmarks.environment.measure import Row, machine, table
+from experiments.benchmarks.measure import Row, published
 from experiments.benchmarks.training import dmn, quantnet
 
 PARTS = ("quantnet", "dmn")
@@ -28,25 +24,9 @@ def main(argv: Sequence[str] | None = None) -> list[Row]:
         return []
     torch.set_num_threads(1)
     configs = _configs(given)
-    found = []
-    for row in _rows(configs):
-        print(row.what, "...", file=sys.stderr, flush=True)
-        found.append(row)
-    where = machine()
-    if given.device == "cuda":
-        where["device"] = torch.cuda.get_device_name()
-    print(table(found))
-    print(", ".join(f"{key} {value}" for key, value in where.items()))
-    if given.out is not None:
-        record = {
-            "command": f"{parser.prog} {shlex.join(sys.argv[1:] if argv is None else argv)}",
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "config": {name: asdict(config) for name, config in configs.items()},
-            "machine": where,
-            "rows": [row.record() for row in found],
-        }
-        given.out.write_text(json.dumps(record, indent=2, default=str) + "\n")
-    return found
+    more = {"device": torch.cuda.get_device_name()} if given.device == "cuda" else {}
+    config = {name: asdict(part) for name, part in configs.items()}
+    return published(_rows(configs), prog=parser.prog, argv=argv, config=config, out=given.out, **more)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -9,11 +9,11 @@ from statistics import median
 
 from agents.dmn import FEATURE_NAMES, DmnConfig
 from agents.dmn.lessons import Lessons
-from experiments.benchmarks.environment.measure import Block, Row, compare, cpu_seconds, in_turn
+from experiments.benchmarks.measure import Block, Row, compare, cpu_seconds, in_turn
+from experiments.benchmarks.peer import Peer
 from experiments.benchmarks.training.dmn_pass import feature_row, pass_rows
 from experiments.benchmarks.training.dmn_step import AgentStep, BareStep, trajectories
 from experiments.benchmarks.training.panels import of_sizes
-from experiments.benchmarks.training.peer import Peer
 
 UNIT = "sequences/CPU s"
 NARROW, WIDE = 20, 80

@@ -9,7 +9,7 @@ from typing import get_args
 
 from agents.dmn import DeepMomentum
 from agents.dmn.config import NetworkName
-from experiments.benchmarks.environment.measure import Block, Row, cpu_seconds, in_turn
+from experiments.benchmarks.measure import Block, Row, cpu_seconds, in_turn
 from experiments.benchmarks.training.panels import of_sizes
 from qn_env.environment import TradingEnv
 from qn_env.features import DAYS_PER_YEAR, dmn_features

@@ -11,7 +11,7 @@ from statistics import median
 
 import torch
 
-from experiments.benchmarks.environment.measure import Block, Row, compare, in_turn
+from experiments.benchmarks.measure import Block, Row, compare, in_turn
 from experiments.benchmarks.training.memory import LIMIT_GB
 from experiments.benchmarks.training.panels import of_sizes, paper
 from experiments.benchmarks.training.public import PublicStep

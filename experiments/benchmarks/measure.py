@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
+import shlex
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -105,6 +109,44 @@ def compare(
         high=high,
         note=note,
     )
+
+
+def published(
+    rows: Iterable[Row],
+    *,
+    prog: str,
+    argv: Sequence[str] | None,
+    config: object,
+    out: Path | None,
+    **more: str,
+) -> list[Row]:
+    """Measure the rows one after the other, print them and, if asked for, write them.
+
+    Args:
+        rows: measured as they are drawn.
+        prog: the command.
+        argv: its arguments; None: those of this process.
+        config: what it was set to, as JSON or text can show it.
+        out: the JSON file, or None.
+        more: about the machine.
+    """
+    found = []
+    for row in rows:
+        print(row.what, "...", file=sys.stderr, flush=True)
+        found.append(row)
+    where = machine() | more
+    print(table(found))
+    print(", ".join(f"{key} {value}" for key, value in where.items()))
+    if out is not None:
+        record = {
+            "command": f"{prog} {shlex.join(sys.argv[1:] if argv is None else argv)}",
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "config": config,
+            "machine": where,
+            "rows": [row.record() for row in found],
+        }
+        out.write_text(json.dumps(record, indent=2, default=str) + "\n")
+    return found
 
 
 def machine() -> dict[str, str | int]:
