@@ -88,11 +88,8 @@ class PanelConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunConfig(PanelConfig):
-    """One comparison of agents over a panel, out of sample and after costs."""
-
-    agents: Annotated[tuple[str, ...], NAMES] = DEFAULT_AGENTS
-    """Registered names or import paths, package.module:Class."""
+class DivisionConfig(PanelConfig):
+    """How the data are divided into blocks, and how every agent trades them."""
 
     protocol: str = "holdout"
     """holdout: the last 752 days to test, the 752 before them to select, the rest to learn from; expanding:
@@ -116,6 +113,46 @@ class RunConfig(PanelConfig):
     embargo: int = 0
     """Trading days left out at the beginning of a selection and of a test block."""
 
+    execution_lag: int = 0
+    """Trading days between a decision and its trade: 0 is the close it is decided at, 1 the next one."""
+
+    vol_target: float | None = None
+    """Annualised volatility target per asset for all (0.15 is 15%); default: what each agent's paper says."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.protocol not in PROTOCOLS:
+            raise ConfigError(f"unknown protocol {self.protocol!r}. {did_you_mean(self.protocol, PROTOCOLS)}")
+        spans = (("test_years", 1), ("train_years", 1), ("purge", 0), ("embargo", 0), ("execution_lag", 0))
+        for name, least in spans:
+            check_least(name, getattr(self, name), least)
+        # The bounds are written so that NaN fails them.
+        if self.vol_target is not None and not 0.0 < self.vol_target < math.inf:
+            raise ConfigError(f"vol_target is {self.vol_target}, expected a volatility > 0, e.g. 0.15.")
+
+    @property
+    def division(self) -> Protocol:
+        """How the panel is divided."""
+        from experiments.protocols import Protocol
+
+        return Protocol(
+            name=self.protocol,
+            begin=self.begin,
+            test_from=self.test_from,
+            years=self.test_years,
+            train_years=self.train_years,
+            purge=self.purge,
+            embargo=self.embargo,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig(DivisionConfig):
+    """One comparison of agents over a panel, out of sample and after costs."""
+
+    agents: Annotated[tuple[str, ...], NAMES] = DEFAULT_AGENTS
+    """Registered names or import paths, package.module:Class."""
+
     costs: Annotated[tuple[float, ...], NUMBERS] = (0.0, 2.0)
     """Costs per unit of turnover, in basis points."""
 
@@ -124,12 +161,6 @@ class RunConfig(PanelConfig):
 
     seed: int = 0
     """The first of these seeds."""
-
-    execution_lag: int = 0
-    """Trading days between a decision and its trade: 0 is the close it is decided at, 1 the next one."""
-
-    vol_target: float | None = None
-    """Annualised volatility target per asset for all (0.15 is 15%); default: what each agent's paper says."""
 
     quick: bool = False
     """Short trainings; the result is marked as not comparable."""
@@ -156,38 +187,11 @@ class RunConfig(PanelConfig):
             raise ConfigError("resume goes on with a run that was begun; it needs --out, the run's folder.")
         _unique("agents", self.agents)
         _unique("costs", self.costs)
-        if self.protocol not in PROTOCOLS:
-            raise ConfigError(f"unknown protocol {self.protocol!r}. {did_you_mean(self.protocol, PROTOCOLS)}")
-        self._check_numbers()
-
-    def _check_numbers(self) -> None:
-        # Bounds are written so that NaN fails them.
-        for cost in self.costs:
+        for cost in self.costs:  # a bound that NaN fails
             if not 0.0 <= cost < math.inf:
                 raise ConfigError(f"costs: {cost} is not a number of basis points >= 0.")
-        counts = (("seeds", 1), ("jobs", 1), ("seed", 0), ("execution_lag", 0))
-        spans = (("test_years", 1), ("train_years", 1), ("purge", 0), ("embargo", 0))
-        for name, least in (*counts, *spans):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ConfigError(f"{name} is {value}, expected at least {least}.")
-        if self.vol_target is not None and not 0.0 < self.vol_target < math.inf:
-            raise ConfigError(f"vol_target is {self.vol_target}, expected a volatility > 0, e.g. 0.15.")
-
-    @property
-    def division(self) -> Protocol:
-        """How the panel is divided."""
-        from experiments.protocols import Protocol
-
-        return Protocol(
-            name=self.protocol,
-            begin=self.begin,
-            test_from=self.test_from,
-            years=self.test_years,
-            train_years=self.train_years,
-            purge=self.purge,
-            embargo=self.embargo,
-        )
+        for name, least in (("seeds", 1), ("jobs", 1), ("seed", 0)):
+            check_least(name, getattr(self, name), least)
 
     @property
     def seed_list(self) -> tuple[int, ...]:
@@ -199,6 +203,16 @@ class RunConfig(PanelConfig):
     def folder(self) -> Path:
         """The run folder."""
         return self.out if self.out is not None else Path("runs") / datetime.now().strftime("%Y%m%d-%H%M%S")
+
+
+def check_least(name: str, value: int | None, least: int) -> None:
+    """Refuse a number below the least one.
+
+    Raises:
+        ConfigError: with the setting's name.
+    """
+    if value is not None and value < least:
+        raise ConfigError(f"{name} is {value}, expected at least {least}.")
 
 
 def _unique(name: str, values: Sequence[object]) -> None:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.constructors import PrimitiveConstructorSpec
 
-from experiments.config import PanelConfig, RunConfig
+from experiments.config import DivisionConfig, check_least
 from qn_env.errors import ConfigError
 
 if TYPE_CHECKING:
-    from experiments.protocols import Protocol
     from experiments.search import Search
 
 
@@ -51,7 +50,7 @@ OPTIONS: PrimitiveConstructorSpec[Mapping[str, Any]] = PrimitiveConstructorSpec(
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchConfig(PanelConfig):
+class SearchConfig(DivisionConfig):
     """Try options of an agent on the selection block of every window; the test blocks are not looked at.
 
     Any agent that declares a `space` can be searched, your own by its import path. A search that was killed
@@ -93,44 +92,10 @@ class SearchConfig(PanelConfig):
     jobs: int | None = None
     """Processes on this machine; default: one per core."""
 
-    protocol: str = "holdout"
-    """holdout, expanding or rolling, as in qn run."""
-
-    begin: str | None = None
-    """First day of the data that is used, YYYY-MM-DD; default: all."""
-
-    test_from: str | None = None
-    """First test day of expanding and rolling, YYYY-MM-DD; default: --test-years after the first day."""
-
-    test_years: int = 5
-    """Years of each of their test blocks."""
-
-    train_years: int = 10
-    """Years before a test block that rolling learns from."""
-
-    purge: int = 0
-    """Trading days left out at the end of a training and of a selection block."""
-
-    embargo: int = 0
-    """Trading days left out at the beginning of a selection and of a test block."""
-
-    execution_lag: int = 0
-    """Trading days between a decision and its trade."""
-
-    vol_target: float | None = None
-    """Annualised volatility target per asset (0.15 is 15%); default: what the agent's paper says."""
-
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.trials < 1:
-            raise ConfigError(f"trials is {self.trials}, expected at least 1.")
-        _ = self.division  # checks what it shares with a run
-
-    @property
-    def division(self) -> Protocol:
-        """How the panel is divided."""
-        common = {f.name for f in fields(RunConfig)} & {f.name for f in fields(self)}
-        return RunConfig(**{name: getattr(self, name) for name in common}).division
+        for name, least in (("trials", 1), ("seed", 0), ("jobs", 1)):
+            check_least(name, getattr(self, name), least)
 
 
 def search_command(config: SearchConfig) -> int:
