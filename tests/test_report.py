@@ -507,6 +507,18 @@ def test_probes_of_the_run_are_shown(tmp_path: Path) -> None:
         write_report(made)
 
 
+def test_the_tables_of_the_papers_study_are_shown(tmp_path: Path) -> None:
+    made = fake_run(tmp_path / "run")
+    assert 'id="study"' not in write_report(made).read_text()
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / "exhibit3.txt").write_text("Exhibit 3\nLong only  <0.76>\n")
+    (tmp_path / "tables" / "notes.txt").write_text("captions")
+    (tmp_path / "study.json").write_text("{}")
+    page = write_report(made).read_text()
+    assert '<pre class="wide">Exhibit 3\nLong only  &lt;0.76&gt;</pre>' in page
+    assert "captions</pre>" not in page
+
+
 def test_the_figure_of_ranks_places_agents_and_joins_those_alike() -> None:
     ranking = rank_agents(pd.DataFrame(np.tile([4.0, 3, 2, 1], (20, 1)), columns=list("abcd")))
     same = Look(name="", label="", learns=False, colour="", dash="solid")

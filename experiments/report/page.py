@@ -14,7 +14,7 @@ import numpy as np
 
 from experiments.config import SEEDS
 from experiments.honesty import Honesty, cost_curve
-from experiments.papers.press.items import Table
+from experiments.press.items import Table
 from experiments.report.folder import Run
 from experiments.report.looks import Look, looks
 from experiments.report.series import (
@@ -41,7 +41,7 @@ from experiments.report.tables import (
     rank_figure,
     undefined_days,
 )
-from experiments.report.trust import facts
+from experiments.report.trust import facts, study_texts
 from qn_env.extras import require
 
 PLACE = ("out", "jobs")  # settings that change no figure; a run never overwrites another's folder
@@ -77,6 +77,7 @@ def context(run: Run, found: Honesty, shown: Sequence[Table]) -> dict[str, Any]:
     return {
         "facts": facts(found),
         "tables": {table.name: table for table in shown},
+        "study": study_texts(run.folder),
         "ranks": None if found.ranking is None else rank_figure(found.ranking, appearance),
         "rank_p": math.nan if found.ranking is None else found.ranking.iman_davenport_p,
         "about": run.about,

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from experiments.honesty import SWEEP_BPS, Honesty, cost_curve
-from experiments.papers.press.files import write_items
-from experiments.papers.press.items import Table
-from experiments.papers.press.numbers import UNDEFINED, bounds, fixed
+from experiments.press.files import write_items
+from experiments.press.items import Table
+from experiments.press.numbers import UNDEFINED, bounds, fixed
 from experiments.report.folder import Run
 from qn_env.errors import DataError
 
@@ -82,6 +82,15 @@ def write_tables(run: Run, shown: Sequence[Table]) -> None:
     quick = " A quick run, not comparable." if run.about["config"].get("quick") else ""
     note = f"Test days only, at {run.headline_bps:g} bp.{quick}"
     write_items([leaderboard_table(run), *shown], run.folder, {}, [note])
+
+
+def study_texts(folder: Path) -> list[str]:
+    """The tables that the paper's study prints, where the run is part of one (`qn paper`)."""
+    study = folder.parent
+    if not (study / "study.json").is_file():
+        return []
+    found = sorted((study / "tables").glob("*.txt"))
+    return [path.read_text(encoding="utf-8").strip() for path in found if not path.stem.endswith("notes")]
 
 
 def leaderboard_table(run: Run) -> Table:

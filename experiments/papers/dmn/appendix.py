@@ -10,8 +10,8 @@ import pandas as pd
 
 from experiments.papers.dmn.measure import Measured
 from experiments.papers.dmn.published import EXHIBIT_A1, label
-from experiments.papers.press.items import Table
-from experiments.papers.press.numbers import UNDEFINED, listed, setting
+from experiments.press.items import Table
+from experiments.press.numbers import UNDEFINED, listed, setting
 from qn_env.errors import DataError
 
 UNKNOWN = "unclassified"

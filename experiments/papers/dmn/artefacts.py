@@ -18,10 +18,10 @@ from experiments.papers.dmn.orderings import orderings_table
 from experiments.papers.dmn.published import LATER, LSTM, REGULARISED, label
 from experiments.papers.dmn.scores import Scores, score
 from experiments.papers.dmn.text import text_of_exhibits
-from experiments.papers.press.files import write_items
-from experiments.papers.press.items import Item, Left, Table
-from experiments.papers.press.numbers import fixed, listed
-from experiments.papers.press.page import Front, budget_line, write_page
+from experiments.press.files import write_items
+from experiments.press.items import Item, Left, Table
+from experiments.press.numbers import fixed, listed
+from experiments.press.page import Front, budget_line, write_page
 from qn_env.errors import DataError
 
 BASIS = "before costs where no cost is named"

@@ -10,8 +10,8 @@ import pandas as pd
 
 from experiments.papers.dmn.measure import Measured
 from experiments.papers.dmn.published import label
-from experiments.papers.press.items import Table
-from experiments.papers.press.numbers import fixed
+from experiments.press.items import Table
+from experiments.press.numbers import fixed
 from qn_env.features import DAYS_PER_YEAR
 
 

@@ -8,8 +8,8 @@ import pandas as pd
 from experiments.papers.dmn.measure import Measured
 from experiments.papers.dmn.published import METRICS, label
 from experiments.papers.dmn.scores import mean_known
-from experiments.papers.press.items import Table
-from experiments.papers.press.numbers import fixed
+from experiments.press.items import Table
+from experiments.press.numbers import fixed
 
 
 def blocks(measured: Measured) -> pd.DataFrame:

@@ -22,8 +22,8 @@ from experiments.papers.dmn.published import (
     loss_of,
 )
 from experiments.papers.dmn.scores import COSTS
-from experiments.papers.press.drawing import INK, QUIET, grid_of, plain
-from experiments.papers.press.items import Drawing
+from experiments.press.drawing import INK, QUIET, grid_of, plain
+from experiments.press.items import Drawing
 from experiments.report.series import is_long, path
 from qn_env.extras import require
 from qn_env.panel import FloatArray

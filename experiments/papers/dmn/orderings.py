@@ -12,8 +12,8 @@ import pandas as pd
 from experiments.papers.bootstrap import Interval
 from experiments.papers.dmn.published import LSTM, MODELS, REFERENCES, REGULARISED, SIXTEEN, label
 from experiments.papers.dmn.scores import DEAR, RAW, RESCALED, Level, Score, Scores
-from experiments.papers.press.items import Table
-from experiments.papers.press.numbers import UNDEFINED, bounds, fixed
+from experiments.press.items import Table
+from experiments.press.numbers import UNDEFINED, bounds, fixed
 from experiments.statistics import LEVEL
 from qn_env.panel import FloatArray
 

@@ -20,8 +20,8 @@ from experiments.papers.dmn.scores import (
     Scores,
     mean_known,
 )
-from experiments.papers.press.items import Table
-from experiments.papers.press.numbers import bounds, figure, fixed
+from experiments.press.items import Table
+from experiments.press.numbers import bounds, figure, fixed
 
 EX_ANTE = (
     "scaled to 15% volatility with the EW volatility (span 60) of its own past returns, known the day before"

@@ -9,8 +9,8 @@ import pandas as pd
 
 from experiments.papers.dmn.portfolio_tables import interval_cells
 from experiments.papers.dmn.published import LATER, METRICS
-from experiments.papers.press.items import Table
-from experiments.papers.press.numbers import aligned, fixed
+from experiments.press.items import Table
+from experiments.press.numbers import aligned, fixed
 
 WIDTH = 110
 SHORT = {"downside_risk": "Down.", "profit_loss_ratio": "P/L", "hit_rate": "% pos."}

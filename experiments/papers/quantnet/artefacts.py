@@ -10,9 +10,6 @@ from typing import Any
 import pandas as pd
 
 from agents.checkpoint import write_atomically
-from experiments.papers.press.files import write_items
-from experiments.papers.press.items import Item, Left, Table
-from experiments.papers.press.page import budget_line
 from experiments.papers.quantnet import comparisons, figures, market_tables, tables
 from experiments.papers.quantnet.ablation import table_7
 from experiments.papers.quantnet.bootstrap import Intervals, intervals
@@ -33,6 +30,9 @@ from experiments.papers.quantnet.page import write_page
 from experiments.papers.quantnet.places import located
 from experiments.papers.quantnet.published import BUY_AND_HOLD_NOTE
 from experiments.papers.quantnet.text import text_of_table1
+from experiments.press.files import write_items
+from experiments.press.items import Item, Left, Table
+from experiments.press.page import budget_line
 from experiments.store import RunFolder
 from qn_env.panel import FloatArray
 

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from experiments.papers.press.items import Table
-from experiments.papers.press.numbers import UNDEFINED, figure
 from experiments.papers.quantnet import published
 from experiments.papers.quantnet.bootstrap import Intervals
 from experiments.papers.quantnet.measure import Measured, Pair
 from experiments.papers.quantnet.published import METRICS
 from experiments.papers.quantnet.tables import label
+from experiments.press.items import Table
+from experiments.press.numbers import UNDEFINED, figure
 from qn_env.panel import FloatArray
 
 COMPARED = ("sharpe", "calmar")  # what the paper compares by asset and by market

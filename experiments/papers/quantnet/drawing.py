@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from experiments.papers.press.drawing import QUIET, plain
 from experiments.papers.quantnet.measure import Pair
 from experiments.papers.quantnet.tables import label
+from experiments.press.drawing import QUIET, plain
 from qn_env.extras import require
 from qn_env.panel import FloatArray
 

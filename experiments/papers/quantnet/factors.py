@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from experiments.papers.press.items import Table
-from experiments.papers.press.numbers import UNDEFINED, figure
 from experiments.papers.quantnet import published
 from experiments.papers.quantnet.measure import MarketDays
 from experiments.papers.quantnet.tables import label
+from experiments.press.items import Table
+from experiments.press.numbers import UNDEFINED, figure
 from qn_env.errors import DataError
 from qn_env.extras import require
 from qn_env.panel import FloatArray

@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from experiments.papers.press.drawing import INK, QUIET, grid_of, plain
-from experiments.papers.press.items import Drawing
 from experiments.papers.quantnet.clusters import Clusters
 from experiments.papers.quantnet.comparisons import COMPARED, METRIC_LABELS
 from experiments.papers.quantnet.drawing import (
@@ -23,6 +21,8 @@ from experiments.papers.quantnet.drawing import (
 from experiments.papers.quantnet.market_tables import line
 from experiments.papers.quantnet.measure import MarketDays, Measured, Pair
 from experiments.papers.quantnet.tables import label
+from experiments.press.drawing import INK, QUIET, grid_of, plain
+from experiments.press.items import Drawing
 from experiments.report.series import bin_edges, path
 from experiments.tables import scaled_ex_ante
 from qn_env.extras import require

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from experiments.papers.press.items import Table
-from experiments.papers.press.numbers import figure
 from experiments.papers.quantnet import published
 from experiments.papers.quantnet.comparisons import COMPARED, METRIC_LABELS, PAPER_PAIR, compared, p_cell
 from experiments.papers.quantnet.measure import Measured, Pair
 from experiments.papers.quantnet.tables import label, summary
+from experiments.press.items import Table
+from experiments.press.numbers import figure
 from qn_env.panel import FloatArray
 
 GROUPS = 5  # of markets in Figures 5b and 5c

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 
 from experiments.papers.bootstrap import Interval
-from experiments.papers.press.items import Table
-from experiments.papers.press.numbers import UNDEFINED, figure, listed, setting
 from experiments.papers.quantnet import published
 from experiments.papers.quantnet.bootstrap import Intervals
 from experiments.papers.quantnet.measure import Measured
 from experiments.papers.quantnet.published import LABELS, METRICS, TABLE_1, TABLE_3
+from experiments.press.items import Table
+from experiments.press.numbers import UNDEFINED, figure, listed, setting
 
 # Which centre and which spread a variant of Table 1 shows.
 MEDIAN_MAD = ("median", "mean_deviation")

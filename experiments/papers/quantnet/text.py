@@ -6,9 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from experiments.papers.press.numbers import aligned, figure
 from experiments.papers.quantnet.published import BUY_AND_HOLD_NOTE, METRICS
 from experiments.papers.quantnet.tables import interval_cell, label
+from experiments.press.numbers import aligned, figure
 
 # Blocks of the plain text: wide terminals are rare.
 TEXT_BLOCKS = (

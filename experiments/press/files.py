@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 
 from agents.checkpoint import write_atomically
-from experiments.papers.press.drawing import write_drawing
-from experiments.papers.press.items import Drawing, Item, Table
-from experiments.papers.press.numbers import UNDEFINED
+from experiments.press.drawing import write_drawing
+from experiments.press.items import Drawing, Item, Table
+from experiments.press.numbers import UNDEFINED
 from qn_env.extras import require
 
 # What the tables hold beyond plain text, for any LaTeX.

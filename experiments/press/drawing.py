@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.checkpoint import write_atomically
-from experiments.papers.press.items import Drawing
+from experiments.press.items import Drawing
 from experiments.report.figures import STYLE
 from qn_env.extras import require
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from agents.checkpoint import write_atomically
 from experiments.config import SEEDS
-from experiments.papers.press.items import Drawing, Item, Left, Table
+from experiments.press.items import Drawing, Item, Left, Table
 from qn_env.extras import require
 
 FOLDED_ROWS = 30  # longer tables open on demand
