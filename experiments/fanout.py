@@ -6,6 +6,7 @@ import os
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +49,9 @@ def fan_out(tasks: Sequence[Task], jobs: int | None = None) -> dict[str, Failure
         return {}
     processes = min(jobs if jobs is not None else cpu_count(), len(tasks))
     failures: dict[str, Failure] = {}
-    with ProgressBoard([task.name for task in tasks]) as board:
+    with ProgressBoard([task.name for task in tasks]) as board, warnings.catch_warnings():
+        # A worker that has grown is replaced by a new one, which loses nothing.
+        warnings.filterwarnings("ignore", message="A worker stopped while some jobs", category=UserWarning)
         calls = (delayed(_guarded)(task, board.folder) for task in tasks)
         parallel = Parallel(
             n_jobs=processes,
