@@ -30,6 +30,10 @@ class Agent(Protocol):
     Optional methods:
         signals(panel) -> [T, N]: a whole history in one pass, equal to `act` day by day from `reset` on.
         save(folder), load(folder): checkpoints of tensors and plain JSON.
+        start_from(earlier) -> None: called between construction and `fit` with a trained agent of the same
+            class, whose weights the training then begins at instead of at those of the seed, which still
+            decides everything else. The harness calls it in a run with warm starts, with what `load` returns
+            for the window before; an agent without it is trained from scratch in every window.
     """
 
     def fit(self, env: TradingEnv, *, seed: int, validation: TradingEnv | None = None) -> Self:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from tyro.constructors import PrimitiveConstructorSpec
 
@@ -28,6 +28,9 @@ DEFAULT_AGENTS = (
     "macd",
 )
 PROTOCOLS = ("holdout", "expanding", "rolling")
+# On which days a block is counted: those of each market, or all dates of the panel.
+Calendar = Literal["market", "union"]
+CALENDARS: tuple[Calendar, ...] = get_args(Calendar)
 SEEDS = 5  # fewer, and a learnt agent's figures are not comparable
 QUICK_SEEDS = 2
 # Settings that change no figure of a run; its data are recorded by their fingerprint.
@@ -95,6 +98,10 @@ class DivisionConfig(PanelConfig):
     """holdout: the last 752 days to test, the 752 before them to select, the rest to learn from; expanding:
     years to test after everything before them, again and again; rolling: after the last years before them."""
 
+    calendar: Calendar = "market"
+    """What the days of a block are counted on: each market's own trading days, or the dates of all markets
+    together, so that every market's blocks begin at the same dates."""
+
     begin: str | None = None
     """First day of the data that is used, YYYY-MM-DD; default: all."""
 
@@ -121,8 +128,8 @@ class DivisionConfig(PanelConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.protocol not in PROTOCOLS:
-            raise ConfigError(f"unknown protocol {self.protocol!r}. {did_you_mean(self.protocol, PROTOCOLS)}")
+        check_known("protocol", self.protocol, PROTOCOLS)
+        check_known("calendar", self.calendar, CALENDARS)
         spans = (("test_years", 1), ("train_years", 1), ("purge", 0), ("embargo", 0), ("execution_lag", 0))
         for name, least in spans:
             check_least(name, getattr(self, name), least)
@@ -137,6 +144,7 @@ class DivisionConfig(PanelConfig):
 
         return Protocol(
             name=self.protocol,
+            calendar=self.calendar,
             begin=self.begin,
             test_from=self.test_from,
             years=self.test_years,
@@ -165,6 +173,10 @@ class RunConfig(DivisionConfig):
     quick: bool = False
     """Short trainings; the result is marked as not comparable."""
 
+    warm_start: bool = False
+    """Begin the training of a window at the weights with which the window before ended (expanding, rolling);
+    default: from scratch."""
+
     tensorboard: bool = False
     """Write the scalars of every training into the run folder, for TensorBoard."""
 
@@ -183,6 +195,11 @@ class RunConfig(DivisionConfig):
             raise ConfigError("agents is empty; name at least one.")
         if not self.costs:
             raise ConfigError("costs is empty; name at least one level in basis points, e.g. 0,2.")
+        if self.warm_start and self.protocol == "holdout":
+            raise ConfigError(
+                "warm_start goes on from the window before, and holdout has one window; take expanding or "
+                "rolling."
+            )
         if self.resume and self.out is None:
             raise ConfigError("resume goes on with a run that was begun; it needs --out, the run's folder.")
         _unique("agents", self.agents)
@@ -213,6 +230,16 @@ def check_least(name: str, value: int | None, least: int) -> None:
     """
     if value is not None and value < least:
         raise ConfigError(f"{name} is {value}, expected at least {least}.")
+
+
+def check_known(name: str, value: str, known: Iterable[str]) -> None:
+    """Refuse a word that is none of the known ones.
+
+    Raises:
+        ConfigError: with the setting's name and the nearest known word.
+    """
+    if value not in known:
+        raise ConfigError(f"unknown {name} {value!r}. {did_you_mean(value, known)}")
 
 
 def _unique(name: str, values: Sequence[object]) -> None:

@@ -8,17 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from experiments.config import PROTOCOLS
-from qn_env.errors import ConfigError, DataError
-from qn_env.panel import DateArray, Panel, as_day
+from experiments.config import CALENDARS, PROTOCOLS, Calendar, check_known
+from qn_env.errors import DataError
+from qn_env.panel import DateArray, IntArray, Market, Panel, as_day
 
 BLOCK_DAYS = 752  # about three years, QuantNet's test block
 MIN_TRAIN_DAYS = 252
+NEEDED_DAYS = {"train": MIN_TRAIN_DAYS, "select": 1, "test": 1}  # a market's own days in a block
 
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """One division of a panel, counted on each market's own trading days.
+    """One division of a panel into blocks, each made of a market's own trading days.
 
     Attributes:
         train: the panel up to the end of each market's training block, without reference to the rest.
@@ -47,6 +48,8 @@ class Protocol:
         name: "holdout": the last 752 days of each market to test, the 752 before them to select, the rest to
             learn from. "expanding": learn from everything before a date, judge on the years after it,
             begin again with more (Lim et al. 2019). "rolling": the same, learning from the last years only.
+        calendar: "market": the days of a block, or a share of them, are counted on each market's own trading
+            days. "union": on the dates of the whole panel; blocks begin at the same dates in all markets.
         begin: days before it are left out, YYYY-MM-DD; None: none.
         test_from: first test day of expanding and rolling; None: `years` after the first day.
         years: calendar years of a test block.
@@ -57,6 +60,7 @@ class Protocol:
     """
 
     name: str = "holdout"
+    calendar: Calendar = "market"
     begin: str | None = None
     test_from: str | None = None
     years: int = 5
@@ -70,14 +74,14 @@ class Protocol:
 
         Raises:
             DataError: a market too short (holdout), or no market long enough for any window.
-            ConfigError: an unknown protocol.
+            ConfigError: an unknown protocol or calendar.
         """
+        check_known("protocol", self.name, PROTOCOLS)
+        check_known("calendar", self.calendar, CALENDARS)
         if self.begin is not None:
             panel = panel.since(self.begin)
         if self.name == "holdout":
-            return [holdout(panel, purge=self.purge, embargo=self.embargo)]
-        if self.name not in PROTOCOLS:
-            raise ConfigError(f"unknown protocol {self.name!r}; known: {', '.join(PROTOCOLS)}.")
+            return [holdout(panel, calendar=self.calendar, purge=self.purge, embargo=self.embargo)]
         found = [self._window(panel, a, b) for a, b in self._windows(panel)]
         kept = [fold for fold in found if fold is not None]
         if not kept:
@@ -103,16 +107,12 @@ class Protocol:
         earliest = panel.dates[0] if self.name == "expanding" else years_after(begin, -self.train_years)
         cuts = {}
         for name, market in panel.markets.items():
-            own = panel.dates[market.rows]
-            a, b, c = np.searchsorted(own, [earliest, begin, end])
+            dates, places = _counted(panel, market, self.calendar)
+            a, b, c = np.searchsorted(dates, [earliest, begin, end])
             held = max(int((b - a) * self.select), 1)
-            cut = _Cut(
-                train=range(a, b - held - self.purge),
-                select=range(b - held + self.embargo, b - self.purge),
-                test=range(b + self.embargo, c),
-                shortened=False,
-            )
-            if len(cut.train) >= MIN_TRAIN_DAYS and len(cut.select) and len(cut.test):
+            edges = np.searchsorted(places, [a, b - held, b, c])
+            cut = _cut(edges, purge=self.purge, embargo=self.embargo)
+            if _too_short(cut) is None:
                 cuts[name] = cut
         if not cuts:
             return None
@@ -120,38 +120,45 @@ class Protocol:
         return _fold(panel.select(cuts), cuts, name=f"{str(begin)[:4]}-{str(last)[:4]}")
 
 
-def holdout(panel: Panel, *, days: int = BLOCK_DAYS, purge: int = 0, embargo: int = 0) -> Fold:
+def holdout(
+    panel: Panel,
+    *,
+    days: int = BLOCK_DAYS,
+    calendar: Calendar = "market",
+    purge: int = 0,
+    embargo: int = 0,
+) -> Fold:
     """Train on all before, select on the `days` before the last `days`, test on the last `days`.
 
     With T trading days a market's test block is min(days, T // 4), its selection block as long; what is
-    left must be at least 252 days (QuantNet's split without its leak).
+    left must be at least 252 days (QuantNet's split without its leak). On the union calendar T is the number
+    of the panel's dates and the blocks begin at the same dates in all markets; a market must have at least
+    252 trading days of its own before them, and one in each.
 
     Args:
         panel: what is divided.
         days: of the test block and of the selection block.
-        purge: days left out at the end of the training and of the selection block.
-        embargo: days left out at the beginning of the selection and of the test block.
+        calendar: "market" or "union", as in `Protocol`.
+        purge: own trading days left out at the end of the training and of the selection block.
+        embargo: own trading days left out at the beginning of the selection and of the test block.
 
     Raises:
         DataError: a market too short, by name.
     """
     cuts = {}
     for name, market in panel.markets.items():
-        T = len(market.rows)
+        dates, places = _counted(panel, market, calendar)
+        T = len(dates)
         block = min(days, T // 4)
-        train = T - 2 * block
-        if train - purge < MIN_TRAIN_DAYS:
+        edges = np.searchsorted(places, [0, T - 2 * block, T - block, T])
+        cut = _cut(edges, purge=purge, embargo=embargo, shortened=block < days)
+        if (part := _too_short(cut)) is not None:
             raise DataError(
-                f"market {name!r} has {T} trading days, which leaves {train - purge} to train on; expected "
-                f"at least {MIN_TRAIN_DAYS}. Leave it out with --exclude {name!r} (exclude=[{name!r}] in "
-                "Python)."
+                f"market {name!r} has {len(places)} trading days, which leaves {len(getattr(cut, part))} to "
+                f"{part} on; expected at least {NEEDED_DAYS[part]}. Leave it out with --exclude {name!r} "
+                f"(exclude=[{name!r}] in Python)."
             )
-        cuts[name] = _Cut(
-            train=range(train - purge),
-            select=range(train + embargo, train + block - purge),
-            test=range(train + block + embargo, T),
-            shortened=block < days,
-        )
+        cuts[name] = cut
     return _fold(panel, cuts, name="")
 
 
@@ -174,6 +181,29 @@ class _Cut:
     select: range
     test: range
     shortened: bool
+
+
+def _counted(panel: Panel, market: Market, calendar: Calendar) -> tuple[DateArray, IntArray]:
+    """The dates that days of a block are counted on, and [T_i] where the market's own days stand on them."""
+    if calendar == "union":
+        return panel.dates, market.rows
+    return panel.dates[market.rows], np.arange(len(market.rows))
+
+
+def _cut(edges: IntArray, *, purge: int, embargo: int, shortened: bool = False) -> _Cut:
+    """The blocks between [4] edges: own days at which training, selection and test begin, and test ends."""
+    train, select, test, end = edges.tolist()
+    return _Cut(
+        train=range(train, select - purge),
+        select=range(select + embargo, test - purge),
+        test=range(test + embargo, end),
+        shortened=shortened,
+    )
+
+
+def _too_short(cut: _Cut) -> str | None:
+    """The first block with fewer days than are needed, if there is one."""
+    return next((part for part, least in NEEDED_DAYS.items() if len(getattr(cut, part)) < least), None)
 
 
 def _fold(panel: Panel, cuts: Mapping[str, _Cut], *, name: str) -> Fold:

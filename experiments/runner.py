@@ -6,24 +6,25 @@ import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pandas as pd
 
-from agents.agent import learns, make_agent, settings_of, warmup_of
+from agents.agent import Agent, learns, make_agent, settings_of, warmup_of
 from experiments.config import WITHOUT_EFFECT, PanelConfig, RunConfig
-from experiments.fanout import Task, fan_out
+from experiments.fanout import Failure, Task, fan_out
 from experiments.leaderboard import leaderboard
 from experiments.protocols import Fold
-from experiments.store import RunFolder
+from experiments.store import RunFolder, unit_name
 from experiments.tables import market_days, portfolio_table, results_table
-from experiments.units import Unit, Variant, place, run_unit
+from experiments.units import Unit, Variant, place, run_chain, takes_a_start
 from qn_env.errors import ConfigError, LookAheadError, QnError
 from qn_env.panel import Panel
 from qn_env.sources import embedded, excess, read_panel, read_rate
@@ -173,35 +174,72 @@ def _units(config: RunConfig, variants: Mapping[str, Variant], windows: Sequence
         agent = make_agent(variant.agent, quick=config.quick, options=variant.options)
         target = config.vol_target if config.vol_target is not None else settings_of(agent).vol_target
         seeds = config.seed_list if learns(agent) else config.seed_list[:1]
+        before = {later: earlier for earlier, later in pairwise(windows)} if _warm(config, agent) else {}
         units += [
-            Unit(label, variant, seed, target, window, config.quick, config.execution_lag, config.tensorboard)
+            Unit(
+                label,
+                variant,
+                seed,
+                target,
+                window,
+                quick=config.quick,
+                execution_lag=config.execution_lag,
+                scalars=config.tensorboard,
+                after=before.get(window),
+            )
             for window in windows
             for seed in seeds
         ]
     return sorted(units, key=lambda unit: place(unit.variant.agent))
 
 
+def _warm(config: RunConfig, agent: Agent) -> bool:
+    """Whether an agent's windows begin where the one before ended."""
+    return config.warm_start and takes_a_start(agent)
+
+
 def _run_units(
     units: Sequence[Unit], folds: Mapping[str, Fold], folder: RunFolder, jobs: int | None
 ) -> list[dict[str, Any]]:
     """Run the units that are not finished; the failures."""
-    waiting = [unit for unit in units if not folder.has_unit(unit.name)]
-    tasks = [Task(unit.name, partial(run_unit, unit, folds[unit.window], folder)) for unit in waiting]
-    failures = fan_out(tasks, jobs)
-    for name, failure in failures.items():
-        folder.write_error(name, failure.trace)
-    found = [
-        {
-            "agent": unit.label,
-            "seed": unit.seed,
-            "window": unit.window,
-            "kind": failures[unit.name].kind,
-            "error": failures[unit.name].error,
-        }
-        for unit in waiting
-        if unit.name in failures
+    chains = _chains([unit for unit in units if not folder.has_unit(unit.name)])
+    tasks = [
+        Task(name, partial(run_chain, chain, {unit.window: folds[unit.window] for unit in chain}, folder))
+        for name, chain in chains.items()
     ]
+    found = []
+    for name, failure in fan_out(tasks, jobs).items():
+        for unit, why in _unfinished(chains[name], failure, folder):
+            folder.write_error(unit.name, why.trace)
+            which = {"agent": unit.label, "seed": unit.seed, "window": unit.window}
+            found.append(which | {"kind": why.kind, "error": why.error})
     return sorted(found, key=lambda f: (str(f["agent"]), f["seed"], str(f["window"])))
+
+
+def _chains(units: Sequence[Unit]) -> dict[str, list[Unit]]:
+    """Units, given in time order, by task: one that begins where another ends is in its task, behind it."""
+    ends: dict[str | None, list[Unit]] = {}
+    for unit in units:
+        ends[unit.name] = [*ends.pop(unit.predecessor, []), unit]
+    return {_chain_name(chain): chain for chain in ends.values()}
+
+
+def _chain_name(chain: Sequence[Unit]) -> str:
+    """The unit's name, or that of the first one up to the last window."""
+    windows = dict.fromkeys([chain[0].window, chain[-1].window])
+    return unit_name(chain[0].label, chain[0].seed, "-to-".join(windows))
+
+
+def _unfinished(chain: Sequence[Unit], failure: Failure, folder: RunFolder) -> Iterator[tuple[Unit, Failure]]:
+    """The unit of a task that failed, and those behind it that were not begun, each with the reason."""
+    failed, *behind = (unit for unit in chain if not folder.has_unit(unit.name))
+    yield failed, failure
+    error = (
+        f"{QnError.__name__}: not run; a warm start waits for the window before, and window {failed.window} "
+        "failed."
+    )
+    for unit in behind:
+        yield unit, Failure(QnError.__name__, error, f"{error}\n")
 
 
 def peeking(failed: Sequence[Mapping[str, Any]]) -> set[str]:
@@ -280,6 +318,7 @@ def _record(
             "train_cost_bps": settings_of(agent).train_cost_bps,
             "warmup": warmup_of(agent),
             "learns": learns(agent),
+            "warm_start": _warm(config, agent),
             "seeds": sorted({u.seed for u in units if u.label == unit.label}),
         }
         agents.setdefault(unit.label, entry)

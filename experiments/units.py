@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
-from agents.agent import Agent, make_agent, settings_of, signals_of, warmup_of
+from agents.agent import Agent, load_agent, make_agent, settings_of, signals_of, warmup_of
 from agents.audit import AgentAudit, audit_agent
 from agents.resuming import kept_in
 from agents.training import recorded_in
@@ -49,7 +49,10 @@ class Variant:
 
 @dataclass(frozen=True)
 class Unit:
-    """What is run: `label` names it in every table."""
+    """What is run: `label` names it in every table.
+
+    With `after`, a window of the same agent and seed, the training begins at the weights that one ended with.
+    """
 
     label: str
     variant: Variant
@@ -59,15 +62,30 @@ class Unit:
     quick: bool = False
     execution_lag: int = 0
     scalars: bool = False
+    after: str | None = None
 
     @property
     def name(self) -> str:
         """Its folder."""
         return unit_name(self.label, self.seed, self.window)
 
+    @property
+    def predecessor(self) -> str | None:
+        """The folder of the unit at whose weights it begins; None: from scratch."""
+        return None if self.after is None else unit_name(self.label, self.seed, self.after)
+
     def agent(self) -> Agent:
         """The agent, untrained."""
         return make_agent(self.variant.agent, quick=self.quick, options=self.variant.at(self.window))
+
+
+def run_chain(units: Sequence[Unit], folds: Mapping[str, Fold], folder: RunFolder) -> None:
+    """Run units one after the other, each of which may begin where the one before ended.
+
+    The first error ends it; what was finished by then stays.
+    """
+    for unit in units:
+        run_unit(unit, folds[unit.window], folder)
 
 
 def run_unit(unit: Unit, fold: Fold, folder: RunFolder) -> None:
@@ -79,25 +97,47 @@ def run_unit(unit: Unit, fold: Fold, folder: RunFolder) -> None:
         LookAheadError: the agent's decisions depend on later days; it has no figures then.
     """
     state = folder.training(unit.name)
+    earlier = _earlier(unit, folder)
     with kept_in(state):
         if unit.scalars:
             with recorded_in(folder.path / "tensorboard" / unit.name):
-                agent = trained(unit, fold)
+                agent = trained(unit, fold, earlier)
         else:
-            agent = trained(unit, fold)
+            agent = trained(unit, fold, earlier)
     days, audit = judged(agent, unit, fold)
     folder.write_audit(unit.name, audit)
     folder.write_unit(unit.name, days, agent)
     shutil.rmtree(state, ignore_errors=True)
 
 
-def trained(unit: Unit, fold: Fold) -> Agent:
-    """The unit's agent, fitted to the training block and selected on the next."""
+def trained(unit: Unit, fold: Fold, earlier: Agent | None = None) -> Agent:
+    """The unit's agent, fitted to the training block and selected on the next.
+
+    Args:
+        unit: which agent, and its seed.
+        fold: the blocks.
+        earlier: a trained agent at whose weights the training begins; None: from scratch.
+    """
     agent = unit.agent()
+    if earlier is not None:
+        warm: Any = agent
+        warm.start_from(earlier)
     cost = settings_of(agent).train_cost_bps
     train = environment(unit, agent, fold.train, None, cost)
     select = environment(unit, agent, fold.select, fold.select_start, cost)
     return agent.fit(train, seed=unit.seed, validation=select)
+
+
+def takes_a_start(agent: Agent) -> bool:
+    """Whether an agent's training can begin at the weights of an earlier one."""
+    return hasattr(agent, "start_from")
+
+
+def _earlier(unit: Unit, folder: RunFolder) -> Agent | None:
+    """The finished agent at whose weights a unit begins, from its checkpoint; None: there is none."""
+    if unit.predecessor is None:
+        return None
+    return load_agent(unit.variant.agent, folder.unit(unit.predecessor) / "checkpoint")
 
 
 def judged(agent: Agent, unit: Unit, fold: Fold) -> tuple[pd.DataFrame, AgentAudit]:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import agents.dmn.agent as module
+import agents.dmn.spatiotemporal as joint
 from agents.agent import Agent, play, signals_of
 from agents.dmn import FEATURE_NAMES, DeepMomentum, DmnConfig, SpatioTemporal, SpatioTemporalConfig
 from agents.dmn.spatiotemporal import carried
@@ -174,6 +175,104 @@ def test_a_killed_training_goes_on_to_the_same_weights(name, tmp_path):
     assert found.training_ == whole.training_
     for a, b in zip(found.network.parameters(), whole.network.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+# Warm starts.
+
+
+def weights(network) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in network.state_dict().items()}
+
+
+def assert_equal_weights(ours, theirs):
+    assert list(ours) == list(theirs)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.fixture
+def starts(monkeypatch) -> list[dict[str, torch.Tensor]]:
+    """The weights with which each training begins, from now on."""
+    found = []
+
+    def train(network, *arguments, **options):
+        found.append(weights(network))
+        return begin(network, *arguments, **options)
+
+    begin = module.train
+    for where in (module, joint):
+        monkeypatch.setattr(where, "train", train)
+    return found
+
+
+def fit_from(earlier, name: str, panel: Panel, seed: int = 0, **options):
+    agent = make(name, **options)
+    agent.start_from(earlier)
+    return agent.fit(environment(agent, panel), seed=seed)
+
+
+@one_of_each
+def test_a_warm_start_begins_at_the_earlier_weights_and_the_seed_draws_the_rest(name, starts):
+    earlier, panel, options = trained(name), market(), {"epochs": 1, "batch": 8}
+    before = weights(earlier.network)
+    first, again, other = (fit_from(earlier, name, panel, seed, **options) for seed in (1, 1, 2))
+    for start in starts[-3:]:
+        assert_equal_weights(start, before)
+    assert_equal_weights(weights(earlier.network), before)
+    assert_equal_weights(weights(first.network), weights(again.network))
+    assert not torch.equal(first.network.head.weight, other.network.head.weight)
+    assert not torch.equal(first.network.head.weight, earlier.network.head.weight)
+
+
+@pytest.mark.parametrize("name", ["lstm-sharpe", *JOINT])
+def test_a_killed_warm_start_goes_on_to_the_same_weights_and_never_from_a_cold_one(name, tmp_path):
+    panel, options = market(), {"epochs": 6, "patience": 99, "batch": 8}
+    epochs = []
+    with kept_in(tmp_path):
+        fit(name, panel, **options)  # from scratch, and kept beside
+        with listening(stop), pytest.raises(KilledError):
+            fit_from(trained(name), name, panel, **options)
+        with listening(lambda done, total: epochs.append(done)):
+            found = fit_from(trained(name), name, panel, **options)
+    assert epochs == [4, 5, 6]
+    whole = fit_from(trained(name), name, panel, **options)
+    assert found.training_ == whole.training_
+    assert_equal_weights(weights(found.network), weights(whole.network))
+
+
+def test_a_warm_start_of_another_shape_is_refused_naming_both():
+    message = "a network 'mlp' of width 7 cannot begin at the weights of a network 'lstm' of width 20"
+    with pytest.raises(ConfigError, match=message):
+        make("mlp-sharpe", hidden=7).start_from(trained("lstm-sharpe"))
+    with pytest.raises(ConfigError, match="hidden=10 cannot begin at the weights of one with hidden=None"):
+        make("spatiotemporal-mlp").start_from(trained("spatiotemporal"))
+    for agent in (DeepMomentum(), SpatioTemporal()):
+        with pytest.raises(ConfigError, match="not trained"):
+            agent.start_from(type(agent)())
+
+
+@pytest.mark.parametrize("name", JOINT)
+@torch.no_grad()
+def test_joint_weights_are_taken_over_asset_by_asset_and_a_new_assets_are_the_seeds(name, starts):
+    """The known assets, in another order and with nothing seen of the new one, are played as before."""
+    panel = ragged(sizes=(2, 1, 3), days=800, seed=3)
+    with torch.enable_grad():
+        earlier = fit(name, panel.select(["M2", "M0"]), epochs=1)
+        warm = fit_from(earlier, name, panel, seed=1, epochs=1)
+        fit(name, panel, seed=1, epochs=1)
+    _, start, cold = starts
+    # Assets of M2, M0 there; of M0, M1, M2 here.
+    here, there, new = [0, 1, 3, 4, 5], [3, 4, 0, 1, 2], 2
+    inputs = torch.randn(7, 6, 8, generator=torch.Generator().manual_seed(0))
+    inputs[:, new] = 0.0
+    order = torch.tensor(here)[torch.tensor(there).argsort()]
+    warm.network.load_state_dict(start)
+    ours = warm.network(inputs.flatten(1))[:, order]
+    torch.testing.assert_close(ours, earlier.network(inputs[:, order].flatten(1)), rtol=0, atol=1e-6)
+    layer = "head" if name == "spatiotemporal" else "body"
+    own = slice(8 * new, 8 * new + 8)
+    assert torch.equal(start[f"{layer}.weight"][:, own], cold[f"{layer}.weight"][:, own])
+    assert torch.equal(start["head.weight"][new], cold["head.weight"][new])
+    assert torch.equal(start["head.bias"][new], cold["head.bias"][new])
 
 
 @pytest.mark.parametrize("name", [n for n in ONE_OF_EACH if n not in JOINT])

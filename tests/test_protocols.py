@@ -1,4 +1,4 @@
-"""The holdout protocol: blocks counted on each market's own days, and nothing of the future in training."""
+"""Blocks counted on each market's own days or on the union calendar; nothing of the future in training."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from experiments.config import CALENDARS, Calendar
 from experiments.protocols import Fold, Protocol, holdout, years_after
 from qn_env.errors import ConfigError, DataError
 from qn_env.panel import Panel
@@ -43,11 +44,25 @@ def own_days(panel: Panel, name: str) -> list[np.datetime64]:
     return list(panel.dates[panel.markets[name].rows])
 
 
-def folded(panel: Panel, days: int) -> Fold:
+def counts(panel: Panel, name: str, days: int, calendar: Calendar) -> tuple[int, int, int]:
+    """A market's own days in each block, told by their dates."""
+    own = own_days(panel, name)
+    dates = own if calendar == "market" else list(panel.dates)
+    block = min(days, len(dates) // 4)
+    select, test = dates[-2 * block], dates[-block]
+    return (
+        sum(day < select for day in own),
+        sum(select <= day < test for day in own),
+        sum(day >= test for day in own),
+    )
+
+
+def folded(panel: Panel, days: int, calendar: Calendar) -> Fold:
     """The fold, for panels whose markets are long enough."""
-    lengths = [len(market.rows) for market in panel.markets.values()]
-    assume(min(T - 2 * min(days, T // 4) for T in lengths) >= 252)
-    return holdout(panel, days=days)
+    for name in panel.markets:
+        train, select, test = counts(panel, name, days, calendar)
+        assume(train >= 252 and select and test)
+    return holdout(panel, days=days, calendar=calendar)
 
 
 ragged_panels = st.builds(
@@ -57,19 +72,24 @@ ragged_panels = st.builds(
     st.integers(0, 2**32 - 1),
 )
 a_few = settings(max_examples=25)
+every_calendar = pytest.mark.parametrize("calendar", CALENDARS)
 
 
+@every_calendar
 @a_few
-@given(ragged_panels, st.sampled_from([5, 100, 752]))
-def test_blocks_are_disjoint_adjacent_and_cover_the_markets_own_days(panel: Panel, days: int) -> None:
-    fold = folded(panel, days)
+@given(panel=ragged_panels, days=st.sampled_from([5, 100, 752]))
+def test_blocks_are_disjoint_adjacent_and_cover_the_markets_own_days(
+    panel: Panel, days: int, calendar: Calendar
+) -> None:
+    fold = folded(panel, days, calendar)
     assert fold.blocks["market"].tolist() == list(panel.markets)
     for row in fold.blocks.to_dict("records"):
         own = own_days(panel, row["market"])
         train, select, test = row["train"], row["select"], row["test"]
         assert train + select + test == len(own)
-        assert select == test == min(days, len(own) // 4)
-        assert row["shortened"] == (len(own) // 4 < days)
+        assert (train, select, test) == counts(panel, row["market"], days, calendar)
+        counted = len(own) if calendar == "market" else len(panel.dates)
+        assert row["shortened"] == (counted // 4 < days)
         assert own_days(fold.train, row["market"]) == own[:train]
         assert own_days(fold.select, row["market"]) == own[: train + select]
         assert own_days(fold.test, row["market"]) == own
@@ -78,29 +98,55 @@ def test_blocks_are_disjoint_adjacent_and_cover_the_markets_own_days(panel: Pane
         assert (row["test_first"], row["test_last"]) == (str(own[train + select]), str(own[-1]))
 
 
+@every_calendar
 @a_few
-@given(ragged_panels, st.sampled_from([5, 100, 752]))
-def test_what_happens_after_a_block_cannot_change_its_panel(panel: Panel, days: int) -> None:
-    fold = folded(panel, days)
+@given(panel=ragged_panels, days=st.sampled_from([5, 100, 752]))
+def test_what_happens_after_a_block_cannot_change_its_panel(
+    panel: Panel, days: int, calendar: Calendar
+) -> None:
+    fold = folded(panel, days, calendar)
     train_end = {name: own_days(fold.train, name)[-1] for name in panel.markets}
     select_end = {name: own_days(fold.select, name)[-1] for name in panel.markets}
-    other = holdout(changed_after(panel, train_end), days=days)
+    other = holdout(changed_after(panel, train_end), days=days, calendar=calendar)
     assert other.train.fingerprint == fold.train.fingerprint
     assert other.select.fingerprint != fold.select.fingerprint
-    other = holdout(changed_after(panel, select_end), days=days)
+    other = holdout(changed_after(panel, select_end), days=days, calendar=calendar)
     assert other.select.fingerprint == fold.select.fingerprint
     assert other.test.fingerprint != fold.test.fingerprint
 
 
+@every_calendar
 @a_few
-@given(ragged_panels)
-def test_the_training_panel_refers_to_nothing_later_and_keeps_the_asset_axis(panel: Panel) -> None:
-    fold = folded(panel, 752)
+@given(panel=ragged_panels)
+def test_the_training_panel_refers_to_nothing_later_and_keeps_the_asset_axis(
+    panel: Panel, calendar: Calendar
+) -> None:
+    fold = folded(panel, 752, calendar)
     for part in (fold.train, fold.select):
         assert (part.assets, part.market_of) == (panel.assets, panel.market_of)
         assert not np.shares_memory(part.returns, panel.returns)
         assert not np.shares_memory(part.tradable, panel.tradable)
     assert fold.train.dates[-1] == max(own_days(fold.train, name)[-1] for name in panel.markets)
+
+
+@pytest.mark.parametrize("name", ["holdout", "expanding", "rolling"])
+@a_few
+@given(panel=ragged_panels)
+def test_on_the_union_calendar_blocks_begin_at_one_date_in_all_markets(panel: Panel, name: str) -> None:
+    folded(panel, 752, "union")  # panels too short are left out
+    assume(len(panel.dates) > 620)
+    for fold in Protocol(name=name, calendar="union", years=1, train_years=2).folds(panel):
+        ends = {market: own_days(fold.train, market)[-1] for market in fold.test.markets}
+        for starts, before in ((fold.select_start, ends), (fold.test_start, last_days(fold.select))):
+            date = min(starts.values())  # if any date will do, this one does
+            for market in fold.test.markets:
+                own = own_days(panel, market)
+                assert starts[market] == min(day for day in own if day >= date)
+                assert before[market] == max(day for day in own if day < date)
+
+
+def last_days(panel: Panel) -> dict[str, np.datetime64]:
+    return {name: own_days(panel, name)[-1] for name in panel.markets}
 
 
 def test_block_lengths_are_those_worked_by_hand() -> None:
@@ -122,6 +168,58 @@ def test_days_are_counted_on_a_markets_own_calendar() -> None:
     assert fold.test_start["daily"] == weekdays(3200)[-752]
     assert fold.test_start["weekly"] == weekdays(3200)[-1 - 159 * 5]
     assert own_days(panel, "weekly")[-1] == last
+
+
+def test_blocks_on_the_union_calendar_are_those_worked_by_hand() -> None:
+    # Of 3,500 dates the test begins at row 2,748 and the selection at row 1,996. `young` trades from row
+    # 1,200 on, `weekly` on rows 4, 9, ..., 3,499: 399 of them before row 1,996 and 549 before row 2,748.
+    panel = market_of_days({"daily": 3500, "young": 2300, "weekly": 700}, every={"weekly": 5})
+    fold = holdout(panel, calendar="union")
+    assert fold.blocks["train"].tolist() == [1996, 796, 399]
+    assert fold.blocks["select"].tolist() == [752, 752, 150]
+    assert fold.blocks["test"].tolist() == [752, 752, 151]
+    assert not fold.blocks["shortened"].any()
+    dates = weekdays(3500)
+    assert list(fold.select_start.values()) == [dates[1996], dates[1996], dates[1999]]
+    assert list(fold.test_start.values()) == [dates[2748], dates[2748], dates[2749]]
+
+
+def test_the_selection_share_on_the_union_calendar_is_that_of_its_dates() -> None:
+    # 1,305 weekdays from 2000 to 2004; the latest tenth of them, 130, begins at row 1,175 for both markets.
+    # `weekly` trades on rows 4, 9, ...: 235 before row 1,175, too few, until the next window.
+    panel = market_of_days({"daily": 3000, "weekly": 600}, every={"weekly": 5})
+    folds = Protocol(name="expanding", calendar="union", test_from="2005-01-01", years=3).folds(panel)
+    dates = weekdays(3000)
+    assert list(folds[0].test.markets) == ["daily"]
+    assert folds[0].select_start == {"daily": dates[1175]}
+    # 781 more weekdays by the end of 2007: of 2,086 the latest 208 begin at row 1,878. `weekly` trades on row
+    # 1,879, and on 375 rows before.
+    assert folds[1].select_start == {"daily": dates[1878], "weekly": dates[1879]}
+    assert folds[1].blocks["train"].tolist() == [1878, 375]
+
+
+@pytest.mark.parametrize(
+    ("days", "last", "message"),
+    [
+        (1755, 3499, "'other' has 1755 trading days, which leaves 251 to train on; expected at least 252"),
+        (3500, 2747, "'other' has 2748 trading days, which leaves 0 to test on; expected at least 1"),
+        (3500, 1995, "'other' has 1996 trading days, which leaves 0 to select on; expected at least 1"),
+    ],
+)
+def test_a_market_that_lacks_a_block_of_the_union_calendar_is_named(
+    days: int, last: int, message: str
+) -> None:
+    panel = market_of_days({"whole": 3500, "other": days})
+    cut = panel.until({"whole": panel.dates[-1], "other": panel.dates[last]})
+    with pytest.raises(DataError, match=f"market {message}.*--exclude 'other'"):
+        holdout(cut, calendar="union")
+
+
+def test_one_day_is_enough_to_select_or_test_on_the_union_calendar() -> None:
+    panel = market_of_days({"whole": 3500, "other": 1756})
+    cut = panel.until({"whole": panel.dates[-1], "other": panel.dates[2748]})
+    fold = holdout(cut, calendar="union")
+    assert fold.blocks.set_index("market").loc["other", ["train", "select", "test"]].tolist() == [252, 752, 1]
 
 
 def test_a_market_too_short_to_train_on_is_named_with_the_way_to_leave_it_out() -> None:
@@ -190,29 +288,34 @@ def test_rolling_forgets_what_is_older_than_its_training_years():
         assert fold.test.dates[0] < fold.train.dates[0], "a test block keeps its history"
 
 
+@every_calendar
 @pytest.mark.parametrize("name", ["holdout", "expanding", "rolling"])
-def test_purge_and_embargo_leave_days_out_between_the_blocks(name):
-    panel = long_markets()
-    options = {"name": name, "test_from": "2006-01-01", "years": 2, "train_years": 3}
+def test_purge_and_embargo_leave_a_markets_own_days_out_between_the_blocks(name, calendar):
+    panel = market_of_days({"daily": 3000, "every third": 1000}, every={"every third": 3})
+    options = {"name": name, "calendar": calendar, "test_from": "2006-01-01", "years": 2, "train_years": 5}
     for plain, gapped in zip(
         Protocol(**options).folds(panel), Protocol(**options, purge=5, embargo=3).folds(panel), strict=True
     ):
-        own = own_days(panel, "old")
-        place = own.index(plain.select_start["old"])
-        assert own_days(gapped.train, "old")[-1] == own[place - 1 - 5]
-        assert gapped.select_start["old"] == own[place + 3]
-        place = own.index(plain.test_start["old"])
-        assert own_days(gapped.select, "old")[-1] == own[place - 1 - 5]
-        assert gapped.test_start["old"] == own[place + 3]
-        assert own_days(gapped.test, "old")[-1] == own_days(plain.test, "old")[-1]
+        assert list(gapped.test.markets) == list(panel.markets)
+        for market in panel.markets:
+            own = own_days(panel, market)
+            place = own.index(plain.select_start[market])
+            assert own_days(gapped.train, market)[-1] == own[place - 1 - 5]
+            assert gapped.select_start[market] == own[place + 3]
+            place = own.index(plain.test_start[market])
+            assert own_days(gapped.select, market)[-1] == own[place - 1 - 5]
+            assert gapped.test_start[market] == own[place + 3]
+            assert own_days(gapped.test, market)[-1] == own_days(plain.test, market)[-1]
 
 
+@every_calendar
 @pytest.mark.parametrize("name", ["expanding", "rolling"])
-def test_nothing_from_the_selection_block_on_reaches_the_training_panel(name):
+def test_nothing_from_the_selection_block_on_reaches_the_training_panel(name, calendar):
     panel = long_markets()
-    for fold in Protocol(name=name, test_from="2006-01-01", years=2).folds(panel):
+    protocol = Protocol(name=name, calendar=calendar, test_from="2006-01-01", years=2)
+    for fold in protocol.folds(panel):
         last = dict.fromkeys(panel.markets, fold.train.dates[-1])
-        others = Protocol(name=name, test_from="2006-01-01", years=2).folds(changed_after(panel, last))
+        others = protocol.folds(changed_after(panel, last))
         [other] = [f for f in others if f.name == fold.name]
         assert other.train.fingerprint == fold.train.fingerprint
 
@@ -228,3 +331,5 @@ def test_a_protocol_without_a_window_is_refused():
         Protocol(name="expanding", test_from="2000-03-01", years=50).folds(long_markets())
     with pytest.raises(ConfigError, match="unknown protocol 'hold-out'"):
         Protocol(name="hold-out").folds(long_markets())
+    with pytest.raises(ConfigError, match=r"unknown calendar 'unon'\. Did you mean 'union'"):
+        Protocol(calendar="unon").folds(long_markets())

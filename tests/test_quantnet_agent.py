@@ -11,6 +11,9 @@ import torch
 import agents.quantnet.agent as module
 from agents.agent import play
 from agents.quantnet import QuantNet, QuantNetConfig
+from agents.quantnet.warm import take_over
+from agents.resuming import kept_in
+from agents.training import listening
 from qn_env.environment import TradingEnv
 from qn_env.episodes import Episodes
 from qn_env.errors import ConfigError
@@ -308,6 +311,118 @@ def test_markets_that_are_not_known_are_refused_with_advice():
         QuantNet().encoder_scores(panel())
     with pytest.raises(ConfigError, match="only shared weights have embeddings"):
         agent.without_embeddings()
+
+
+# Warm starts.
+
+
+LATER = ("M1", "M2")  # of the known markets one goes on, one ends, and one is new
+
+
+@pytest.fixture
+def starts(monkeypatch) -> list[dict[str, list[torch.Tensor]]]:
+    """Copies of what each market has of its own when a training begins; under "" what all share."""
+    found, begin = [], module.train
+
+    def train(network, *arguments, **options):
+        found.append(parts(network))
+        return begin(network, *arguments, **options)
+
+    monkeypatch.setattr(module, "train", train)
+    return found
+
+
+def parts(network) -> dict[str, list[torch.Tensor]]:
+    own = {name: network.own(name) for name in network.names}
+    taken = {id(p) for weights in own.values() for p in weights}
+    own[""] = [p for p in network.parameters() if id(p) not in taken]
+    return {name: [p.detach().clone() for p in weights] for name, weights in own.items()}
+
+
+def same(ours: list[torch.Tensor], theirs: list[torch.Tensor]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+def fit_from(earlier: QuantNet, kind: str, *, seed: int = 1, **options) -> QuantNet:
+    agent = QuantNet(**{**BRIEF, **KINDS[kind], **options})
+    agent.start_from(earlier)
+    return agent.fit(environment(agent, panel().select(LATER)), seed=seed)
+
+
+@every_kind
+def test_a_warm_start_begins_at_what_is_shared_and_at_each_known_market(kind, starts):
+    earlier = known(kind)
+    before = parts(earlier.network)
+    fitted(kind, panel().select(LATER), seed=1)
+    warm = fit_from(earlier, kind)
+    _, cold, start = starts
+    assert same(start[""], before[""])
+    assert same(start["M1"], before["M1"])
+    assert same(start["M2"], cold["M2"])
+    assert not same(cold["M1"], before["M1"])
+    assert list(start) == ["M1", "M2", ""]
+    assert parts(earlier.network).keys() == before.keys()
+    assert all(same(parts(earlier.network)[name], before[name]) for name in before)
+    assert not same(parts(warm.network)["M1"], before["M1"])
+
+
+@every_kind
+def test_a_warm_start_leaves_the_windows_to_the_seed(kind):
+    first, again, other = (parts(fit_from(known(kind), kind, seed=s).network)["M1"] for s in (1, 1, 2))
+    assert same(first, again)
+    assert not same(first, other)
+
+
+class KilledError(Exception):
+    """What stops a training here."""
+
+
+def stop(done: int, total: int) -> None:
+    if done == 1:
+        raise KilledError
+
+
+@every_kind
+def test_a_killed_warm_start_goes_on_to_the_same_weights_and_never_from_a_cold_one(kind, tmp_path):
+    epochs = []
+    with kept_in(tmp_path):
+        fitted(kind, panel().select(LATER), seed=1)  # from scratch, and kept beside
+        with listening(stop), pytest.raises(KilledError):
+            fit_from(known(kind), kind)
+        with listening(lambda done, total: epochs.append(done)):
+            found = fit_from(known(kind), kind)
+    assert epochs[-1:] == [2]
+    whole = fit_from(known(kind), kind)
+    assert found.training_ == whole.training_
+    assert all(torch.equal(a, b) for a, b in zip(*(weights(x).values() for x in (found, whole)), strict=True))
+
+
+OTHER_SHAPES = {
+    "shared": ("published", {"dimension": 7}, "what all markets share: .* cannot begin at those of shapes"),
+    "own": ("no transfer", {"layers": 2}, "market 'M1': .* cannot begin at those of shapes"),
+    "kind": ("published", {"weights": "shared"}, "what all markets share: "),
+}
+
+
+@pytest.mark.parametrize("case", OTHER_SHAPES)
+def test_a_warm_start_of_another_shape_is_refused_by_the_part(case):
+    kind, options, message = OTHER_SHAPES[case]
+    with pytest.raises(ConfigError, match=message):
+        fit_from(known(kind), kind, **options)
+
+
+def test_a_refused_warm_start_changes_nothing():
+    """The shared part agrees, and market M1 does not: it has three assets here and two there."""
+    network = QuantNet(**BRIEF)._build({"M0": 3, "M1": 3})
+    before = parts(network)
+    with pytest.raises(ConfigError, match="market 'M1'"):
+        take_over(network, known("published").network)
+    assert all(same(parts(network)[name], before[name]) for name in before)
+
+
+def test_a_warm_start_needs_a_trained_agent():
+    with pytest.raises(ConfigError, match="not trained"):
+        QuantNet().start_from(QuantNet())
 
 
 # Awkward markets.

@@ -13,15 +13,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from safetensors.torch import load_file
 
+import agents.dmn.agent
+import experiments.units
 from agents.agent import AGENTS, load_agent, settings_of, signals_of, warmup_of
 from agents.audit import audit_agent
 from experiments import RunConfig, compare
 from experiments.cli import main
-from experiments.protocols import holdout
+from experiments.protocols import Protocol, holdout
 from experiments.runner import load_panel, run
 from experiments.store import RunFolder, unit_name
-from experiments.units import Unit, Variant, judged_in
+from experiments.units import Unit, Variant, judged, judged_in, trained
 from qn_env.environment import TradingEnv
 from qn_env.errors import ConfigError, DataError, LookAheadError, QnError
 from qn_env.panel import Panel
@@ -116,10 +119,40 @@ class Tempted(Streak):
 
     def signals(self, panel):
         return np.sign(np.nan_to_num(np.roll(panel.returns, -self.ahead, axis=0)))
+
+
+class Heir(Streak):
+    """Remembers its ancestors: the seed, and the year its selection block ends in; fails in one of them."""
+
+    learns = True
+
+    def __init__(self, fails=None):
+        self.fails = fails
+        self.line = []
+
+    def start_from(self, earlier):
+        self.line = list(earlier.line)
+
+    def fit(self, env, *, seed, validation=None):
+        year = str(validation.panel.dates[-1])[:4]
+        if year == self.fails:
+            raise RuntimeError("no heir")
+        self.line.append([seed, year])
+        return self
+
+    def save(self, folder):
+        folder.mkdir(parents=True)
+        (folder / "heir.json").write_text(json.dumps(self.line))
+
+    @classmethod
+    def load(cls, folder):
+        agent = cls()
+        agent.line = json.loads((folder / "heir.json").read_text())
+        return agent
 '''
-FOLLOW, STREAK, TWIN, GUESS, UNLUCKY, GREEDY, TEMPTED = (
+FOLLOW, STREAK, TWIN, GUESS, UNLUCKY, GREEDY, TEMPTED, HEIR = (
     f"users_agents:{name}"
-    for name in ("Follow", "Streak", "StreakTwin", "Guess", "Unlucky", "Greedy", "Tempted")
+    for name in ("Follow", "Streak", "StreakTwin", "Guess", "Unlucky", "Greedy", "Tempted", "Heir")
 )
 PLAYED = (*RULES, FOLLOW, GUESS, UNLUCKY)
 
@@ -297,6 +330,8 @@ def test_nothing_is_written_for_a_run_that_cannot_start(panel: Panel, tmp_path: 
         ({"costs": (float("nan"),)}, "costs: nan is not a number"),
         ({"costs": (float("inf"),)}, "costs: inf is not a number"),
         ({"protocol": "holdot"}, "unknown protocol 'holdot'. Did you mean 'holdout'"),
+        ({"calendar": "unon"}, "unknown calendar 'unon'. Did you mean 'union'"),
+        ({"warm_start": True}, "warm_start goes on from the window before, and holdout has one window"),
         ({"seeds": 0}, "seeds is 0, expected at least 1"),
         ({"jobs": 0}, "jobs is 0, expected at least 1"),
         ({"seed": -1}, "seed is -1, expected at least 0"),
@@ -339,6 +374,7 @@ def test_the_record_says_what_ran_on_what(finished: RunFolder, panel: Panel) -> 
         "train_cost_bps": 0.0,
         "warmup": 0,
         "learns": False,
+        "warm_start": False,
         "seeds": [0],
     }
     assert (record["agents"]["macd"]["vol_target"], record["agents"]["macd"]["warmup"]) == (0.15, 315)
@@ -595,6 +631,8 @@ def test_a_missing_run_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureF
         (["run", "--seeds", "0"], "seeds is 0, expected at least 1"),
         (["run", "--agents", "macd,macd"], "agents: macd appears twice"),
         (["run", "--protocol", "holdot"], "Did you mean 'holdout'"),
+        (["run", "--calendar", "months"], "months"),
+        (["run", "--warm-start"], "take expanding or rolling"),
         (["report"], "run"),
         (["nonsense"], "nonsense"),
         ([], "run"),
@@ -685,6 +723,146 @@ def test_windows_of_an_expanding_run_are_joined_and_each_is_a_unit_of_its_own(tm
     assert figures["sharpe"] == pytest.approx(252**0.5 * net.mean() / net.std(ddof=1))
     # A position is built up anew, and paid for, in every window.
     assert (own.groupby("window")["turnover"].first() > 0).all()
+
+
+def test_a_run_on_the_union_calendar_is_judged_on_the_same_dates_in_all_markets(
+    panel: Panel, tmp_path: Path
+) -> None:
+    config = RunConfig(agents=("buy-and-hold",), calendar="union", jobs=1, out=tmp_path / "run")
+    folder = RunFolder(run(config, panel))
+    fold = holdout(panel, calendar="union")
+    assert folder.record()["panel"]["markets"] == fold.blocks.to_dict("records")
+    assert fold.blocks.to_dict("records") != holdout(panel).blocks.to_dict("records")
+    begin = folder.unit_days("buy-and-hold-seed0").groupby("market")["date"].min()
+    test_from = panel.dates[-(len(panel.dates) // 4)]
+    for name, market in panel.markets.items():
+        own = panel.dates[market.rows]
+        assert begin[name] == pd.Timestamp(own[own >= test_from][0])
+
+
+# Warm starts.
+
+WALKED: dict[str, Any] = {"protocol": "expanding", "test_from": "2003-01-01", "test_years": 1, "jobs": 1}
+WINDOWS = ("2003-2003", "2004-2004", "2005-2005")
+TINY_DMN = {"dmn": Variant("dmn-linear-sharpe", {"epochs": 2, "batch": 8})}
+
+
+@pytest.fixture(scope="module")
+def walked() -> Panel:
+    """Weekdays of 2000 to 2005."""
+    return ar1_trend(markets=2, assets=2, days=1500, seed=0)
+
+
+def run_walked(panel: Panel, out: Path, variants: dict[str, Variant], **settings: Any) -> RunFolder:
+    config = RunConfig(agents=tuple(variants), **WALKED, **{"seeds": 1, **settings}, out=out)
+    return RunFolder(run(config, panel, variants=variants, resume=True))
+
+
+def stored_bytes(folder: RunFolder, label: str) -> list[bytes]:
+    """What the units of an agent earned and what they learnt, window by window."""
+    units = [folder.unit(unit_name(label, 0, window)) for window in WINDOWS]
+    files = ("daily.parquet", "checkpoint/weights.safetensors")
+    return [(unit / file).read_bytes() for unit in units for file in files]
+
+
+@pytest.fixture(scope="module")
+def warm(walked: Panel, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A run of a small network with warm starts."""
+    return run_walked(walked, tmp_path_factory.mktemp("warm") / "run", TINY_DMN, warm_start=True)
+
+
+@pytest.mark.parametrize("warm_start", [True, False])
+def test_every_window_of_an_agent_and_seed_inherits_from_the_one_before_if_asked_to(
+    walked: Panel, tmp_path: Path, *, warm_start: bool
+) -> None:
+    variants = {"heir": Variant(HEIR), "macd": Variant("macd")}
+    folder = run_walked(walked, tmp_path / "run", variants, warm_start=warm_start, seeds=2)
+    assert folder.record()["failed"] == []
+    for seed in (0, 1):
+        for i, window in enumerate(WINDOWS):
+            stored = folder.unit(unit_name("heir", seed, window)) / "checkpoint" / "heir.json"
+            years = ["2002", "2003", "2004"][0 if warm_start else i : i + 1]
+            assert json.loads(stored.read_text()) == [[seed, year] for year in years]
+    about = folder.record()["agents"]
+    assert (about["heir"]["warm_start"], about["macd"]["warm_start"]) == (warm_start, False)
+
+
+def test_a_window_begins_at_the_weights_with_which_the_one_before_ended(
+    warm: RunFolder, walked: Panel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts: list[dict[str, np.ndarray]] = []
+    begin = agents.dmn.agent.train
+
+    def train(network: Any, *arguments: Any, **options: Any) -> Any:
+        starts.append({name: value.numpy().copy() for name, value in network.state_dict().items()})
+        return begin(network, *arguments, **options)
+
+    monkeypatch.setattr(agents.dmn.agent, "train", train)
+    again = run_walked(walked, tmp_path / "run", TINY_DMN, warm_start=True)
+    assert stored_bytes(again, "dmn") == stored_bytes(warm, "dmn")
+    assert len(starts) == len(WINDOWS)
+    for window, start in zip(WINDOWS[:-1], starts[1:], strict=True):
+        ended = load_file(again.unit(unit_name("dmn", 0, window)) / "checkpoint" / "weights.safetensors")
+        assert ended.keys() == start.keys()
+        for name, value in ended.items():
+            np.testing.assert_array_equal(start[name], value.numpy())
+    assert not np.array_equal(starts[0]["head.weight"], starts[1]["head.weight"])
+
+
+def test_without_warm_starts_every_window_is_trained_as_if_it_were_alone(
+    warm: RunFolder, walked: Panel, tmp_path: Path
+) -> None:
+    folder = run_walked(walked, tmp_path / "run", TINY_DMN)
+    cold, warmed = stored_bytes(folder, "dmn"), stored_bytes(warm, "dmn")
+    assert cold[:2] == warmed[:2], "the first window has none before it"
+    assert all(a != b for a, b in zip(cold[2:], warmed[2:], strict=True))
+    alone = RunFolder(tmp_path / "alone")
+    for fold in Protocol(name="expanding", test_from="2003-01-01", years=1).folds(walked):
+        unit = Unit("dmn", TINY_DMN["dmn"], 0, 0.15, fold.name)
+        agent = trained(unit, fold)
+        alone.write_unit(unit.name, judged(agent, unit, fold)[0], agent)
+    assert stored_bytes(alone, "dmn") == cold
+
+
+@pytest.mark.parametrize("finished", [1, 2])
+def test_windows_killed_between_two_of_them_go_on_to_the_same_bytes(
+    warm: RunFolder, walked: Panel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finished: int
+) -> None:
+    begun: list[str] = []
+    run_one = experiments.units.run_unit
+
+    def run_unit(unit: Unit, *arguments: Any) -> None:
+        begun.append(unit.window)
+        if len(begun) == finished + 1:
+            raise KeyboardInterrupt
+        run_one(unit, *arguments)
+
+    monkeypatch.setattr(experiments.units, "run_unit", run_unit)
+    with pytest.raises(KeyboardInterrupt):
+        run_walked(walked, tmp_path / "run", TINY_DMN, warm_start=True)
+    folder = run_walked(walked, tmp_path / "run", TINY_DMN, warm_start=True)
+    # The window of the kill is begun anew, and none before it.
+    assert tuple(begun) == (*WINDOWS[: finished + 1], *WINDOWS[finished:])
+    assert stored_bytes(folder, "dmn") == stored_bytes(warm, "dmn")
+
+
+def test_a_window_that_fails_ends_its_chain_and_the_later_ones_say_which_they_wait_for(
+    walked: Panel, tmp_path: Path
+) -> None:
+    variants = {"heir": Variant(HEIR, {"fails": "2003"}), "macd": Variant("macd")}
+    folder = run_walked(walked, tmp_path / "run", variants, warm_start=True)
+    waits = "QnError: not run; a warm start waits for the window before, and window 2004-2004 failed."
+    assert folder.record()["failed"] == [
+        {"agent": "heir", "seed": 0, "window": window, "kind": kind, "error": error}
+        for window, kind, error in (
+            ("2004-2004", "RuntimeError", "RuntimeError: no heir"),
+            ("2005-2005", "QnError", waits),
+        )
+    ]
+    assert [folder.has_unit(unit_name("heir", 0, window)) for window in WINDOWS] == [True, False, False]
+    assert "Traceback" in (folder.unit(unit_name("heir", 0, WINDOWS[1])) / "error.txt").read_text()
+    assert (folder.unit(unit_name("heir", 0, WINDOWS[2])) / "error.txt").read_text() == f"{waits}\n"
+    assert set(folder.leaderboard()["agent"]) == {"macd"}
 
 
 def test_a_run_that_was_cut_short_goes_on_and_ends_like_one_that_was_not(

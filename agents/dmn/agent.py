@@ -56,6 +56,7 @@ class DeepMomentum:
         self.warmup = INPUT_DAYS + READS_PAST.get(self.config.network, Network).past
         self.network: Network | None = None
         self.training_ = Training()
+        self._earlier: Network | None = None
         self._hidden_inputs: tuple[int, ...] = ()
         self._memory: Memory | None = None
 
@@ -63,6 +64,20 @@ class DeepMomentum:
     def space(self) -> Space:
         """What a random search draws from (Exhibit A1)."""
         return SPACES[self.config.search](self.config)
+
+    def start_from(self, earlier: DeepMomentum) -> None:
+        """Let `fit` begin at the weights of a trained agent; the seed still draws batches and dropout.
+
+        Raises:
+            ConfigError: a network of another shape, or one that is not trained.
+        """
+        network = earlier._fitted()
+        if _shapes(network) != _shapes(self._build(0)):
+            raise ConfigError(
+                f"{_described(self.config)} cannot begin at the weights of {_described(earlier.config)}; "
+                "give both the same network and width, or train from scratch."
+            )
+        self._earlier = network
 
     def fit(self, env: TradingEnv, *, seed: int, validation: TradingEnv | None = None) -> Self:
         """Minimise the loss on `env`; keep the weights that do best on `validation`.
@@ -73,6 +88,8 @@ class DeepMomentum:
         """
         config = self.config
         network = self._build(seed)
+        if self._earlier is not None:
+            network.load_state_dict(self._earlier.state_dict())
         generator = torch.Generator().manual_seed(seed)
         network.generator.manual_seed(seed + 1)
         env, validation = (env, validation) if validation is not None else env.split()
@@ -239,3 +256,11 @@ def build(config: DmnConfig) -> Network:
             return LstmNetwork(n, hidden, dropout)
         case "transformer":
             return TransformerNetwork(n, hidden, dropout, heads=config.heads, context=config.context)
+
+
+def _shapes(network: Network) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in network.state_dict().items()}
+
+
+def _described(config: DmnConfig) -> str:
+    return f"a network {config.network!r} of width {config.hidden}"

@@ -64,6 +64,7 @@ class SpatioTemporalNetwork(nn.Module):
 
     def __init__(self, n_assets: int, n_features: int, hidden: int | None, dropout: float) -> None:
         super().__init__()
+        self.n_features = n_features
         n_in = n_assets * n_features
         self.body = None if hidden is None else nn.Linear(n_in, hidden)
         self.head = nn.Linear(hidden or n_in, n_assets)
@@ -80,6 +81,28 @@ class SpatioTemporalNetwork(nn.Module):
     def penalised(self) -> list[Tensor]:
         """The weights, without intercepts."""
         return [p for p in self.parameters() if p.ndim > 1]
+
+    @torch.no_grad()
+    def take_over(self, earlier: SpatioTemporalNetwork, here: Tensor, there: Tensor) -> None:
+        """Copy the weights of K assets from an earlier network of the same width; leave the others.
+
+        Args:
+            earlier: where they come from.
+            here: [K] the places of these assets in this network.
+            there: [K] their places in the earlier one.
+        """
+        inputs, others = self._columns(here), self._columns(there)
+        if self.body is None or earlier.body is None:
+            self.head.weight[here[:, None], inputs] = earlier.head.weight[there[:, None], others]
+        else:
+            self.body.weight[:, inputs] = earlier.body.weight[:, others]
+            self.body.bias.copy_(earlier.body.bias)
+            self.head.weight[here] = earlier.head.weight[there]
+        self.head.bias[here] = earlier.head.bias[there]
+
+    def _columns(self, assets: Tensor) -> Tensor:
+        """Which of the inputs [N * F] are these assets'."""
+        return (assets[:, None] * self.n_features + torch.arange(self.n_features)).flatten()
 
     def _dropped(self, values: Tensor) -> Tensor:
         if not self.training or self.dropout == 0.0:
@@ -103,6 +126,7 @@ class SpatioTemporal:
         self.network: SpatioTemporalNetwork | None = None
         self.assets_: list[list[str]] = []
         self.training_ = Training()
+        self._earlier: tuple[SpatioTemporalNetwork, list[list[str]]] | None = None
         self._seen: tuple[FloatArray, FloatArray] | None = None
 
     @property
@@ -116,6 +140,22 @@ class SpatioTemporal:
             "max_norm": Choice((1e-2, 1.0, 100.0)),
         } | ({} if self.config.hidden is None else {"hidden": Choice((5, 10, 20, 40, 80))})
 
+    def start_from(self, earlier: SpatioTemporal) -> None:
+        """Let `fit` begin at the weights of a trained agent, for every asset that both have.
+
+        What a new asset adds, and batches and dropout, are the seed's.
+
+        Raises:
+            ConfigError: a hidden layer of another width, or an agent that is not trained.
+        """
+        ours, theirs = self.config.hidden, earlier.config.hidden
+        if ours != theirs:
+            raise ConfigError(
+                f"a network with hidden={ours} cannot begin at the weights of one with hidden={theirs}; give "
+                "both the same width, or train from scratch."
+            )
+        self._earlier = (earlier._fitted(), earlier.assets_)
+
     def fit(self, env: TradingEnv, *, seed: int, validation: TradingEnv | None = None) -> Self:
         """Maximise the portfolio's Sharpe ratio on `env`; keep the weights that do best on `validation`.
 
@@ -127,6 +167,9 @@ class SpatioTemporal:
         self.assets_ = _layout(env.panel)
         with seeded(seed):
             network = self._build()
+        if self._earlier is not None:
+            before, assets = self._earlier
+            network.take_over(before, *_common(self.assets_, assets))
         generator = torch.Generator().manual_seed(seed)
         network.generator.manual_seed(seed + 1)
         learn, held = _windows(env, config.length), _windows(validation, None)
@@ -262,6 +305,15 @@ def _active(panel: Panel) -> BoolArray:
 def _layout(panel: Panel) -> list[list[str]]:
     """[N] market and name of every asset."""
     return [list(pair) for pair in zip(panel.market_of, panel.assets, strict=True)]
+
+
+def _common(ours: list[list[str]], theirs: list[list[str]]) -> tuple[Tensor, Tensor]:
+    """[K] the places, in each of two layouts, of the assets that both have."""
+    known = [asset for asset in ours if asset in theirs]
+    here, there = (
+        torch.tensor([layout.index(asset) for asset in known], dtype=torch.long) for layout in (ours, theirs)
+    )
+    return here, there
 
 
 def _given(features: FloatArray) -> Tensor:

@@ -18,6 +18,7 @@ from agents.quantnet.config import QuantNetConfig
 from agents.quantnet.network import QuantNetwork, State
 from agents.quantnet.shared import SharedNetwork
 from agents.quantnet.space import quantnet2020
+from agents.quantnet.warm import take_over
 from agents.space import Space
 from agents.training import Training, seeded, train
 from qn_env.environment import TradingEnv
@@ -60,6 +61,7 @@ class QuantNet:
         self.columns_: dict[str, slice] = {}
         self.unit_: dict[str, FloatArray] = {}
         self.training_ = Training()
+        self._earlier: QuantNetwork | SharedNetwork | None = None
         self._state: dict[str, State] = {}
 
     @property
@@ -67,16 +69,32 @@ class QuantNet:
         """What a random search draws from (Table 3)."""
         return quantnet2020(self.config)
 
+    def start_from(self, earlier: QuantNet) -> None:
+        """Let `fit` begin at the weights of a trained agent: the shared ones, and those of markets both have.
+
+        New markets, and windows and dropout, are the seed's. Returns are read in units of the new training
+        block's deviations. `fit` refuses weights of other shapes.
+
+        Raises:
+            ConfigError: an agent that is not trained.
+        """
+        self._earlier = earlier._fitted()
+
     def fit(self, env: TradingEnv, *, seed: int, validation: TradingEnv | None = None) -> Self:
         """Maximise the mean Sharpe ratio of assets, then markets, on sampled windows of `env`.
 
         The weights with the best objective on `validation` are kept; without it, the most recent 10% of each
         market's days in `env` are held out.
+
+        Raises:
+            ConfigError: weights to begin at (`start_from`) of another shape.
         """
         env, validation = (env, validation) if validation is not None else env.split()
         self._learn_layout(env.panel)
         with seeded(seed):
             self.network = self._build({name: len(unit) for name, unit in self.unit_.items()})
+        if self._earlier is not None:
+            take_over(self.network, self._earlier)
         embeddings: list[torch.nn.Parameter] = []
         if isinstance(self.network, SharedNetwork):
             embeddings = [*self.network.markets, *self.network.assets]
