@@ -260,7 +260,7 @@ def ew_means(values: FloatArray, *decays: float) -> list[FloatArray]:
         with np.errstate(invalid="ignore"):  # no weight before the first value
             mean /= _filtered(weights, decay)
         mean += first
-        mean[~seen] = np.nan
+        np.copyto(mean, np.nan, where=~seen)
         found.append(mean)
     return found
 
@@ -281,7 +281,8 @@ def ew_moments(values: FloatArray, decay: float) -> tuple[FloatArray, FloatArray
         np.maximum(variance, 0.0, out=variance)
         variance /= np.where(kept > 0, kept, np.nan)
     mean += first
-    mean[~seen] = variance[~seen] = np.nan
+    for moment in (mean, variance):
+        np.copyto(moment, np.nan, where=~seen)
     return mean, np.sqrt(variance, out=variance)
 
 

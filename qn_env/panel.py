@@ -249,7 +249,10 @@ class Panel:
         """[T, N, F] features side by side, 0 where undefined or not tradable."""
         if not features:
             return np.zeros((*self.shape, 0))
-        return np.nan_to_num(np.stack(self._evaluated(features), axis=-1), nan=0.0, copy=False)
+        found = np.empty((*self.shape, len(features)))
+        for k, values in enumerate(self._evaluated(features)):
+            found[..., k] = np.where(np.isfinite(values), values, 0.0)
+        return found
 
     def table(self) -> pd.DataFrame:
         """One row per market: assets, trading days, first and last day (QuantNet, Table 2)."""

@@ -219,12 +219,14 @@ def statement(run: Run) -> str:
     target = config.get("vol_target")
     source = f" ({config['panel']})" if config.get("panel") else ""
     test = f", {days['first']} to {days['last']} ({days['count']} days)" if days["count"] else ""
+    union = ", blocks cut at the same dates in all markets" * (config.get("calendar") == "union")
+    warm = ", warm starts" * bool(config.get("warm_start"))
     volatility = "each agent's own setting" if target is None else f"{100 * target:g}% a year for all"
     return (
         f"{len(run.agents)} agents ({learnt} learnt{seeds}; {rules} rule{'s' * (rules != 1)}) on "
         f"{panel['assets']} assets in {len(panel['markets'])} markets{source}, {panel['first']} to "
-        f"{panel['last']}. Protocol {config.get('protocol', 'not recorded')}: the figures are of test days "
-        f"that no agent saw in training{test}, after costs of {costs} bp per unit of turnover. "
+        f"{panel['last']}. Protocol {config.get('protocol', 'not recorded')}{union}{warm}: the figures are of "
+        f"test days that no agent saw in training{test}, after costs of {costs} bp per unit of turnover. "
         f"Volatility target: {volatility}."
     )
 
