@@ -225,8 +225,8 @@ def statement(run: Run) -> str:
     return (
         f"{len(run.agents)} agents ({learnt} learnt{seeds}; {rules} rule{'s' * (rules != 1)}) on "
         f"{panel['assets']} assets in {len(panel['markets'])} markets{source}, {panel['first']} to "
-        f"{panel['last']}. Protocol {config.get('protocol', 'not recorded')}{union}{warm}: the figures are of "
-        f"test days that no agent saw in training{test}, after costs of {costs} bp per unit of turnover. "
+        f"{panel['last']}. Protocol {config.get('protocol', 'not recorded')}{union}{warm}: the figures are "
+        f"of test days that no agent saw in training{test}, after costs of {costs} bp per unit of turnover. "
         f"Volatility target: {volatility}."
     )
 
