@@ -106,7 +106,8 @@ def search_command(config: SearchConfig) -> int:
     panel = load_panel(config)
     folds = config.division.folds(panel)
     T, N = panel.shape
-    print(f"Panel: {N} assets in {len(panel.markets)} markets, {T} days; {len(folds)} windows.", flush=True)
+    windows = f"{len(folds)} window{'s' * (len(folds) != 1)}"
+    print(f"Panel: {N} assets in {len(panel.markets)} markets, {T} days; {windows}.", flush=True)
     results = _results(config, searched(config), folds)
     winners = write_best(results, [fold.name for fold in folds], config)
     write_config(config.out / "config.json", ["search"], config)
