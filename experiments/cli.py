@@ -13,8 +13,11 @@ from typing import Annotated
 import tyro
 from tyro.conf import Positional
 
-from experiments.auditing import PEEKS, Audit, audit
-from experiments.comparing import Compare, compare_runs
+from experiments.commands.audit import PEEKS, Audit, audit
+from experiments.commands.compare import Compare, compare_runs
+from experiments.commands.probes import Probes, probes
+from experiments.commands.search import SearchConfig, search_command
+from experiments.commands.signal import Signal, signal
 from experiments.config import RunConfig
 from experiments.configfile import with_config_file, write_config
 from experiments.papers.dmn.config import DmnStudy
@@ -24,9 +27,6 @@ from experiments.papers.quantnet.config import (
     QuantNetStudy,
     QuantNetTransfer,
 )
-from experiments.probing import Probes, probes
-from experiments.searching import SearchConfig, search_command
-from experiments.signalling import Signal, signal
 from qn_env.errors import LookAheadError, QnError
 
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from agents import audit
 from agents.agent import AGENTS, Settings, make_agent, settings_of, signals_of, warmup_of
 from agents.audit import audit_agent
-from experiments.auditing import check_agent, check_refit
 from experiments.cli import main
+from experiments.commands.audit import check_agent, check_refit
 from experiments.protocols import Protocol
 from experiments.units import Unit, Variant, trained
 from qn_env.environment import TradingEnv

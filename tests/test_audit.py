@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import qn_env
-from experiments import auditing
 from experiments.cli import main
+from experiments.commands import audit as command
 from qn_env.audit import check_no_lookahead
 from qn_env.environment import TradingEnv
 from qn_env.errors import ConfigError, LookAheadError
@@ -417,7 +417,7 @@ def test_the_command_fails_an_environment_that_peeks(capsys, monkeypatch, small)
         def _info(self, ledger):
             return {**super()._info(ledger), "best": float(np.nanmax(self.panel.returns))}
 
-    monkeypatch.setattr(auditing, "build", lambda config: Boastful(small, window=config.window))
+    monkeypatch.setattr(command, "build", lambda config: Boastful(small, window=config.window))
     assert main(["audit", "--window", "3"]) == 3
     assert "info['best'] was" in capsys.readouterr().out
 

@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 import tyro
 
-import experiments.probing as module
+import experiments.commands.probes as module
 from agents.agent import AGENTS, make_agent
+from experiments.commands.probes import Probes, ProbeUnit, probes, run, units_of
 from experiments.config import DEFAULT_AGENTS
 from experiments.probes import PROBES
 from experiments.probes.controls import Oracle, constant_forecast
-from experiments.probing import Probes, ProbeUnit, probes, run, units_of
 from qn_env.errors import ConfigError
 
 

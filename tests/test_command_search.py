@@ -16,11 +16,11 @@ import pytest
 import tyro
 
 from agents.space import Choice, Integer, LogUniform, Uniform
+from experiments.commands.search import SearchConfig, read_options, search_command
 from experiments.executors import executor
 from experiments.guided import EPOCHS_ALONE, TOGETHER, TRIALS_ALONE, Guide, guided_search, medians
 from experiments.protocols import Protocol
 from experiments.search import Search, search
-from experiments.searching import SearchConfig, read_options, search_command
 from experiments.statistics import recorded_trials
 from experiments.units import Variant
 from qn_env.errors import ConfigError, QnError
@@ -57,7 +57,7 @@ class Tiny:
 # A search as a process of its own: folder, trials, sampler, processes.
 RUN = """
 import sys
-from experiments.searching import SearchConfig, search_command
+from experiments.commands.search import SearchConfig, search_command
 from pathlib import Path
 search_command(SearchConfig(
     out=Path(sys.argv[1]), trials=int(sys.argv[2]), sampler=sys.argv[3], jobs=int(sys.argv[4]),

@@ -13,7 +13,7 @@ import pytest
 
 from agents.checkpoint import write_atomically
 from experiments import RunConfig
-from experiments.comparing import Compare, compare_runs, compared, differences
+from experiments.commands.compare import Compare, compare_runs, compared, differences
 from experiments.runner import run
 from experiments.statistics import sharpe_difference
 from experiments.store import RunFolder

@@ -16,9 +16,9 @@ import pytest
 from agents.agent import load_agent, settings_of, signals_of, warmup_of
 from agents.checkpoint import write_atomically
 from experiments import RunConfig
+from experiments.commands.signal import Signal, signal, todays_signals
 from experiments.protocols import holdout
 from experiments.runner import run
-from experiments.signalling import Signal, signal, todays_signals
 from experiments.store import RunFolder
 from experiments.units import Variant
 from qn_env.environment import TradingEnv
