@@ -458,6 +458,8 @@ def test_chosen_values_are_counted_in_the_grid() -> None:
     assert shown["Hidden layer size"] == "5, 10, 20 (4\N{MULTIPLICATION SIGN}), 40, 80"
     assert chosen.shown["Block"].tolist() == ["2000-2000", "2001-2001"] * 2
     assert (len(chosen.data), len(trials.data)) == (4, 5)
+    recorded = [row | {"data": ["blocks"], "curve": [0.1]} for row in CHOSEN]
+    assert exhibit_a1(STUDY | {"chosen": recorded})[1].data.equals(chosen.data)
     assert [table.name for table in exhibit_a1(None)] == ["exhibitA1"]
 
 

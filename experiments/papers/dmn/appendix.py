@@ -15,6 +15,8 @@ from experiments.press.numbers import UNDEFINED, listed, setting
 from qn_env.errors import DataError
 
 UNKNOWN = "unclassified"
+# Of a trial's record: laid out in columns of their own, or of no use to a reader.
+LEFT_OUT = ("options", "data", "bars", "curve")
 
 
 def exhibit_a1(study: Mapping[str, Any] | None) -> list[Table]:
@@ -64,7 +66,7 @@ def _options_table(name: str, title: str, rows: list[Mapping[str, Any]]) -> Tabl
     """Trials or choices, one column per option."""
     known = {row.option: row.label for row in EXHIBIT_A1}
     data = pd.DataFrame(
-        [{k: v for k, v in row.items() if k != "options"} | dict(row.get("options", {})) for row in rows]
+        [{k: v for k, v in row.items() if k not in LEFT_OUT} | dict(row.get("options", {})) for row in rows]
     )
     first = [c for c in ("agent", "window", "trial", "score") if c in data]
     options = [c for c in known if c in data]
