@@ -69,21 +69,26 @@ def fan_out(tasks: Sequence[Task], jobs: int | None = None) -> dict[str, Failure
     return failures
 
 
-def _guarded(task: Task, board: Path) -> tuple[str, Failure | None]:
-    """Run a task on one thread; any error becomes its report."""
+def attempt(task: Task) -> Failure | None:
+    """Run a task on one Torch thread; None, or why it failed."""
     import torch
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with reported(board, task.name):
-            task.call()
+        task.call()
     except Exception as error:  # noqa: BLE001 - a user's agent may raise anything; the other units go on
         kind = type(error).__name__
-        return task.name, Failure(kind, f"{kind}: {error}", traceback.format_exc())
+        return Failure(kind, f"{kind}: {error}", traceback.format_exc())
     finally:
         torch.set_num_threads(threads)
-    return task.name, None
+    return None
+
+
+def _guarded(task: Task, board: Path) -> tuple[str, Failure | None]:
+    """Run a task and show how far it is."""
+    with reported(board, task.name):
+        return task.name, attempt(task)
 
 
 def end_with(parent: int) -> None:
