@@ -40,6 +40,7 @@ from experiments.statistics import (
     sharpe_difference,
 )
 from experiments.store import unit_name
+from experiments.tables import DAILY
 from qn_env.economics import BASIS_POINT
 from qn_env.errors import LookAheadError
 from qn_env.features import DAYS_PER_YEAR
@@ -86,6 +87,8 @@ class Honesty:
         tried: the trials.
         agents: one row per agent, in the order of the leaderboard.
         differences: one row per pair: difference of the annualised Sharpe ratios, its error, p and Holm's p.
+        delays: one row per agent: its Sharpe ratio, that of the same decisions traded one trading day later,
+            the difference, its error and p.
         paired: tests over assets, which take these as independent.
         refused: agents without figures because the look-ahead audit refused them.
         overfitting: of choosing the best agent by its portfolio; None with too few agents or days.
@@ -97,6 +100,7 @@ class Honesty:
     tried: Tried
     agents: pd.DataFrame
     differences: pd.DataFrame
+    delays: pd.DataFrame
     paired: pd.DataFrame
     refused: tuple[str, ...]
     overfitting: Overfitting | None
@@ -108,6 +112,13 @@ class Daily(NamedTuple):
 
     gross: FloatArray
     turnover: FloatArray
+    gross_late: FloatArray
+    turnover_late: FloatArray
+
+    @property
+    def late(self) -> Daily:
+        """The same decisions, each traded one trading day later; late already, it stays as it is."""
+        return Daily(self.gross_late, self.turnover_late, self.gross_late, self.turnover_late)
 
     def net(self, cost_bps: float) -> FloatArray:
         """Net returns [T, S] at a cost."""
@@ -143,6 +154,7 @@ def honesty(run: Run) -> Honesty:
         tried=tried,
         agents=pd.DataFrame(rows),
         differences=_differences({agent: daily[agent].net(cost) for agent in best_first}, against),
+        delays=_delays({agent: daily[agent] for agent in best_first}, cost),
         paired=paired_tests(assets.loc[best_first].T, against=best_first[0]),
         refused=refused(run),
         overfitting=_overfitting(daily, cost),
@@ -154,13 +166,11 @@ def daily_portfolios(run: Run) -> dict[str, Daily]:
     """Daily gross returns and turnovers of every agent's portfolio, on the days that all agents have."""
     rows = run.portfolio[run.portfolio["cost_bps"] == run.headline_bps]
     columns = ["agent", "seed"]
-    gross, turnover = (
-        rows.pivot(index="date", columns=columns, values=name).dropna() for name in ("gross", "turnover")
-    )
+    tables = [rows.pivot(index="date", columns=columns, values=name).dropna() for name in DAILY]
     return {
-        agent: Daily(gross[agent].to_numpy(), turnover[agent].to_numpy())
-        if agent in gross
-        else Daily(np.zeros((0, 1)), np.zeros((0, 1)))  # no day has half of the markets
+        agent: Daily(*(table[agent].to_numpy() for table in tables))
+        if agent in tables[0]
+        else Daily(*(np.zeros((0, 1)) for _ in DAILY))  # no day has half of the markets
         for agent in run.agents
     }
 
@@ -272,6 +282,24 @@ def _differences(net: Mapping[str, FloatArray], references: Sequence[str]) -> pd
                 }
     table = pd.DataFrame(list(rows.values()), columns=["left", "right", "difference", "error", "p_value"])
     return table.assign(p_holm=holm(table["p_value"].to_numpy(dtype=np.float64)))
+
+
+def _delays(daily: Mapping[str, Daily], cost_bps: float) -> pd.DataFrame:
+    """What every agent's Sharpe ratio is one trading day late, net, seed beside the same seed."""
+    rows = []
+    for agent, days in daily.items():
+        found = sharpe_difference(days.late.net(cost_bps), days.net(cost_bps))
+        rows.append(
+            {
+                "agent": agent,
+                "sharpe": _mean(days.sharpes(cost_bps)),
+                "sharpe_late": _mean(days.late.sharpes(cost_bps)),
+                "difference": found.value * DAYS_PER_YEAR**0.5,
+                "error": found.error * DAYS_PER_YEAR**0.5,
+                "p_value": found.p_value,
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def _all_pairs(left: FloatArray, right: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -26,7 +26,9 @@ import pandas as pd
 from agents.agent import Agent
 from agents.audit import AgentAudit
 from agents.checkpoint import write_atomically
-from qn_env.errors import ConfigError
+from qn_env.errors import ConfigError, DataError
+
+DAYS = ("date", "market", "asset", "gross", "turnover", "gross_late", "turnover_late", "listed", "counted")
 
 
 def temporary(name: str) -> str:
@@ -178,8 +180,20 @@ class RunFolder:
         return (self.unit(name) / "daily.parquet").exists()
 
     def unit_days(self, name: str) -> pd.DataFrame:
-        """A unit's days: date, market, asset, gross, turnover, listed, counted."""
-        return pd.read_parquet(self.unit(name) / "daily.parquet")
+        """A unit's days: date, market, asset, gross, turnover, gross_late, turnover_late, listed, counted.
+
+        Raises:
+            DataError: another version of the package wrote them.
+        """
+        path = self.unit(name) / "daily.parquet"
+        days = pd.read_parquet(path)
+        lacking = [column for column in DAYS if column not in days]
+        if lacking:
+            raise DataError(
+                f"{path}: lacks the columns {', '.join(lacking)}; found {', '.join(days)}. It was written by "
+                "another version of qn_env: repeat the run into a new folder."
+            )
+        return days
 
     def agent_days(self, agent: str, seed: int) -> pd.DataFrame:
         """The days of all windows of a finished run: those of `unit_days`, and `window`, in time order."""

@@ -13,19 +13,18 @@ from qn_env.features import EwVolatility
 from qn_env.panel import BoolArray, FloatArray
 
 ALL = "*"  # all assets of a market; all markets
+DAILY = ("gross", "turnover", "gross_late", "turnover_late")
 SCALED_TARGET = 0.10  # annualised volatility of returns shown on one scale
 
 
 def market_days(days: pd.DataFrame) -> pd.DataFrame:
-    """Daily gross return and turnover of each market: the mean over its listed assets.
+    """Daily gross return and turnover of each market, also one day late: the mean over its listed assets.
 
     Args:
-        days: date, market, asset, gross, turnover, listed, of one unit.
+        days: date, market, asset, gross, turnover, gross_late, turnover_late, listed, of one unit.
     """
     listed = days[days["listed"]]
-    found: pd.DataFrame = (
-        listed.groupby(["market", "date"], sort=False)[["gross", "turnover"]].mean().reset_index()
-    )
+    found: pd.DataFrame = listed.groupby(["market", "date"], sort=False)[list(DAILY)].mean().reset_index()
     return found
 
 
@@ -37,29 +36,22 @@ def portfolio_table(by_market: pd.DataFrame, blocks: pd.DataFrame, costs: Sequen
     net returns (span 60, known the day before), NaN until there is one.
 
     Args:
-        by_market: market, date, gross, turnover, of one unit.
+        by_market: market, date and the columns `DAILY`, of one unit.
         blocks: market, test_first, test_last; a market once for every window.
         costs: basis points.
 
     Returns:
-        date, cost_bps, gross, turnover, cost, net, net_10, markets.
+        date, cost_bps, gross, turnover, gross_late, turnover_late, cost, net, net_10, markets.
     """
-    gross = by_market.pivot(index="date", columns="market", values="gross").sort_index()
-    turnover = by_market.pivot(index="date", columns="market", values="turnover").sort_index()
-    dates = pd.DatetimeIndex(gross.index)
-    inside = np.zeros(gross.shape, dtype=bool)
+    wide = by_market.pivot(index="date", columns="market", values=list(DAILY)).sort_index()
+    dates, names = pd.DatetimeIndex(wide.index), wide["gross"].columns
+    inside = np.zeros((len(dates), len(names)), dtype=bool)
     for market, first, last in blocks[["market", "test_first", "test_last"]].itertuples(index=False):
-        inside[:, gross.columns.get_loc(market)] |= (dates >= first) & (dates <= last)
+        inside[:, names.get_loc(market)] |= (dates >= first) & (dates <= last)
     markets = inside.sum(axis=1)
-    enough = 2 * markets >= gross.shape[1]
-    base = pd.DataFrame(
-        {
-            "date": dates,
-            "gross": gross.sum(axis=1).to_numpy() / np.maximum(markets, 1),
-            "turnover": turnover.sum(axis=1).to_numpy() / np.maximum(markets, 1),
-            "markets": markets,
-        }
-    )[enough]
+    enough = 2 * markets >= len(names)
+    means = {name: wide[name].sum(axis=1).to_numpy() / np.maximum(markets, 1) for name in DAILY}
+    base = pd.DataFrame({"date": dates, **means, "markets": markets})[enough]
     return pd.concat([_at_cost(base, cost) for cost in costs], ignore_index=True)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
@@ -147,7 +147,10 @@ def judged(agent: Agent, unit: Unit, fold: Fold) -> tuple[pd.DataFrame, AgentAud
     of the audit's first pass.
 
     Returns:
-        date, market, asset, gross, turnover, listed, counted; and how the agent was audited.
+        date, market, asset, gross, turnover, gross_late, turnover_late, listed, counted; and how the agent
+        was audited. What is late is of the same decisions, each traded one trading day later: what an agent
+        earns only on the day after its decision is not there, nor what it earns by prices that were not yet
+        known when it could have traded.
 
     Raises:
         LookAheadError: it did not pass.
@@ -192,7 +195,8 @@ def _settled(env: TradingEnv, fold: Fold, signals: FloatArray) -> pd.DataFrame:
 def _market_days(whole: Tape, name: str, fold: Fold, signals: FloatArray) -> pd.DataFrame:
     market = fold.test.markets[name]
     tape = whole.of_market(market)
-    ledger = backtest(tape, market.compact(signals))
+    decided = market.compact(signals)
+    ledger, late = backtest(tape, decided), backtest(replace(tape, lag=tape.lag + 1), decided)
     booked = tape.dates[1:] >= fold.test_start[name]
     days, n = int(booked.sum()), len(market.assets)
     return pd.DataFrame(
@@ -202,6 +206,8 @@ def _market_days(whole: Tape, name: str, fold: Fold, signals: FloatArray) -> pd.
             "asset": list(market.assets) * days,
             "gross": ledger.gross[booked].ravel(),
             "turnover": ledger.turnover[booked].ravel(),
+            "gross_late": late.gross[booked].ravel(),
+            "turnover_late": late.turnover[booked].ravel(),
             "listed": tape.listed[:-1][booked].ravel(),
             "counted": tape.counted[:-1][booked].ravel(),
         }

@@ -29,11 +29,23 @@ from experiments.papers.dmn.portfolio_tables import (
     exhibit_8,
     exhibit_9,
     exhibit_9_differences,
+    one_day_late,
     turnover_table,
 )
 from experiments.papers.dmn.published import LSTM, ORDER, REFERENCES, REGULARISED, SIXTEEN, label
-from experiments.papers.dmn.scores import COSTS, DEAR, LEVELS, RAW, RESCALED, Level, Scores, break_even, score
-from experiments.tables import scaled_ex_ante
+from experiments.papers.dmn.scores import (
+    COSTS,
+    DEAR,
+    LATE,
+    LEVELS,
+    RAW,
+    RESCALED,
+    Level,
+    Scores,
+    break_even,
+    score,
+)
+from experiments.tables import DAILY, scaled_ex_ante
 from qn_env.errors import DataError
 from qn_env.objectives import sharpe
 
@@ -90,9 +102,11 @@ def random_days(agent: str, seed: int) -> pd.DataFrame:
         frame["asset"] = [f"{market[0]}{i}" for i in range(n)] * T
         frame["gross"] = rng.normal(0.0005, 0.01, T * n)
         frame["turnover"] = rng.uniform(0.0, 0.1, T * n)
+        frame["gross_late"] = 0.5 * frame["gross"] + rng.normal(0.0, 0.005, T * n)
+        frame["turnover_late"] = frame["turnover"]
         late = (frame["asset"] == "G1") & (frame["date"] < dates[40])
         frame["listed"] = frame["counted"] = ~late
-        frame.loc[late, ["gross", "turnover"]] = 0.0
+        frame.loc[late, list(DAILY)] = 0.0
         frame["window"] = np.where(frame["date"].dt.year == 2000, "2000-2000", "2001-2001")
         parts.append(frame[frame["date"] != dates[100]] if market.startswith("Bond") else frame)
     return pd.concat(parts, ignore_index=True)
@@ -102,7 +116,8 @@ def tiny_days(rows: list[tuple[str, str, str, float, float, bool]]) -> pd.DataFr
     """Days from (date, market, asset, gross, turnover, listed)."""
     frame = pd.DataFrame(rows, columns=["date", "market", "asset", "gross", "turnover", "listed"])
     frame["date"] = pd.to_datetime(frame["date"])
-    return frame.assign(counted=frame["listed"], window="all")
+    late = {"gross_late": frame["gross"], "turnover_late": frame["turnover"]}
+    return frame.assign(counted=frame["listed"], window="all", **late)
 
 
 @pytest.fixture(scope="module")
@@ -120,13 +135,18 @@ def scores(measured: Measured) -> Scores:
     return score(measured, seed=0, replications=200)
 
 
-def with_books(measured: Measured, books: Mapping[str, Book]) -> Measured:
-    """The same run with other portfolios."""
+def with_books(
+    measured: Measured, books: Mapping[str, Book], late: Mapping[str, Book] | None = None
+) -> Measured:
+    """The same run with other portfolios, which a delay does not change unless `late` says so."""
+    late = late or books
     return replace(
         measured,
         seeds={agent: list(range(book.gross.shape[1])) for agent, book in books.items()},
         raw=dict(books),
         scaled={agent: rescaled(book) for agent, book in books.items()},
+        raw_late=dict(late),
+        scaled_late={agent: rescaled(book) for agent, book in late.items()},
     )
 
 
@@ -345,6 +365,35 @@ def test_identical_strategies_differ_by_exactly_nothing(measured: Measured) -> N
     assert claim["verdict"] == "not decided: contains 0"
 
 
+def test_what_a_delay_takes_is_measured_on_the_same_days(measured: Measured) -> None:
+    plain, other = random_book(3), random_book(4, mean=-0.0005)
+    made = with_books(measured, {LSTM: plain, "mine": plain}, late={LSTM: plain, "mine": other})
+    found = score(made, seed=0, replications=50)
+    rows = one_day_late(made, found).data.set_index("agent")
+    for kind, level in (("raw", RAW), ("rescaled", RESCALED)):
+        assert level._replace(late=True) in LATE
+        same = rows.loc[LSTM, [f"{kind}_change", f"{kind}_change_low", f"{kind}_change_high"]]
+        assert same.tolist() == [0.0, 0.0, 0.0]
+        books = [rescaled(book) if level.rescaled else book for book in (plain, other)]
+        known = np.isfinite(books[0].gross[:, 0])
+        on_time, late = (float(sharpe(book.gross[known], axis=0).mean()) for book in books)
+        assert rows.loc["mine", kind] == pytest.approx(on_time)
+        assert rows.loc["mine", f"{kind}_late"] == pytest.approx(late)
+        assert (
+            rows.loc["mine", f"{kind}_change_low"] < late - on_time < rows.loc["mine", f"{kind}_change_high"]
+        )
+
+
+def test_late_portfolios_are_means_over_the_listed_assets_too(run: FakeRun, measured: Measured) -> None:
+    book = measured.book("dmn-lstm-mse", rescaled=False, late=True)
+    for seed in range(2):
+        days = run.agent_days("dmn-lstm-mse", seed)
+        day = days[days["listed"] & (days["date"] == measured.dates[7])]
+        assert book.gross[7, seed] == pytest.approx(day["gross_late"].mean())
+        assert book.turnover[7, seed] == pytest.approx(day["turnover_late"].mean())
+    assert measured.book("dmn-lstm-mse", rescaled=True, late=True) is measured.scaled_late["dmn-lstm-mse"]
+
+
 def test_a_strategy_that_never_trades_has_no_figures(measured: Measured) -> None:
     flat = Book(np.zeros((T, 1)), np.zeros((T, 1)))
     made = with_books(measured, {LSTM: flat, "macd": random_book(1, columns=1)})
@@ -496,7 +545,7 @@ def test_boxes_have_a_row_for_every_agent(measured: Measured) -> None:
 TABLES = (
     *("orderings", "exhibit2", "exhibit3", "exhibit5", "exhibit6", "exhibit7", "exhibit8", "exhibit9"),
     *("exhibit9-differences", "exhibitA1", "exhibitA1-chosen", "exhibitA1-trials", "instruments"),
-    *("supplement", "supplement-blocks", "supplement-windows"),
+    *("one-day-late", "supplement", "supplement-blocks", "supplement-windows"),
 )
 FIGURES = ("exhibit1", "exhibit4", "exhibit5", "exhibit6", "exhibit7", "exhibit8", "supplement")
 
@@ -591,4 +640,4 @@ def test_what_is_missing_is_left_out_with_its_reason(tmp_path: Path) -> None:
 def test_feature_importance_without_its_columns_is_refused(run: FakeRun, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="importance: lacks the columns drop"):
         write_artefacts(run, tmp_path, study=None, importance=IMPORTANCE.drop(columns="drop"), classes=None)
-    assert len(LEVELS) == len(COSTS) + 2
+    assert len(LEVELS) == len(COSTS) + 4

@@ -101,6 +101,7 @@ def unit_days(rng: np.random.Generator, agent: str) -> pd.DataFrame:
             np.where(listed, gross, 0.0).ravel(),
             np.where(listed, 0.1, 0).ravel(),
         )
+        frame["gross_late"], frame["turnover_late"] = frame["gross"], frame["turnover"]
         frame["listed"], frame["counted"] = listed.ravel(), listed.ravel()
         parts.append(frame)
     return pd.concat(parts, ignore_index=True)

@@ -21,6 +21,7 @@ from experiments.report.folder import Run, read_run
 from experiments.report.looks import DASHES, Look, looks
 from experiments.report.series import Curve, asset_sharpes, bin_edges, path, thinned
 from experiments.report.tables import UNDEFINED, heat_map, leaderboard, rank_figure
+from experiments.report.trust import facts
 from experiments.statistics import rank_agents
 from qn_env.errors import ConfigError, DataError, QnError
 from qn_env.extras import require
@@ -30,7 +31,7 @@ AGENTS = {"quantnet": 2, "macd": 1, MARKUP: 1, IMPORTED: 5}  # seeds
 MARKETS = {"Alpha": ["a1", "a2"], "Beta <i>": ["b1", "b2", "b3"]}
 DAYS = pd.bdate_range("2020-01-01", periods=90)
 FIGURES = ("cumulative", "drawdown", "sharpe_histogram", "overview", "costs", "ranks")
-TABLES = ("leaderboard", "significance", "differences", "markets", "paired", "costs")
+TABLES = ("leaderboard", "significance", "differences", "delays", "markets", "paired", "costs")
 
 
 def fake_run(
@@ -72,7 +73,7 @@ def fake_run(
                 daily.append(
                     frame.assign(
                         agent=agent, seed=seed, cost_bps=cost, cost=gross - net, turnover=0.08, markets=2
-                    )
+                    ).assign(gross_late=0.5 * gross, turnover_late=0.08)
                 )
                 nets.append(net)
                 for market, assets in markets.items():
@@ -436,6 +437,24 @@ def test_every_agent_is_held_against_the_best_and_each_pair_once(tmp_path: Path)
     # The smallest of three p-values times three.
     first = found.differences.sort_values("p_value").iloc[0]
     assert first["p_holm"] == pytest.approx(min(3 * first["p_value"], 1.0))
+
+
+def test_a_day_late_every_agent_is_held_against_itself(tmp_path: Path) -> None:
+    run = read_run(fake_run(tmp_path / "run", {"macd": 1, "quantnet": 3}, edge={"quantnet": 5.0}))
+    found = honesty(run)
+    assert found.delays["agent"].tolist() == found.agents["agent"].tolist() == ["quantnet", "macd"]
+    rows = run.portfolio[run.portfolio["cost_bps"] == 2.0].groupby(["agent", "seed"])
+    late = rows.apply(lambda days: days["gross_late"] - 2e-4 * days["turnover_late"]).unstack().T
+    ratios = (252**0.5 * late.mean() / late.std()).groupby("agent").mean()
+    for row in found.delays.to_dict("records"):
+        assert row["sharpe_late"] == pytest.approx(ratios[row["agent"]])
+        assert row["difference"] == pytest.approx(row["sharpe_late"] - row["sharpe"])
+        assert row["error"] > 0.0
+    best = found.delays.iloc[0]
+    fact = next(fact for fact in facts(found) if fact.question == "One day late")
+    assert fact.answer == f"{best['sharpe_late']:.2f}"
+    assert f"{best['sharpe']:.2f} on time" in fact.meaning
+    assert "quantnet" in fact.meaning
 
 
 def test_break_even_and_the_cost_curve_are_of_the_stored_portfolio(run: Run, found: Honesty) -> None:

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 import agents.dmn.agent
 import experiments.units
-from agents.agent import AGENTS, load_agent, settings_of, signals_of, warmup_of
+from agents.agent import AGENTS, load_agent, make_agent, settings_of, signals_of, warmup_of
 from agents.audit import audit_agent
 from experiments import RunConfig, compare
 from experiments.cli import main
@@ -192,12 +192,19 @@ def agent_days(folder: RunFolder, unit: str) -> pd.DataFrame:
     return folder.unit_days(unit).sort_values(["market", "asset", "date"], ignore_index=True)
 
 
-def settled(signals: np.ndarray, panel: Panel, vol_target: float | None) -> pd.DataFrame:
+def settled(
+    signals: np.ndarray, panel: Panel, vol_target: float | None, execution_lag: int = 0
+) -> pd.DataFrame:
     """Gross and turnover of signals [T, N] on the test block, market by market."""
     fold = holdout(panel)
     parts = []
     for name, market in panel.markets.items():
-        tape = Tape.of(panel.select([name]), vol_target=vol_target, start=fold.test_start[name])
+        tape = Tape.of(
+            panel.select([name]),
+            vol_target=vol_target,
+            start=fold.test_start[name],
+            execution_lag=execution_lag,
+        )
         ledger = backtest(tape, market.compact(signals))
         for j, asset in enumerate(market.assets):
             frame = pd.DataFrame({"date": tape.dates[1:], "market": name, "asset": asset})
@@ -499,6 +506,40 @@ def test_the_environment_day_by_day_books_what_the_run_stored(finished: RunFolde
             elsewhere = [info[name][j] for day, info in booked.items() if day not in set(own)]
             assert not np.any(elsewhere)  # a market that is closed books nothing
         assert mine["turnover"].sum() > 0.0
+
+
+@pytest.mark.parametrize("agent", ["macd", FOLLOW])
+def test_one_day_late_is_what_a_market_that_trades_a_day_later_pays(
+    finished: RunFolder, panel: Panel, agent: str
+) -> None:
+    days = agent_days(finished, f"{agent.replace(':', '--')}-seed0")
+    fold, made = holdout(panel), make_agent(agent)
+    target = settings_of(made).vol_target
+    env = judged_in(Unit(agent, Variant(agent), 0, target), made, fold)
+    later = settled(signals_of(made, fold.test, env), panel, target, execution_lag=1)
+    for (name, asset), mine in days.groupby(["market", "asset"]):
+        other = later[(later["market"] == name) & (later["asset"] == asset)]
+        assert mine["gross_late"].iloc[0] == 0.0  # nothing was decided early enough
+        # Three trades in, what was decided before the block is out of both.
+        market = panel.markets[name]
+        traded = market.compact(panel.tradable)[:, list(market.assets).index(asset)]
+        own = panel.dates[market.rows]
+        since = np.searchsorted(np.cumsum(traded & (own >= fold.test_start[name])), 3)
+        kept = mine["date"].to_numpy() > own[min(since, len(own) - 1)]
+        np.testing.assert_allclose(mine["gross_late"][kept], other["gross"].to_numpy()[kept], atol=1e-15)
+        np.testing.assert_allclose(
+            mine["turnover_late"][kept], other["turnover"].to_numpy()[kept], atol=1e-15
+        )
+    assert not np.allclose(days["gross_late"], days["gross"])
+
+
+def test_days_of_another_version_are_refused(finished: RunFolder, tmp_path: Path) -> None:
+    old = RunFolder(tmp_path)
+    days = finished.unit_days("macd-seed0").drop(columns="gross_late")
+    old.unit("macd-seed0").mkdir(parents=True)
+    days.to_parquet(old.unit("macd-seed0") / "daily.parquet")
+    with pytest.raises(DataError, match=r"daily\.parquet: lacks the columns gross_late; found date, market"):
+        old.unit_days("macd-seed0")
 
 
 def test_acting_day_by_day_and_in_one_pass_give_the_same_run(panel: Panel, tmp_path: Path) -> None:

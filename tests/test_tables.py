@@ -21,7 +21,8 @@ DATES = pd.bdate_range("2020-01-01", periods=600)
 def rows_of(market: str, asset: str, first: int, gross: Sequence[float], **columns: object) -> pd.DataFrame:
     """The days of one asset from DATES[first] on; listed and counted unless said otherwise."""
     frame = pd.DataFrame({"date": DATES[first : first + len(gross)], "market": market, "asset": asset})
-    return frame.assign(gross=gross, **({"turnover": 0.0, "listed": True, "counted": True} | columns))
+    plain = {"turnover": 0.0, "gross_late": 0.0, "turnover_late": 0.0, "listed": True, "counted": True}
+    return frame.assign(gross=gross, **(plain | columns))
 
 
 def blocks_of(days: pd.DataFrame) -> pd.DataFrame:
@@ -92,6 +93,14 @@ def test_the_portfolio_is_the_mean_of_the_markets_in_their_test_block() -> None:
     assert found["cost"].tolist() == pytest.approx([0.00075, 0.00075, 0.000125, 0.002])
     assert found["net"].tolist() == pytest.approx([0.02925, 0.02425, 0.009875, 0.048])
     assert found["cost_bps"].tolist() == [10.0] * 4
+
+
+def test_what_is_late_is_averaged_like_what_is_on_time() -> None:
+    days = TINY.assign(gross_late=-2.0 * TINY["gross"], turnover_late=3.0 * TINY["turnover"])
+    found = portfolio_table(market_days(days), blocks_of(days), [10.0])
+    np.testing.assert_allclose(found["gross_late"], -2.0 * found["gross"])
+    np.testing.assert_allclose(found["turnover_late"], 3.0 * found["turnover"])
+    assert found["gross_late"].abs().sum() > 0.0
 
 
 def test_a_market_closed_within_its_block_yields_nothing_that_day() -> None:

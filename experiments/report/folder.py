@@ -22,7 +22,10 @@ COLUMNS = {
         *("sharpe", "sharpe_low", "sharpe_high", "seed_low", "seed_high"),
         *("ann_return", "ann_volatility", "max_drawdown", "ann_return_10", "max_drawdown_10"),
     ),
-    "portfolio": ("date", "agent", "seed", "cost_bps", "gross", "turnover", "net", "net_10", "markets"),
+    "portfolio": (
+        *("date", "agent", "seed", "cost_bps", "gross", "turnover", "gross_late", "turnover_late"),
+        *("net", "net_10", "markets"),
+    ),
     "results": ("agent", "market", "asset", "seed", "split", "cost_bps", "metric", "value"),
 }
 

@@ -61,7 +61,19 @@ def facts(found: Honesty) -> list[Fact]:
             "ranked agents passed: with the later days scrambled, they decided the same."
             + (f" Refused: {', '.join(found.refused)}." if found.refused else ""),
         ),
+        _one_day_late(found),
     ]
+
+
+def _one_day_late(found: Honesty) -> Fact:
+    """What the agent that is ranked first keeps of its Sharpe ratio when it trades a day later."""
+    best = found.delays.iloc[0]
+    return Fact(
+        "One day late",
+        fixed(best["sharpe_late"], ".2f"),
+        f"Sharpe ratio of {best['agent']}, ranked first, if each decision is traded one trading day later; "
+        f"{fixed(best['sharpe'], '.2f')} on time. What a delay takes was earned on the first day.",
+    )
 
 
 def tables(run: Run, found: Honesty) -> list[Table]:
@@ -70,6 +82,7 @@ def tables(run: Run, found: Honesty) -> list[Table]:
     return [
         _significance(found),
         _differences(found),
+        _delays(found),
         _markets(found),
         _paired(found),
         _costs(run, found),
@@ -182,6 +195,32 @@ def _differences(found: Honesty) -> Table:
         ),
         data=found.differences,
         shown=pd.DataFrame(shown, columns=["Agent", "Against", "Difference", "Error", "p", "p, corrected"]),
+    )
+
+
+def _delays(found: Honesty) -> Table:
+    shown = [
+        {
+            "Agent": row["agent"],
+            "Sharpe": fixed(row["sharpe"], ".2f"),
+            "One day late": fixed(row["sharpe_late"], ".2f"),
+            "Difference": fixed(row["difference"], "+.2f"),
+            "Error": fixed(row["error"], ".2f"),
+            "p": fixed(row["p_value"], ".3f"),
+        }
+        for row in found.delays.to_dict("records")
+    ]
+    return Table(
+        name="delays",
+        title="One day late",
+        caption=(
+            f"Net Sharpe ratio of the portfolio at {found.cost_bps:g} bp, and of the same decisions each "
+            "traded one trading day later (nothing is held on the first test day then). Few can trade at the "
+            "very close they decide from, and recorded closes are not of one moment: what does not outlast "
+            "a day should not be counted on. p is of the difference."
+        ),
+        data=found.delays,
+        shown=pd.DataFrame(shown),
     )
 
 

@@ -83,6 +83,7 @@ def write_artefacts(
         boxes_table(measured, EXHIBIT_5, "exhibit5", "Exhibit 5, performance across assets, table"),
         *_importance(importance),
         *_costs(measured, scores),
+        portfolio_tables.one_day_late(measured, scores),
         *exhibit_a1(study),
         instruments(measured, classes),
         *blocks_tables(measured),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from experiments.metrics import all_metrics
 from experiments.papers.dmn.published import ordered
 from experiments.runner import peeking
+from experiments.tables import DAILY
 from qn_env.economics import BASIS_POINT, volatility_scale
 from qn_env.errors import DataError
 from qn_env.features import EwVolatility
@@ -33,7 +34,7 @@ class Finished(Protocol):
         """Configuration, data, agents and failures."""
 
     def agent_days(self, agent: str, seed: int) -> pd.DataFrame:
-        """The days: date, market, asset, gross, turnover, listed, counted, window; any order."""
+        """The days: those of `RunFolder.unit_days`, and window; any order."""
 
 
 class Book(NamedTuple):
@@ -66,6 +67,8 @@ class Measured:
         windows: [D] the test block of each day.
         raw: every agent's portfolio, 1/N_t over the listed assets (Eq. 1).
         scaled: the same times `ex_ante_scale`, on returns and turnover.
+        raw_late: the portfolios of the same decisions, each traded one trading day later.
+        scaled_late: these times their own `ex_ante_scale`.
         values: [assets, (metric, agent)], index (market, asset), before costs: mean over the seeds with one.
         undefined: [metric, agent] values that are NaN, over assets and seeds.
     """
@@ -76,6 +79,8 @@ class Measured:
     windows: NDArray[np.str_]
     raw: Mapping[str, Book]
     scaled: Mapping[str, Book]
+    raw_late: Mapping[str, Book]
+    scaled_late: Mapping[str, Book]
     values: pd.DataFrame
     undefined: pd.DataFrame
 
@@ -84,9 +89,10 @@ class Measured:
         """Agents with results."""
         return list(self.seeds)
 
-    def book(self, agent: str, *, rescaled: bool) -> Book:
+    def book(self, agent: str, *, rescaled: bool, late: bool = False) -> Book:
         """An agent's portfolio."""
-        return (self.scaled if rescaled else self.raw)[agent]
+        on_time, delayed = (self.scaled, self.scaled_late) if rescaled else (self.raw, self.raw_late)
+        return (delayed if late else on_time)[agent]
 
     def of(self, metric: str) -> pd.DataFrame:
         """One metric of every asset, [assets, agents]."""
@@ -111,7 +117,7 @@ def measure(run: Finished) -> Measured:
     if not seeds:
         raise DataError(f"{run.path}: no agent has finished, expected at least one. Repeat the run.")
     first: Unit | None = None
-    raw, values, undefined = {}, {}, {}
+    raw, late, values, undefined = {}, {}, {}, {}
     for agent, own in seeds.items():
         tally = _Tally()
         for seed in own:
@@ -123,7 +129,7 @@ def measure(run: Finished) -> Measured:
                     "agent, expected the same test blocks. Finish or repeat the run."
                 )
             tally.add(unit)
-        raw[agent] = tally.book()
+        raw[agent], late[agent] = tally.books()
         values[agent], undefined[agent] = tally.figures(unit.assets)
     assert first is not None
     return Measured(
@@ -133,6 +139,8 @@ def measure(run: Finished) -> Measured:
         windows=first.windows,
         raw=raw,
         scaled={agent: rescaled(book) for agent, book in raw.items()},
+        raw_late=late,
+        scaled_late={agent: rescaled(book) for agent, book in late.items()},
         values=pd.concat(values, axis=1).swaplevel(axis=1).sort_index(axis=1),
         undefined=pd.DataFrame(undefined)[list(seeds)],
     )
@@ -173,6 +181,7 @@ class Unit:
         counted: [D, N] the day enters the asset's statistics.
         gross: [D, N] return of its volatility-scaled position, before costs.
         turnover: [D, N] change of the position.
+        gross_late, turnover_late: [D, N] of the same decisions, each traded one trading day later.
     """
 
     dates: NDArray[np.datetime64]
@@ -182,6 +191,8 @@ class Unit:
     counted: BoolArray
     gross: FloatArray
     turnover: FloatArray
+    gross_late: FloatArray
+    turnover_late: FloatArray
 
     @classmethod
     def of(cls, days: pd.DataFrame) -> Unit:
@@ -197,10 +208,11 @@ class Unit:
         shape = (len(dates), len(both))
         if days.shape[0] != len(np.unique(row * len(both) + column)):
             raise DataError("a day of an asset appears twice, expected test blocks that do not overlap.")
-        gross, turnover = np.zeros(shape), np.zeros(shape)
+        daily = {name: np.zeros(shape) for name in DAILY}
         listed, counted = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
         present = np.zeros(shape, dtype=bool)
-        gross[row, column], turnover[row, column] = days["gross"], days["turnover"]
+        for name, values in daily.items():
+            values[row, column] = days[name]
         listed[row, column], counted[row, column] = days["listed"], days["counted"]
         present[row, column] = True
         listed = _carried(listed, present)
@@ -215,14 +227,13 @@ class Unit:
             ),
             listed[kept],
             counted[kept],
-            gross[kept],
-            turnover[kept],
+            **{name: values[kept] for name, values in daily.items()},
         )
 
     def emptied(self) -> Unit:
         """Its days and assets without its returns."""
         none = np.zeros((0, 0))
-        return Unit(self.dates, self.windows, self.assets, self.listed, self.counted, none, none)
+        return replace(self, gross=none, turnover=none, gross_late=none, turnover_late=none)
 
     def same_days(self, other: Unit) -> bool:
         """Whether both were judged on the same days and assets."""
@@ -233,10 +244,11 @@ class Unit:
             and np.array_equal(self.counted, other.counted)
         )
 
-    def portfolio(self) -> tuple[FloatArray, FloatArray]:
+    def portfolio(self, *, late: bool = False) -> tuple[FloatArray, FloatArray]:
         """[D] gross return and turnover, 1/N_t over the listed assets (Eq. 1)."""
         n = self.listed.sum(axis=1)
-        gross, turnover = (np.where(self.listed, x, 0.0).sum(axis=1) / n for x in (self.gross, self.turnover))
+        daily = (self.gross_late, self.turnover_late) if late else (self.gross, self.turnover)
+        gross, turnover = (np.where(self.listed, x, 0.0).sum(axis=1) / n for x in daily)
         return gross, turnover
 
 
@@ -249,20 +261,28 @@ def _carried(listed: BoolArray, present: BoolArray) -> BoolArray:
     return carried & inside
 
 
+def _book(portfolios: Sequence[tuple[FloatArray, FloatArray]]) -> Book:
+    """Gross returns and turnovers, one of each per seed."""
+    gross, turnover = (np.stack(columns, axis=1) for columns in zip(*portfolios, strict=True))
+    return Book(gross, turnover)
+
+
 @dataclass
 class _Tally:
     """An agent's units, added up seed by seed: their assets' days need not be kept."""
 
-    portfolios: list[tuple[FloatArray, FloatArray]] = field(default_factory=list)
+    on_time: list[tuple[FloatArray, FloatArray]] = field(default_factory=list)
+    late: list[tuple[FloatArray, FloatArray]] = field(default_factory=list)
     metrics: list[dict[str, FloatArray]] = field(default_factory=list)
 
     def add(self, unit: Unit) -> None:
-        self.portfolios.append(unit.portfolio())
+        self.on_time.append(unit.portfolio())
+        self.late.append(unit.portfolio(late=True))
         self.metrics.append(all_metrics(unit.gross, unit.turnover, unit.counted, 0.0))
 
-    def book(self) -> Book:
-        gross, turnover = (np.stack(columns, axis=1) for columns in zip(*self.portfolios, strict=True))
-        return Book(gross, turnover)
+    def books(self) -> tuple[Book, Book]:
+        """On time, and one day late."""
+        return _book(self.on_time), _book(self.late)
 
     def figures(self, assets: pd.MultiIndex) -> tuple[pd.DataFrame, pd.Series[Any]]:
         """Each asset's mean over the seeds that have a value, and how many have none, by metric."""

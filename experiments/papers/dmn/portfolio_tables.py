@@ -193,6 +193,35 @@ def exhibit_9_differences(measured: Measured, scores: Scores) -> Table | None:
     )
 
 
+def one_day_late(measured: Measured, scores: Scores) -> Table:
+    """Beyond the paper: what is left of the Sharpe ratios when every decision is traded a day later."""
+    rows: list[dict[str, Any]] = []
+    for agent in measured.agents:
+        row: dict[str, Any] = {"agent": agent, "label": label(agent)}
+        for kind, level in (("raw", RAW), ("rescaled", RESCALED)):
+            on_time, late = (scores.sharpe[each][agent] for each in (level, level._replace(late=True)))
+            change = late.difference(on_time)
+            row |= {f"{kind}": on_time.value, f"{kind}_late": late.value, f"{kind}_change": change.value}
+            row |= dict(zip((f"{kind}_change_low", f"{kind}_change_high"), change.interval, strict=True))
+        rows.append(row)
+    data = pd.DataFrame(rows)
+    shown = pd.DataFrame({"Strategy": data["label"]})
+    for kind, name in (("raw", "Raw"), ("rescaled", "Rescaled")):
+        shown[name] = [fixed(value, ".2f") for value in data[kind]]
+        shown[f"{name}, late"] = [fixed(value, ".2f") for value in data[f"{kind}_late"]]
+        changes = zip(data[f"{kind}_change"], interval_cells(data, f"{kind}_change", "+.2f"), strict=True)
+        shown[f"{name}, change"] = [f"{fixed(value, '+.2f')} {interval}" for value, interval in changes]
+    return Table(
+        name="one-day-late",
+        title="Beyond the paper, one day late",
+        caption="Sharpe ratios of the portfolios of Exhibits 2 and 3, before costs, and of the same "
+        "decisions each traded one trading day later: what is lost was earned on the first day, at the close "
+        f"that the decision was made from; {scores.how}.",
+        data=data,
+        shown=shown,
+    )
+
+
 def turnover_table(measured: Measured, by_asset: pd.DataFrame) -> Table:
     """Exhibit 7: average daily return and turnover of the raw portfolios.
 

@@ -24,12 +24,14 @@ class Level(NamedTuple):
 
     rescaled: bool
     cost_bps: float
+    late: bool = False  # every decision is traded one trading day later
 
 
 RAW = Level(rescaled=False, cost_bps=0.0)
 RESCALED = Level(rescaled=True, cost_bps=0.0)
 DEAR = Level(rescaled=True, cost_bps=HIGH_COST)
-LEVELS = (RAW, *(Level(rescaled=True, cost_bps=cost) for cost in COSTS), DEAR)
+LATE = (RAW._replace(late=True), RESCALED._replace(late=True))
+LEVELS = (RAW, *(Level(rescaled=True, cost_bps=cost) for cost in COSTS), DEAR, *LATE)
 
 
 class Score(NamedTuple):
@@ -107,7 +109,7 @@ def score(measured: Measured, *, seed: int, replications: int = REPLICATIONS) ->
 
 def _agent_scores(measured: Measured, agent: str, counts: FloatArray, chosen: Any) -> dict[Level, Score]:
     """An agent's Sharpe ratios at every level."""
-    books = [measured.book(agent, rescaled=level.rescaled) for level in LEVELS]
+    books = [measured.book(agent, rescaled=level.rescaled, late=level.late) for level in LEVELS]
     nets = [book.net(level.cost_bps) for book, level in zip(books, LEVELS, strict=True)]
     whole = np.concatenate(nets, axis=1)
     counted = np.isfinite(whole)
