@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
-BLOCK_NUMBERS = 2**20  # evaluated at once, to bound memory
+BLOCK_NUMBERS = 2**18  # evaluated at once: few enough for the caches
+ROWS_NUMBERS = 2**16  # laid side by side at once, likewise
 IntArray = NDArray[np.intp]
 DateArray = NDArray[np.datetime64]
 DateLike: TypeAlias = str | np.datetime64
@@ -250,8 +251,13 @@ class Panel:
         if not features:
             return np.zeros((*self.shape, 0))
         found = np.empty((*self.shape, len(features)))
-        for k, values in enumerate(self._evaluated(features)):
-            found[..., k] = np.where(np.isfinite(values), values, 0.0)
+        evaluated = self._evaluated(features)
+        rows = max(ROWS_NUMBERS // max(found[:1].size, 1), 1)
+        for begin in range(0, len(found), rows):  # a few rows at a time, which stay in the cache
+            block = found[begin : begin + rows]
+            for k, values in enumerate(evaluated):
+                block[..., k] = values[begin : begin + rows]
+            np.copyto(block, 0.0, where=~np.isfinite(block))
         return found
 
     def table(self) -> pd.DataFrame:

@@ -127,10 +127,13 @@ def test_what_features_share_is_computed_once():
     np.testing.assert_array_equal(both[..., 1], panel.tradable)
 
 
-def test_blocks_of_columns_change_nothing(monkeypatch):
+def test_blocks_of_columns_and_rows_change_nothing(monkeypatch):
     whole, other = (ragged(sizes=(3, 4), days=90, seed=1) for _ in range(2))
     expected = whole.features(EVERY[:8])
     monkeypatch.setattr("qn_env.panel.BLOCK_NUMBERS", 200)
+    monkeypatch.setattr(
+        "qn_env.panel.ROWS_NUMBERS", 7 * 7 * 8 + 1
+    )  # seven rows, which do not divide the days
     np.testing.assert_array_equal(other.features(EVERY[:8]), expected)
 
 
