@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -25,7 +25,7 @@ from experiments.protocols import Fold
 from experiments.store import RunFolder, unit_name
 from experiments.tables import market_days, portfolio_table, results_table
 from experiments.units import Unit, Variant, place, run_chain, takes_a_start
-from qn_env.errors import ConfigError, LookAheadError, QnError
+from qn_env.errors import ConfigError, LookAheadError, QnError, did_you_mean
 from qn_env.panel import Panel
 from qn_env.sources import embedded, excess, read_panel, read_rate
 
@@ -119,16 +119,9 @@ def compare(
     panel: Panel | None = None,
     *,
     out: Path | str,
-    protocol: str = "holdout",
-    test_from: str | None = None,
-    test_years: int = 5,
-    train_years: int = 10,
-    seeds: int | None = None,
     costs: Sequence[float] = (0.0, 2.0),
-    vol_target: float | None = None,
-    execution_lag: int = 0,
-    quick: bool = False,
-    jobs: int | None = None,
+    seeds: int | None = None,
+    **settings: Any,
 ) -> pd.DataFrame:
     """Compare agents out of sample and after costs; write a run folder and return its tidy table.
 
@@ -136,34 +129,27 @@ def compare(
         agents: registered names or import paths `package.module:Class`.
         panel: the data; default: the embedded panel.
         out: run folder, which must not exist.
-        protocol: "holdout", "expanding" or "rolling" (`experiments.protocols.Protocol`).
-        test_from: first test day of the latter two; None: `test_years` after the first day.
-        test_years: years of each of their test blocks.
-        train_years: years before a test block that rolling learns from.
-        seeds: seeds of each learnt agent; default: 5, or 2 in a quick run.
         costs: basis points per unit of turnover.
-        vol_target: annualised target per asset for every agent; None: what each prescribes.
-        execution_lag: trading days between a decision and its trade.
-        quick: short trainings, not comparable.
-        jobs: processes; default: one per core.
+        seeds: seeds of each learnt agent; default: 5, or 2 in a quick run.
+        settings: any other of `RunConfig`, such as `protocol="expanding"`, `execution_lag=1`, `jobs=2`; those
+            that choose the data only where `panel` is not given.
 
     Returns:
         Columns run, agent, market, asset, seed, split, cost_bps, metric, value; "*" stands for all assets
         of a market, and for all markets.
+
+    Raises:
+        ConfigError: a setting that does not exist, and what `run` raises.
     """
+    taken = {"agents", "panel", "out", "costs", "seeds"}
+    if panel is not None:
+        taken |= {field.name for field in fields(PanelConfig)}
+    known = [field.name for field in fields(RunConfig) if field.name not in taken]
+    for name in settings:
+        if name not in known:
+            raise ConfigError(f"compare: unknown setting {name!r}. {did_you_mean(name, known)}")
     config = RunConfig(
-        agents=tuple(agents),
-        protocol=protocol,
-        test_from=test_from,
-        test_years=test_years,
-        train_years=train_years,
-        seeds=seeds,
-        costs=tuple(float(c) for c in costs),
-        vol_target=vol_target,
-        execution_lag=execution_lag,
-        quick=quick,
-        jobs=jobs,
-        out=Path(out),
+        agents=tuple(agents), out=Path(out), costs=tuple(float(c) for c in costs), seeds=seeds, **settings
     )
     return RunFolder(run(config, panel)).results()
 

@@ -323,7 +323,21 @@ def test_nothing_is_written_for_a_run_that_cannot_start(panel: Panel, tmp_path: 
         compare(["macdd"], panel, out=tmp_path / "run")
     with pytest.raises(DataError, match=r"market 'M0' has .* trading days"):
         compare(RULES, ragged(sizes=(1,), days=300, seed=0), out=tmp_path / "run")
+    with pytest.raises(ConfigError, match=r"unknown setting 'execution_leg'\. Did you mean 'execution_lag'"):
+        compare(RULES, panel, out=tmp_path / "run", execution_leg=1)
+    # With a panel at hand nothing is chosen from it.
+    with pytest.raises(ConfigError, match="unknown setting 'exclude'"):
+        compare(RULES, panel, out=tmp_path / "run", exclude=("M0",))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_compare_takes_every_setting_of_a_run(panel: Panel, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"protocol": "expanding", "test_years": 1, "calendar": "union", "jobs": 1}
+    table = compare(RULES, panel, out=tmp_path / "a", costs=[3], **settings)
+    config = RunConfig(agents=RULES, costs=(3.0,), out=tmp_path / "b", **settings)
+    expected = RunFolder(run(config, panel)).results()
+    pd.testing.assert_frame_equal(table.drop(columns="run"), expected.drop(columns="run"), check_exact=True)
+    assert len(RunFolder(tmp_path / "a").record()["panel"]["windows"]) > 1
 
 
 @pytest.mark.parametrize(
