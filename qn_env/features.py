@@ -209,12 +209,10 @@ class Winsorised(Derived):
         """From the feature [T, N]."""
         (values,) = parts
         centre, deviation = ew_moments(values, 0.5 ** (1.0 / self.half_life))
-        deviation *= self.width
+        reach = self.width * deviation
         # A first value has no deviation yet, and the bounds that are NaN leave it alone.
-        found: FloatArray = centre - deviation
-        np.fmax(values, found, out=found)
-        centre += deviation
-        return np.fmin(found, centre, out=found)
+        found: FloatArray = np.fmin(np.fmax(values, centre - reach), centre + reach)
+        return found
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
-BLOCK_NUMBERS = 2**18  # evaluated at once: few enough for the caches
-ROWS_NUMBERS = 2**16  # laid side by side at once, likewise
+BLOCK_NUMBERS = 2**20  # evaluated at once, to bound memory
+ROWS_NUMBERS = 2**16  # laid side by side at once: few enough for the caches
 IntArray = NDArray[np.intp]
 DateArray = NDArray[np.datetime64]
 DateLike: TypeAlias = str | np.datetime64
@@ -295,10 +295,15 @@ class Panel:
         if waiting:
             found = np.full((len(waiting), *self.shape), np.nan)
             for columns in self._blocks():
+                known: dict[Feature, FloatArray] = {}
+                if self.tradable[:, columns].all():  # every day is every asset's own
+                    own = self.returns[:, columns].copy()
+                    for number, feature in enumerate(waiting):
+                        found[number, :, columns] = evaluate(feature, own, known)
+                    continue
                 rows = self._own_rows[:, columns]
                 beyond = np.arange(len(rows))[:, None] >= self.tradable[:, columns].sum(axis=0)
                 own = np.take_along_axis(self.returns[:, columns], rows, axis=0)
-                known: dict[Feature, FloatArray] = {}
                 for number, feature in enumerate(waiting):
                     values = np.where(beyond, np.nan, evaluate(feature, own, known))
                     np.put_along_axis(found[number, :, columns], rows, values, axis=0)

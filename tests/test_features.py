@@ -137,6 +137,16 @@ def test_blocks_of_columns_and_rows_change_nothing(monkeypatch):
     np.testing.assert_array_equal(other.features(EVERY[:8]), expected)
 
 
+def test_assets_that_never_close_are_evaluated_as_beside_one_that_does():
+    returns = np.random.default_rng(0).normal(0.0005, 0.01, (600, 3))
+    alone = Panel.build(weekdays(600), ["A", "B"], ["X", "X"], returns[:, :2])
+    returns[100:130, 2] = np.nan
+    beside = Panel.build(weekdays(600), ["A", "B", "C"], ["X"] * 3, returns)
+    expected = beside.features(EVERY)
+    np.testing.assert_array_equal(alone.features(EVERY), expected[:, :2])
+    assert (expected[-1, :2] != 0.0).all()
+
+
 def test_the_half_lives_of_macd_are_those_of_the_paper():
     half_lives = [np.log(0.5) / np.log(1 - 1 / scale) for scale in (8, 16, 32, 24, 48, 96)]
     np.testing.assert_allclose(half_lives, [5.191, 10.740, 21.832, 16.287, 32.923, 66.195], atol=1e-3)
