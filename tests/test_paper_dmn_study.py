@@ -24,11 +24,12 @@ WINDOWS = ["2003-2003", "2004-2004"]
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
-    """Two markets of two assets, 2000 to 2004, as files."""
+    """Two markets of two assets, 2000 to 2004, as files; the second market keeps holidays of its own."""
     folder = tmp_path_factory.mktemp("panel")
     panel = ar1_trend(markets=2, assets=2, days=1300, seed=5)
     names = [f"{market}{asset}" for market, asset in zip(panel.market_of, panel.assets, strict=True)]
     prices = 100.0 * (1.0 + pd.DataFrame(panel.returns, columns=names)).cumprod()
+    prices.loc[np.arange(10, 1300, 30), names[2:]] = np.nan
     prices.insert(0, "date", panel.dates)
     prices.to_csv(folder / "prices.csv", index=False)
     meta = {"instrument": names, "market": list(panel.market_of), "class": ["FX", "FX", "Equity", "Equity"]}
@@ -93,6 +94,12 @@ def test_a_study_that_was_cut_short_goes_on_to_the_same_figures(finished, data, 
         assert (out / "tables" / f"{name}.csv").read_bytes() == (
             finished.out / "tables" / f"{name}.csv"
         ).read_bytes()
+
+
+def test_importance_is_of_the_portfolio_of_exhibit_2(finished):
+    lost = pd.read_csv(finished.out / "tables" / "exhibit6.csv")
+    raw = pd.read_csv(finished.out / "tables" / "exhibit2.csv").set_index("agent")
+    np.testing.assert_allclose(lost["sharpe"] + lost["drop"], raw.loc[LSTM, "sharpe"])
 
 
 def test_importance_is_the_sharpe_ratio_that_is_lost():

@@ -14,6 +14,7 @@ from agents.agent import load_agent
 from agents.checkpoint import write_atomically
 from agents.dmn import FEATURE_NAMES
 from experiments.fanout import Task, fan_out
+from experiments.papers.dmn import measure
 from experiments.protocols import Fold
 from experiments.store import RunFolder, unit_name
 from experiments.units import Unit, Variant, played_days
@@ -93,16 +94,15 @@ def _window(
         window,
         execution_lag=run.record()["config"]["execution_lag"],
     )
-    parts = [_portfolio(played_days(agent, played, fold), WHOLE)]
-    for k, name in enumerate(FEATURE_NAMES):
-        parts.append(_portfolio(played_days(agent.without_feature(k), played, fold), name))
+    seen = {WHOLE: agent} | {name: agent.without_feature(k) for k, name in enumerate(FEATURE_NAMES)}
+    parts = [_portfolio(played_days(who, played, fold), window, name) for name, who in seen.items()]
     buffer = BytesIO()
     pd.concat(parts, ignore_index=True).to_parquet(buffer, index=False)
     write_atomically(path, buffer.getvalue())
 
 
-def _portfolio(days: pd.DataFrame, feature: str) -> pd.DataFrame:
-    """Daily mean over the listed assets (Eq. 1)."""
-    listed = days[days["listed"]]
-    net = listed.groupby("date", sort=True)["gross"].mean()
-    return pd.DataFrame({"date": net.index, "feature": feature, "net": net.to_numpy()})
+def _portfolio(days: pd.DataFrame, window: str, feature: str) -> pd.DataFrame:
+    """The days of the portfolio of Exhibit 2 in one window."""
+    unit = measure.Unit.of(days.assign(window=window))
+    net, _ = unit.portfolio()
+    return pd.DataFrame({"date": unit.dates, "feature": feature, "net": net})
