@@ -246,7 +246,9 @@ def test_with_masks_of_ones_the_masked_lstm_is_the_fused_one(dtype, tolerance):
         torch.testing.assert_close(masked, fused, rtol=0, atol=tolerance)
 
 
-def test_the_gradient_of_the_masked_lstm_is_that_of_finite_differences():
+@pytest.mark.parametrize("days", [1, 2, 5])
+def test_the_gradient_of_the_masked_lstm_is_that_of_finite_differences(days, monkeypatch):
+    monkeypatch.setattr("agents.dmn.lstm.CHUNK", days * 4 * 4 * 2)  # slopes of so many days at once
     with seeded(0):
         lstm = nn.LSTM(3, 4, batch_first=True).double()
         u = torch.randn(2, 5, 3, dtype=torch.float64, requires_grad=True)

@@ -205,7 +205,9 @@ class LstmNetwork(Network):
         B, _, F = inputs.shape
         on_inputs, on_state, on_outputs = (self.mask((B, n), inputs) for n in (F, *(h.shape[1],) * 2))
         hidden, h, c = masked_lstm(self.lstm, inputs * on_inputs[:, None], on_state, h, c)
-        return self.head(hidden * on_outputs[:, None]).squeeze(-1), (h, c)
+        # w' (m * h_t) as (w * m)' h_t, in the layout [L, H, B] that the recurrence leaves.
+        weighed = hidden.permute(1, 2, 0) * (self.head.weight * on_outputs).T
+        return weighed.sum(1).T + self.head.bias, (h, c)
 
 
 def stacked(rows: Tensor, lags: range | tuple[int, ...]) -> Tensor:
