@@ -40,7 +40,6 @@ from experiments.statistics import (
     sharpe_difference,
 )
 from experiments.store import unit_name
-from experiments.tables import DAILY
 from qn_env.economics import BASIS_POINT
 from qn_env.errors import LookAheadError
 from qn_env.features import DAYS_PER_YEAR
@@ -112,13 +111,6 @@ class Daily(NamedTuple):
 
     gross: FloatArray
     turnover: FloatArray
-    gross_late: FloatArray
-    turnover_late: FloatArray
-
-    @property
-    def late(self) -> Daily:
-        """The same decisions, each traded one trading day later; late already, it stays as it is."""
-        return Daily(self.gross_late, self.turnover_late, self.gross_late, self.turnover_late)
 
     def net(self, cost_bps: float) -> FloatArray:
         """Net returns [T, S] at a cost."""
@@ -154,7 +146,7 @@ def honesty(run: Run) -> Honesty:
         tried=tried,
         agents=pd.DataFrame(rows),
         differences=_differences({agent: daily[agent].net(cost) for agent in best_first}, against),
-        delays=_delays({agent: daily[agent] for agent in best_first}, cost),
+        delays=_delays({agent: daily[agent] for agent in best_first}, daily_portfolios(run, late=True), cost),
         paired=paired_tests(assets.loc[best_first].T, against=best_first[0]),
         refused=refused(run),
         overfitting=_overfitting(daily, cost),
@@ -162,15 +154,23 @@ def honesty(run: Run) -> Honesty:
     )
 
 
-def daily_portfolios(run: Run) -> dict[str, Daily]:
-    """Daily gross returns and turnovers of every agent's portfolio, on the days that all agents have."""
+def daily_portfolios(run: Run, *, late: bool = False) -> dict[str, Daily]:
+    """Daily gross returns and turnovers of every agent's portfolio, on the days that all agents have.
+
+    Args:
+        run: the run.
+        late: of the same decisions, each traded one trading day later.
+    """
     rows = run.portfolio[run.portfolio["cost_bps"] == run.headline_bps]
     columns = ["agent", "seed"]
-    tables = [rows.pivot(index="date", columns=columns, values=name).dropna() for name in DAILY]
+    gross, turnover = (
+        rows.pivot(index="date", columns=columns, values=name).dropna()
+        for name in (("gross_late", "turnover_late") if late else ("gross", "turnover"))
+    )
     return {
-        agent: Daily(*(table[agent].to_numpy() for table in tables))
-        if agent in tables[0]
-        else Daily(*(np.zeros((0, 1)) for _ in DAILY))  # no day has half of the markets
+        agent: Daily(gross[agent].to_numpy(), turnover[agent].to_numpy())
+        if agent in gross
+        else Daily(np.zeros((0, 1)), np.zeros((0, 1)))  # no day has half of the markets
         for agent in run.agents
     }
 
@@ -272,34 +272,32 @@ def _differences(net: Mapping[str, FloatArray], references: Sequence[str]) -> pd
         for left in net:
             pair = frozenset((left, right))
             if len(pair) == 2 and pair not in rows:
-                found = sharpe_difference(*_all_pairs(net[left], net[right]))
-                rows[pair] = {
-                    "left": left,
-                    "right": right,
-                    "difference": found.value * DAYS_PER_YEAR**0.5,
-                    "error": found.error * DAYS_PER_YEAR**0.5,
-                    "p_value": found.p_value,
-                }
+                rows[pair] = {"left": left, "right": right, **_gap(*_all_pairs(net[left], net[right]))}
     table = pd.DataFrame(list(rows.values()), columns=["left", "right", "difference", "error", "p_value"])
     return table.assign(p_holm=holm(table["p_value"].to_numpy(dtype=np.float64)))
 
 
-def _delays(daily: Mapping[str, Daily], cost_bps: float) -> pd.DataFrame:
+def _delays(daily: Mapping[str, Daily], late: Mapping[str, Daily], cost_bps: float) -> pd.DataFrame:
     """What every agent's Sharpe ratio is one trading day late, net, seed beside the same seed."""
-    rows = []
-    for agent, days in daily.items():
-        found = sharpe_difference(days.late.net(cost_bps), days.net(cost_bps))
-        rows.append(
-            {
-                "agent": agent,
-                "sharpe": _mean(days.sharpes(cost_bps)),
-                "sharpe_late": _mean(days.late.sharpes(cost_bps)),
-                "difference": found.value * DAYS_PER_YEAR**0.5,
-                "error": found.error * DAYS_PER_YEAR**0.5,
-                "p_value": found.p_value,
-            }
-        )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(
+        {
+            "agent": agent,
+            "sharpe": _mean(days.sharpes(cost_bps)),
+            "sharpe_late": _mean(late[agent].sharpes(cost_bps)),
+            **_gap(late[agent].net(cost_bps), days.net(cost_bps)),
+        }
+        for agent, days in daily.items()
+    )
+
+
+def _gap(left: FloatArray, right: FloatArray) -> dict[str, float]:
+    """The difference of the annualised Sharpe ratios of net returns [T, K], its error and p."""
+    found = sharpe_difference(left, right)
+    return {
+        "difference": found.value * DAYS_PER_YEAR**0.5,
+        "error": found.error * DAYS_PER_YEAR**0.5,
+        "p_value": found.p_value,
+    }
 
 
 def _all_pairs(left: FloatArray, right: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -26,9 +26,10 @@ import pandas as pd
 from agents.agent import Agent
 from agents.audit import AgentAudit
 from agents.checkpoint import write_atomically
-from qn_env.errors import ConfigError, DataError
+from experiments.tables import DAILY
+from qn_env.errors import ConfigError, refuse_missing
 
-DAYS = ("date", "market", "asset", "gross", "turnover", "gross_late", "turnover_late", "listed", "counted")
+DAYS = ("date", "market", "asset", *DAILY, "listed", "counted")  # columns of daily.parquet
 
 
 def temporary(name: str) -> str:
@@ -187,12 +188,13 @@ class RunFolder:
         """
         path = self.unit(name) / "daily.parquet"
         days = pd.read_parquet(path)
-        lacking = [column for column in DAYS if column not in days]
-        if lacking:
-            raise DataError(
-                f"{path}: lacks the columns {', '.join(lacking)}; found {', '.join(days)}. It was written by "
-                "another version of qn_env: repeat the run into a new folder."
-            )
+        refuse_missing(
+            path,
+            "columns",
+            DAYS,
+            days,
+            "It was written by another version of qn_env: repeat the run into a new folder.",
+        )
         return days
 
     def agent_days(self, agent: str, seed: int) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from qn_env.features import EwVolatility
 from qn_env.panel import BoolArray, FloatArray
 
 ALL = "*"  # all assets of a market; all markets
+# Of every asset, market and portfolio; late is of the same decisions, each traded one trading day later.
 DAILY = ("gross", "turnover", "gross_late", "turnover_late")
 SCALED_TARGET = 0.10  # annualised volatility of returns shown on one scale
 

@@ -148,9 +148,7 @@ def judged(agent: Agent, unit: Unit, fold: Fold) -> tuple[pd.DataFrame, AgentAud
 
     Returns:
         date, market, asset, gross, turnover, gross_late, turnover_late, listed, counted; and how the agent
-        was audited. What is late is of the same decisions, each traded one trading day later: what an agent
-        earns only on the day after its decision is not there, nor what it earns by prices that were not yet
-        known when it could have traded.
+        was audited. What is late is of the same decisions, each traded one trading day later.
 
     Raises:
         LookAheadError: it did not pass.

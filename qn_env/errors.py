@@ -22,6 +22,29 @@ class LookAheadError(QnError):
     """Something was seen, paid or done that depends on later days."""
 
 
+def refuse_missing(
+    where: object, kind: str, needed: Iterable[str], found: Iterable[str], advice: str
+) -> None:
+    """Refuse a table or record that lacks some of its columns or keys.
+
+    Args:
+        where: the file.
+        kind: what is needed, "columns".
+        needed: their names.
+        found: what there is, in the order in which it is told.
+        advice: what to do.
+
+    Raises:
+        DataError: one of them is missing.
+    """
+    present = [str(name) for name in found]
+    lacking = [name for name in needed if name not in present]
+    if lacking:
+        raise DataError(
+            f"{where}: lacks the {kind} {', '.join(lacking)}; found {', '.join(present)}. {advice}"
+        )
+
+
 def did_you_mean(found: str, known: Iterable[str]) -> str:
     """A sentence naming the nearest known name, then all of them.
 

@@ -10,10 +10,11 @@ from typing import Any
 
 import pandas as pd
 
-from qn_env.errors import ConfigError, DataError
+from qn_env.errors import ConfigError, DataError, refuse_missing
 
 HEADLINE_COST_BPS = 2.0  # the environment's default; the page opens on the run's cost nearest to it
 
+OTHER_VERSION = "It was written by another version of qn_env, or by hand."
 RUN_KEYS = ("config", "panel", "agents", "failed", "versions", "started", "seconds")
 PANEL_KEYS = ("fingerprint", "first", "last", "assets", "notes", "markets")
 COLUMNS = {
@@ -95,8 +96,8 @@ def _read_about(path: Path) -> dict[str, Any]:
         about: dict[str, Any] = json.loads(text)
     except ValueError as error:
         raise DataError(f"{path}: not valid JSON ({error}). Run the comparison again.") from error
-    _refuse_missing(path, "keys", RUN_KEYS, about)
-    _refuse_missing(path, "panel keys", PANEL_KEYS, about["panel"])
+    refuse_missing(path, "keys", RUN_KEYS, sorted(about), OTHER_VERSION)
+    refuse_missing(path, "panel keys", PANEL_KEYS, sorted(about["panel"]), OTHER_VERSION)
     return about
 
 
@@ -108,7 +109,7 @@ def _read_table(path: Path, needed: Iterable[str]) -> pd.DataFrame:
         raise DataError(
             f"{path}: not a readable Parquet file ({error}). Run the comparison again."
         ) from error
-    _refuse_missing(path, "columns", needed, table.columns)
+    refuse_missing(path, "columns", needed, sorted(table.columns), OTHER_VERSION)
     return table
 
 
@@ -116,13 +117,3 @@ def _existing(path: Path) -> Path:
     if not path.is_file():
         raise DataError(f"{path}: missing. The run is unfinished or the folder is not a run: qn run --help.")
     return path
-
-
-def _refuse_missing(path: Path, kind: str, needed: Iterable[str], found: Iterable[str]) -> None:
-    have = set(found)
-    lacking = [name for name in needed if name not in have]
-    if lacking:
-        raise DataError(
-            f"{path}: lacks the {kind} {', '.join(lacking)}; found {', '.join(sorted(have))}. "
-            "It was written by another version of qn_env, or by hand."
-        )

@@ -15,7 +15,7 @@ from experiments.press.files import write_items
 from experiments.press.items import Table
 from experiments.press.numbers import UNDEFINED, bounds, fixed
 from experiments.report.folder import Run
-from qn_env.errors import DataError
+from qn_env.errors import refuse_missing
 
 SHOWN_BPS = (0.0, 2.0, 5.0, 10.0, SWEEP_BPS)  # of the cost curve, in its table
 PROBES = ("probe", "agent", "measure", "seeds", "value", "low", "high", "bar", "verdict")
@@ -178,9 +178,7 @@ def _differences(found: Honesty) -> Table:
         {
             "Agent": row["left"],
             "Against": row["right"],
-            "Difference": fixed(row["difference"], "+.2f"),
-            "Error": fixed(row["error"], ".2f"),
-            "p": fixed(row["p_value"], ".3f"),
+            **_difference(row),
             "p, corrected": fixed(row["p_holm"], ".3f"),
         }
         for row in found.differences.to_dict("records")
@@ -204,9 +202,7 @@ def _delays(found: Honesty) -> Table:
             "Agent": row["agent"],
             "Sharpe": fixed(row["sharpe"], ".2f"),
             "One day late": fixed(row["sharpe_late"], ".2f"),
-            "Difference": fixed(row["difference"], "+.2f"),
-            "Error": fixed(row["error"], ".2f"),
-            "p": fixed(row["p_value"], ".3f"),
+            **_difference(row),
         }
         for row in found.delays.to_dict("records")
     ]
@@ -323,12 +319,7 @@ def probe_table(folder: Path) -> Table | None:
     if not path.is_file():
         return None
     data = pd.read_csv(path)
-    lacking = [name for name in PROBES if name not in data]
-    if lacking:
-        raise DataError(
-            f"{path}: lacks the columns {', '.join(lacking)}; found {', '.join(map(str, data))}. "
-            "Write it again with qn probes."
-        )
+    refuse_missing(path, "columns", PROBES, data, "Write it again with qn probes.")
     shown = [
         {
             "Probe": row["probe"],
@@ -349,6 +340,15 @@ def probe_table(folder: Path) -> Table | None:
         data=data,
         shown=pd.DataFrame(shown),
     )
+
+
+def _difference(row: Any) -> dict[str, str]:
+    """A difference of Sharpe ratios with its error and p."""
+    return {
+        "Difference": fixed(row["difference"], "+.2f"),
+        "Error": fixed(row["error"], ".2f"),
+        "p": fixed(row["p_value"], ".3f"),
+    }
 
 
 def _with_interval(row: Any, name: str) -> str:

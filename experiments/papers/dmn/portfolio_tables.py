@@ -38,7 +38,7 @@ def portfolio_figures(
     """One row per agent: the nine metrics, means over seeds, and the Sharpe ratio's interval."""
     rows = []
     for agent in agents:
-        book = measured.book(agent, rescaled=level.rescaled)
+        book = measured.book(agent, rescaled=level.rescaled, late=level.late)
         found = book.metrics(level.cost_bps)
         low, high = scores.sharpe[level][agent].interval
         rows.append(

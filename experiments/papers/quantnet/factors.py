@@ -20,7 +20,7 @@ from experiments.papers.quantnet.measure import MarketDays
 from experiments.papers.quantnet.tables import label
 from experiments.press.items import Table
 from experiments.press.numbers import UNDEFINED, figure
-from qn_env.errors import DataError
+from qn_env.errors import DataError, refuse_missing
 from qn_env.extras import require
 from qn_env.panel import FloatArray
 
@@ -73,12 +73,8 @@ def read_factors(path: Path) -> pd.DataFrame:
         DataError: a file that cannot be read, lacks a column or holds something else than daily fractions.
     """
     table = _read(path)
-    lacking = [name for name in COLUMNS if name not in table.columns]
-    if lacking:
-        raise DataError(
-            f"{path}: lacks the columns {', '.join(lacking)}; found {', '.join(map(str, table.columns))}. "
-            f"Expected {', '.join(COLUMNS)}: add them or rename what is there."
-        )
+    advice = f"Expected {', '.join(COLUMNS)}: add them or rename what is there."
+    refuse_missing(path, "columns", COLUMNS, table.columns, advice)
     dates = _dates(path, table["date"])
     numbers = pd.DataFrame({name: _numbers(path, table[name], dates) for name in COLUMNS[1:]})
     return numbers.set_axis(dates, axis=0)
