@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from agents.checkpoint import write_atomically
 from experiments.metrics import break_even_bps
+from experiments.records import read_trial
 from experiments.report.folder import Run
 from experiments.report.series import asset_sharpes, market_sharpes
 from experiments.statistics import (
@@ -45,6 +45,7 @@ from qn_env.errors import LookAheadError
 from qn_env.features import DAYS_PER_YEAR
 from qn_env.objectives import sharpe
 from qn_env.panel import FloatArray
+from qn_env.storage import write_atomically
 
 REFERENCE = "buy-and-hold"  # what an agent has to beat; where it did not run, the best agent
 BLOCKS = 16  # of the days, for the probability of backtest overfitting
@@ -198,12 +199,12 @@ def audit_verdict(run: Run, agent: str) -> str:
         return "refused"
     seeds = run.about["agents"].get(agent, {}).get("seeds", [])
     windows = run.about["panel"].get("windows", [""])
-    places = [run.folder / "units" / unit_name(agent, s, w) / "audit.json" for s in seeds for w in windows]
-    found = [json.loads(place.read_text()) for place in places if place.is_file()]
+    units = [unit_name(agent, s, w) for s in seeds for w in windows]
+    found = [audit for audit in map(run.stored.audit, units) if audit is not None]
     if not found:
         return "not audited"
     decisions = sum(int(part["decisions"]) for audit in found for part in audit["comparisons"])
-    some = "" if len(found) == len(places) else f", {len(found)} of {len(places)} units"
+    some = "" if len(found) == len(units) else f", {len(found)} of {len(units)} units"
     held = "" if any(audit["active"] for audit in found) else ", but it held nothing"
     return f"passed: {decisions:,} decisions{some}{held}"
 
@@ -221,7 +222,7 @@ def searched_trials(run: Run) -> int:
         for folder in (run.folder / "trials", run.folder.parent / "trials")
         for file in sorted(folder.glob("*-trial*.json"))
     ]
-    return sum(json.loads(file.read_text())["agent"] in run.agents for file in files)
+    return sum(read_trial(file)["agent"] in run.agents for file in files)
 
 
 def _tried(run: Run, daily: Mapping[str, Daily]) -> Tried:

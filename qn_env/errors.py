@@ -18,6 +18,10 @@ class ConfigError(QnError, ValueError):
     """A setting, a name or a path that cannot be used."""
 
 
+class FileError(ConfigError, DataError):
+    """A file that cannot be written or read, or that does not hold what was written into it."""
+
+
 class LookAheadError(QnError):
     """Something was seen, paid or done that depends on later days."""
 

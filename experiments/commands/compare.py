@@ -63,10 +63,14 @@ def _short(text: str) -> str:
 
 def compare_runs(config: Compare) -> None:
     """Print what differs between two runs, and write the table where that is asked for."""
-    from experiments.store import RunFolder, write_csv
+    from experiments.csvfile import write_csv
+    from experiments.store import RunFolder
 
     a, b = RunFolder.of_finished(config.a), RunFolder.of_finished(config.b)
-    settings, table = differences(a.record(), b.record()), compared(a, b, config.cost)
+    for note in filter(None, (a.note, b.note)):
+        print(f"Note: {note}")
+    with a.understood(), b.understood():
+        settings, table = differences(a.record(), b.record()), compared(a, b, config.cost)
     print(f"A: {a.path}\nB: {b.path}")
     print("Settings, data and versions (A | B):" if settings else "Settings, data and versions: the same.")
     for setting in settings:

@@ -11,7 +11,6 @@ from typing import Any
 import pandas as pd
 
 from agents.agent import make_agent, settings_of
-from agents.checkpoint import write_atomically
 from experiments.papers.dmn.artefacts import write_artefacts
 from experiments.papers.dmn.config import LSTM, REFERENCES, REGULARISED, DmnStudy
 from experiments.papers.dmn.importance import importance
@@ -20,6 +19,7 @@ from experiments.search import Search, best, search, training_of
 from experiments.store import RunFolder, unit_name
 from experiments.units import Variant
 from qn_env.errors import DataError
+from qn_env.storage import write_atomically
 
 QUICK_MODELS = ("dmn-linear-sharpe", "dmn-mlp-sharpe", "dmn-lstm-sharpe", "dmn-lstm-mse")
 CLASS_COLUMNS = ("class", "dmn_class", "asset_class")
