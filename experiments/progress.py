@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,6 +16,7 @@ from tqdm import tqdm
 from agents.training import listening
 from experiments.scratch import scratch
 from experiments.terminal import printable
+from qn_env.errors import FileError
 from qn_env.storage import write_atomically
 
 REFRESH_SECONDS = 0.3
@@ -31,9 +32,13 @@ def reported(folder: Path, name: str) -> Iterator[None]:
         now = time.monotonic()
         if now - last >= REFRESH_SECONDS or done >= total:
             last = now
-            write_atomically(folder / name, f"{done} {total}".encode())
+            tell(f"{done} {total}")
 
-    write_atomically(folder / name, b"0 1")
+    def tell(text: str) -> None:
+        with suppress(FileError):  # no unit fails because a bar cannot move
+            write_atomically(folder / name, text.encode())
+
+    tell("0 1")
     with listening(write):
         yield
 

@@ -35,7 +35,16 @@ from experiments.manifest import Manifest
 from experiments.records import AuditRecord, RunRecord, checked
 from experiments.tables import DAILY
 from qn_env.errors import ConfigError, FileError, QnError, refuse_missing
-from qn_env.storage import digest, make_folder, parse_json, read_bytes, read_object, said, write_atomically
+from qn_env.storage import (
+    REFUSALS,
+    digest,
+    make_folder,
+    parse_json,
+    read_bytes,
+    read_object,
+    said,
+    write_atomically,
+)
 
 FORMAT = 2  # of the run folder: with checksums
 OTHER_VERSION = "It was written by another version of qn_env, or by hand."
@@ -112,16 +121,16 @@ class RunFolder:
 
         Raises:
             ConfigError: there is something at that path already.
+            FileError: it cannot be made.
         """
-        make_folder(path.parent)
         try:
-            path.mkdir()
-        except FileExistsError as error:
-            raise ConfigError(
-                f"{path}: exists already; a run never overwrites another. Choose another --out, or go on "
-                "with a run that was cut short by --resume."
-            ) from error
-        except OSError as error:
+            path.mkdir(parents=True)
+        except REFUSALS as error:
+            if isinstance(error, FileExistsError) and path.exists():
+                raise ConfigError(
+                    f"{path}: exists already; a run never overwrites another. Choose another --out, or go on "
+                    "with a run that was cut short by --resume."
+                ) from error
             raise FileError(
                 f"{path}: the folder cannot be made ({said(error)}). Choose another --out."
             ) from error
