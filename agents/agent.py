@@ -12,7 +12,7 @@ import numpy as np
 from agents.checkpoint import refuse_other_files
 from agents.importing import FORM, imported_class
 from qn_env.environment import TradingEnv
-from qn_env.errors import ConfigError, QnError, did_you_mean
+from qn_env.errors import ConfigError, QnError, did_you_mean, in_a_line
 from qn_env.features import Feature
 from qn_env.panel import FloatArray, Panel
 from qn_env.stage import Observation
@@ -163,18 +163,15 @@ def load_agent(name: str, folder: Path) -> Agent:
     refuse_other_files(folder)
     try:
         agent: Agent = cls.load(folder)
-    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, MemoryError) as error:
-        if isinstance(error, QnError):
+    except QnError as error:
+        if str(folder) in str(error):
             raise
+        raise ConfigError(f"{folder}: not a checkpoint of {name} ({error}) Train it again.") from error
+    except Exception as error:  # whatever the class and its libraries make of wrong content
         raise ConfigError(
-            f"{folder}: not a checkpoint of {name} ({type(error).__name__}: {_first_line(error)}). Train "
-            "it again."
+            f"{folder}: not a checkpoint of {name} ({in_a_line(error)}). Train it again."
         ) from error
     return agent
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).partition("\n")[0]
 
 
 def settings_of(agent: Agent) -> Settings:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import importlib
 import sys
-import traceback
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from qn_env.errors import ConfigError
+from qn_env.errors import ConfigError, in_a_line
 
 METHODS = ("fit", "reset", "act")
 FORM = "package.module:Class"
@@ -50,22 +49,12 @@ def _imported(path: str, module_name: str) -> ModuleType:
         return importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is None or not module_name.startswith(error.name):
-            raise _unimportable(path, error) from error
+            raise ConfigError(f"{path}: cannot be imported: {in_a_line(error)}.") from error
         raise ConfigError(
             f"{path}: no module named {error.name!r}; start the command where it can be imported."
         ) from error
     except (Exception, SystemExit) as error:
-        raise _unimportable(path, error) from error
-
-
-def _unimportable(path: str, error: BaseException) -> ConfigError:
-    """What the module's own code did wrong, and where."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    if isinstance(error, SyntaxError):  # the file that was being read, not the reader
-        where = f"{error.filename}, line {error.lineno}"
-    else:
-        where = f"{last.filename}, line {last.lineno}"
-    return ConfigError(f"{path}: cannot be imported: {type(error).__name__}: {error} ({where}).")
+        raise ConfigError(f"{path}: cannot be imported: {in_a_line(error)}.") from error
 
 
 def _checked(path: str, found: Any) -> Any:

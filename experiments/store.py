@@ -34,7 +34,7 @@ from experiments.manifest import NAME as MANIFEST
 from experiments.manifest import Manifest
 from experiments.records import AuditRecord, RunRecord, checked
 from experiments.tables import DAILY
-from qn_env.errors import ConfigError, FileError, QnError, refuse_missing
+from qn_env.errors import ConfigError, FileError, QnError, in_a_line, refuse_missing
 from qn_env.storage import (
     REFUSALS,
     digest,
@@ -225,18 +225,20 @@ class RunFolder:
 
     @contextmanager
     def understood(self) -> Iterator[None]:
-        """Inside the block, files of an earlier version that do not fit together are an error that says so.
+        """Inside the block, files that do not fit together are an error that says so.
+
+        Each may be what one writes, and the whole not what a run writes: it was put together by hand, or by
+        another version.
 
         Raises:
-            FileError: what was made of them failed; of a folder with checksums it is our own mistake, and
-                stays.
+            FileError: what was made of them failed, and where.
         """
         try:
             yield
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-            if isinstance(error, QnError) or not self.unchecked:
+            if isinstance(error, QnError):
                 raise
-            told = f"{type(error).__name__}: {error}".partition("\n")[0]
+            told = in_a_line(error)
             raise FileError(
                 f"{self.path}: its files do not fit together ({told}). {OTHER_VERSION}"
             ) from error

@@ -17,6 +17,7 @@ from qn_env.storage import UncheckedWarning
 # Controls, formats (they turn the direction of a line), surrogates: nothing that a reader would see.
 UNSEEN = ("Cc", "Cf", "Cs")
 LAYOUT = "\n\t"
+LONGEST = 2000  # characters of an error
 
 
 def printable(text: str) -> str:
@@ -35,8 +36,11 @@ def printable(text: str) -> str:
 
 
 def complain(text: str) -> None:
-    """Say what went wrong, in one line on standard error."""
-    print(f"qn: {printable(text)}", file=sys.stderr)
+    """Say what went wrong on standard error; of a text without end (a file's content) what a reader needs."""
+    told = printable(text)
+    if len(told) > LONGEST:
+        told = f"{told[: LONGEST // 2]} ... {told[-LONGEST // 2 :]}"
+    print(f"qn: {told}", file=sys.stderr)
 
 
 class Terminated(BaseException):
