@@ -15,7 +15,7 @@ from pathlib import Path
 from experiments.progress import ProgressBoard, reported
 from experiments.scratch import scratch
 
-SAFE_PATH = "PYTHONSAFEPATH"
+QUIET = "ignore:resource_tracker:UserWarning"
 PARENT_SECONDS = 0.2  # how often a worker looks whether its parent is still there
 
 
@@ -56,7 +56,7 @@ def fan_out(tasks: Sequence[Task], jobs: int | None = None) -> dict[str, Failure
         scratch() as memory,
         ProgressBoard([task.name for task in tasks]) as board,
         warnings.catch_warnings(),
-        outside_the_working_directory(),
+        worker_environment(),
     ):
         # A worker that has grown is replaced by a new one, which loses nothing.
         warnings.filterwarnings("ignore", message="A worker stopped while some jobs", category=UserWarning)
@@ -79,20 +79,25 @@ def fan_out(tasks: Sequence[Task], jobs: int | None = None) -> dict[str, Failure
 
 
 @contextmanager
-def outside_the_working_directory() -> Iterator[None]:
+def worker_environment() -> Iterator[None]:
     """Python processes that are started inside the block do not look for modules in the working directory.
 
-    What this process finds there (an agent that the user named), they find too: their path is this one's.
+    What this process finds there (an agent that the user named), they find too: their path is this one's. And
+    the one that cleans up after the others, when a run is ended, does so without a word.
     """
-    before = os.environ.get(SAFE_PATH)
-    os.environ[SAFE_PATH] = "1"
+    wanted = {"PYTHONSAFEPATH": "1", "PYTHONWARNINGS": QUIET}
+    before = {name: os.environ.get(name) for name in wanted}
+    if before["PYTHONWARNINGS"]:
+        wanted["PYTHONWARNINGS"] = f"{before['PYTHONWARNINGS']},{QUIET}"
+    os.environ.update(wanted)
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[SAFE_PATH]
-        else:
-            os.environ[SAFE_PATH] = before
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def attempt(task: Task) -> Failure | None:

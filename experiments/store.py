@@ -178,7 +178,7 @@ class RunFolder:
 
     def planned(self, plan: dict[str, Any]) -> RunFolder:
         """The same folder, with what is to be run written down."""
-        self._write("plan.json", _as_json({"format": FORMAT, **plan}))
+        self._write(self.path / "plan.json", _as_json({"format": FORMAT, **plan}))
         return self
 
     @classmethod
@@ -259,7 +259,7 @@ class RunFolder:
 
     def write_record(self, record: dict[str, Any]) -> None:
         """Write what is needed to repeat the run."""
-        self._write("run.json", _as_json({**record, "manifest": MANIFEST}))
+        self._write(self.path / "run.json", _as_json({**record, "manifest": MANIFEST}))
 
     def record(self) -> dict[str, Any]:
         """Configuration, data, versions and failures of the run.
@@ -268,7 +268,7 @@ class RunFolder:
             FileError: no `run.json`, not what was written, or not what a run writes.
         """
         path = self.path / "run.json"
-        content = parse_json(path, self._content("run.json"))
+        content = parse_json(path, self._content(path))
         if not isinstance(content, dict):
             raise FileError(
                 f"{path}: holds {type(content).__name__}, expected a JSON object. {OTHER_VERSION}"
@@ -402,7 +402,7 @@ class RunFolder:
     def write_results(self, table: pd.DataFrame) -> None:
         """Write the tidy table."""
         names = ["run", "agent", "market", "asset", "seed", "split", "cost_bps", "metric", "value"]
-        self._write("results.parquet", as_parquet(table[names]))
+        self._write(self.path / "results.parquet", as_parquet(table[names]))
 
     def results(self) -> pd.DataFrame:
         """The tidy table."""
@@ -410,7 +410,7 @@ class RunFolder:
 
     def write_portfolio(self, table: pd.DataFrame) -> None:
         """Write the daily portfolio returns."""
-        self._write("portfolio.parquet", as_parquet(table))
+        self._write(self.path / "portfolio.parquet", as_parquet(table))
 
     def portfolio(self) -> pd.DataFrame:
         """Daily portfolio returns of every agent, seed and cost."""
@@ -418,7 +418,7 @@ class RunFolder:
 
     def write_leaderboard(self, table: pd.DataFrame) -> None:
         """Write the ranking."""
-        self._write("leaderboard.parquet", as_parquet(table))
+        self._write(self.path / "leaderboard.parquet", as_parquet(table))
 
     def leaderboard(self) -> pd.DataFrame:
         """The ranking."""
@@ -433,14 +433,12 @@ class RunFolder:
         path = self.path / f"{name}.parquet"
         return read_parquet(path, self._content(path), TABLES[name], OTHER_VERSION)
 
-    def _write(self, place: str | Path, content: bytes) -> None:
-        path = self.path / place
+    def _write(self, path: Path, content: bytes) -> None:
         make_folder(path.parent)
         write_atomically(path, content)
 
-    def _content(self, place: str | Path) -> bytes:
+    def _content(self, path: Path) -> bytes:
         """A file's content, held against the manifest of its unit or of the run, where there is one."""
-        path = self.path / place
         inside = path.relative_to(self.path).parts
         home = self.path.joinpath(*inside[:2]) if inside[0] == "units" else self.path
         manifest = self._manifest(home)

@@ -138,7 +138,8 @@ def test_a_signal_to_end_says_one_line_and_leaves_no_worker_and_no_scratch(numbe
         for left in members(process.pid):
             os.kill(left, signal.SIGKILL)
     assert process.returncode == 128 + number
-    last = error.strip().splitlines()[-1]
+    *progress, last = error.strip().splitlines()
+    assert all(line.startswith("[") for line in progress), error
     assert last.startswith(f"qn: ended by signal {signal.Signals(number).name}; workers are stopped.")
     assert "Traceback" not in error
     assert before, "while it runs there are some"

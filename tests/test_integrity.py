@@ -66,6 +66,13 @@ def said(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     return error
 
 
+def test_a_folder_may_be_named_from_where_one_is(whole, panel, tmp_path, monkeypatch):
+    copied(whole, tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    for words in commands(Path("run"), whole, panel).values():
+        assert main(words) == 0
+
+
 # One flipped bit.
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from experiments.executors.attempts import attempted
 from experiments.executors.local import DEATHS
-from experiments.fanout import Failure, Task, outside_the_working_directory
+from experiments.fanout import Failure, Task, worker_environment
 from experiments.progress import ProgressBoard
 from qn_env.extras import require
 
@@ -31,7 +31,7 @@ def run_on_dask(
             return _followed(tasks, _ended_on_dask(tasks, client, distributed))
     workers = jobs if jobs is not None else os.cpu_count()
     with (
-        outside_the_working_directory(),
+        worker_environment(),
         distributed.LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as local,
         distributed.Client(local) as client,
     ):
@@ -52,7 +52,7 @@ def run_on_ray(
     if address is not None:
         ray.init(address=address, log_to_driver=False)
     else:
-        with outside_the_working_directory():
+        with worker_environment():
             ray.init(address="local", num_cpus=jobs, include_dashboard=False, log_to_driver=False)
     try:
         return _followed(tasks, _ended_on_ray(tasks, ray))

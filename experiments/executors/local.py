@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from experiments.executors.attempts import attempted
-from experiments.fanout import Failure, Task, end_with, fan_out, outside_the_working_directory
+from experiments.fanout import Failure, Task, end_with, fan_out, worker_environment
 from experiments.scratch import scratch
 
 DEATHS = 3  # a unit whose process died so often is reported
@@ -62,7 +62,7 @@ def _alone(task: Task) -> Failure | None:
 
     for _ in range(DEATHS - 1):
         pool = ProcessPoolExecutor(max_workers=1, initializer=end_with, initargs=(os.getpid(),))
-        with pool, outside_the_working_directory():
+        with pool, worker_environment():
             try:
                 found: Failure | None = pool.submit(attempted, task).result()
             except BrokenProcessPool:
