@@ -56,7 +56,7 @@ class Tape:
         exits: [T, N] 1.0 where its delisting is booked on this day.
         scale: [T, N] weight per unit of signal; 1 without a volatility target, 0 where nothing can be held.
         share: [T, N] weight in the panel's mean (assets of a market, then markets).
-        costs: rates of every cost, [N] or [T, N].
+        costs: rates of every cost, [N] or [T, N]; while a market is closed, those of its last own day.
         lag: the market's trading days between a decision and its trade.
     """
 
@@ -128,7 +128,7 @@ class Tape:
             exits=read_only(exits),
             scale=read_only(scale),
             share=read_only(equal_market_share(listed, panel.market_index)),
-            costs=total((Proportional(cost_bps), *costs), panel),
+            costs=_standing(total((Proportional(cost_bps), *costs), panel), panel.awake),
             lag=execution_lag,
         )
 
@@ -287,6 +287,18 @@ def _latest(mask: BoolArray) -> IntArray:
     rows = np.where(mask, np.arange(len(mask))[:, None], -1)
     latest: IntArray = np.maximum.accumulate(rows, axis=0)
     return latest
+
+
+def _standing(costs: Costs[FloatArray], awake: BoolArray) -> Costs[FloatArray]:
+    """The rates, on days [T] on which a market is closed those of its last own day.
+
+    A trade on the eve of a holiday is settled after it: at the rate that was known when it was made, so that
+    the panel's union calendar charges what the market's own calendar does.
+    """
+    if all(rate is None or rate.ndim == 1 for rate in costs):
+        return costs
+    rows = _latest(awake).clip(0)  # before its first own day a market holds nothing
+    return costs.each(lambda rate: rate if rate.ndim == 1 else np.take_along_axis(rate, rows, 0))
 
 
 def _open_accounts(panel: Panel, start: Start, days: int) -> BoolArray:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from changing import COSTS
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qn_env.costs import SquareRootImpact
 from qn_env.economics import (
     BASIS_POINT,
     Costs,
@@ -21,9 +23,11 @@ from qn_env.economics import (
 )
 from qn_env.environment import TradingEnv
 from qn_env.errors import ConfigError
+from qn_env.features import EwVolatility
 from qn_env.panel import Panel
 from qn_env.sources.synthetic import ragged
 from qn_env.tape import Tape, backtest
+from qn_env.vector import TradingVectorEnv
 
 panels = st.builds(
     ragged,
@@ -34,6 +38,7 @@ panels = st.builds(
 costs = st.sampled_from([0.0, 2.0, 25.0])
 targets = st.sampled_from([None, 0.15])
 lags = st.sampled_from([0, 0, 1, 2])
+changing = st.sampled_from(sorted(COSTS)).map(COSTS.__getitem__)
 
 
 def signals_for(panel: Panel, seed: int) -> np.ndarray:
@@ -57,10 +62,18 @@ def stepped(panel: Panel, signals: np.ndarray, **options) -> tuple[dict[str, np.
     return book, rewards
 
 
-@given(panel=panels, cost=costs, target=targets, lag=lags, seed=st.integers(0, 99), late=st.booleans())
-def test_step_mode_equals_the_vectorised_backtest_of_every_market(panel, cost, target, lag, seed, late):
+@given(
+    panel=panels,
+    cost=costs,
+    more=changing,
+    target=targets,
+    lag=lags,
+    seed=st.integers(0, 99),
+    late=st.booleans(),
+)
+def test_step_mode_equals_the_vectorised_backtest_of_every_market(panel, cost, more, target, lag, seed, late):
     signals = signals_for(panel, seed)
-    options = {"cost_bps": cost, "vol_target": target, "execution_lag": lag}
+    options = {"cost_bps": cost, "costs": more, "vol_target": target, "execution_lag": lag}
     options["start"] = panel.dates[len(panel.dates) // 2] if late else None
     book, _ = stepped(panel, signals, **options)
     for name, market in panel.markets.items():
@@ -74,10 +87,10 @@ def test_step_mode_equals_the_vectorised_backtest_of_every_market(panel, cost, t
         assert not book["net"][asleep, market.columns].any(), "a closed market yields nothing"
 
 
-@given(panel=panels, cost=costs, target=targets, lag=lags, seed=st.integers(0, 99))
-def test_the_differentiable_mode_equals_the_vectorised_backtest(panel, cost, target, lag, seed):
+@given(panel=panels, cost=costs, more=changing, target=targets, lag=lags, seed=st.integers(0, 99))
+def test_the_differentiable_mode_equals_the_vectorised_backtest(panel, cost, more, target, lag, seed):
     signals = signals_for(panel, seed)
-    options = {"cost_bps": cost, "vol_target": target, "execution_lag": lag}
+    options = {"cost_bps": cost, "costs": more, "vol_target": target, "execution_lag": lag}
     env = TradingEnv(panel, window=1, **options)
     for name, episode in env.episodes().block().items():
         market = panel.markets[name]
@@ -90,6 +103,31 @@ def test_the_differentiable_mode_equals_the_vectorised_backtest(panel, cost, tar
             assert found.dtype == torch.float64
             np.testing.assert_allclose(found[0].numpy(), wanted[first:], rtol=0, atol=1e-12)
         np.testing.assert_array_equal(episode.counted[0].numpy(), tape.counted[first:-1])
+
+
+@pytest.mark.parametrize("vector", [False, True])
+def test_a_trade_on_the_eve_of_a_holiday_pays_the_rate_of_the_day_it_was_made(vector):
+    """Bought at the close of day 29, before a holiday of its market, sold at that of day 31."""
+    T, rng = 60, np.random.default_rng(0)
+    returns = rng.normal(0.0, 0.01, (T, 2))
+    returns[30, 0] = np.nan
+    dates = np.datetime64("2020-01-01") + np.arange(T)
+    panel = Panel.build(dates, ["A", "B"], ["M", "N"], returns)
+    impact = SquareRootImpact(1e6, 1e6)
+    sigma = panel.feature(EwVolatility())[:, 0]
+    signals = np.zeros((T, 2))
+    signals[29:31, 0] = 1.0
+    options = {"cost_bps": 0.0, "costs": (impact,)}
+    if vector:
+        env = TradingVectorEnv(2, panel=panel, window=1, **options)
+        env.reset()
+        paid = np.stack([env.step(np.stack([row, row]))[4]["cost"][1] for row in signals[:-1]])
+    else:
+        paid = stepped(panel, signals, **options)[0]["cost"][1:]
+    # A weight of 1 with all of a day's volume: the impact is one day's volatility.
+    expected = np.zeros((T - 1, 2))
+    expected[30, 0], expected[31, 0] = sigma[29], sigma[31]
+    np.testing.assert_allclose(paid, expected, rtol=1e-12, atol=0)
 
 
 @given(panel=panels, cost=costs, target=targets, seed=st.integers(0, 99))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from changing import Quoted
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,7 +25,7 @@ DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
     seed=st.integers(0, 200),
     lag=st.sampled_from([0, 0, 1, 2]),
     target=st.sampled_from([None, 0.15]),
-    costs=st.sampled_from([(), (SquareRootImpact(capital=1e6, volume=1e8), Borrow(100.0))]),
+    costs=st.sampled_from([(), (SquareRootImpact(capital=1e6, volume=1e8), Borrow(100.0)), (Quoted(),)]),
 )
 def test_the_rollout_earns_what_the_environment_pays(device, seed, lag, target, costs):
     panel = ragged(sizes=(2, 1), days=40, seed=seed)

@@ -7,6 +7,7 @@ import warnings
 import gymnasium
 import numpy as np
 import pytest
+from changing import Quoted
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,7 +32,7 @@ settings_of = st.fixed_dictionaries(
         "weighting": st.sampled_from(["market", "asset"]),
         "observation": st.sampled_from(["window", "row", "index"]),
         "positions": st.booleans(),
-        "costs": st.sampled_from([(), EVERY_COST]),
+        "costs": st.sampled_from([(), EVERY_COST, (Quoted(),)]),
         "features": st.sampled_from([(), (MeanReturn(3),)]),
         "random_start": st.booleans(),
         "episode_days": st.sampled_from([None, 7]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from changing import Quoted
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,6 +30,7 @@ COSTS = {
     "impact": (SquareRootImpact(1e6, 1e7),),
     "borrow": (Borrow(500.0),),
     "long": (Financing(300.0),),
+    "quoted": (Quoted(),),
     "all": (Proportional(3.0), SquareRootImpact(1e6, 1e7), Borrow(500.0), Financing(300.0)),
 }
 options = st.fixed_dictionaries(
