@@ -14,6 +14,7 @@ from gymnasium import spaces
 from gymnasium.wrappers import FlattenObservation
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
@@ -82,6 +83,8 @@ class SB3Agent:
             algorithm: type[BaseAlgorithm] = getattr(stable_baselines3, self.algorithm)
             # Stable-Baselines3 seeds the global generators itself; the block restores them.
             model = algorithm("MlpPolicy", venv, seed=seed, device="cpu", **self.options)
+            # Its own logger would make a folder among the temporary files, and leave it.
+            model.set_logger(Logger(None, []))
             self.policy = model.policy
             keeper = _Keeper(self, venv, validation, self.timesteps, report)
             model.learn(self.timesteps, callback=keeper)

@@ -100,3 +100,14 @@ def test_a_trained_policy_is_evaluated_as_the_same_function():
     normal = torch.tensor(np.clip((flat - mean) / spread, -10, 10), dtype=torch.float32)[None]
     mode = agent.policy.get_distribution(normal).mode()[0].detach().double().numpy()
     np.testing.assert_allclose(agent.act(observation), np.clip(mode, -1, 1), atol=1e-6)
+
+
+def test_training_leaves_no_folder_among_the_temporary_files(tmp_path, monkeypatch):
+    from agents.sb3 import SB3Agent
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    panel = noise(markets=1, assets=2, days=700, seed=0)
+    agent = SB3Agent("PPO", timesteps=64, options={"n_steps": 32, "batch_size": 32, "n_epochs": 1})
+    env = TradingEnv(panel, window=1, features=agent.settings.features)
+    agent.fit(env, seed=0)
+    assert list(tmp_path.iterdir()) == []
