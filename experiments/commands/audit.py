@@ -6,7 +6,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from experiments.config import NAMES, RunConfig
+from experiments.config import NAMES, RunConfig, check_counts, check_target
+from qn_env.checks import (
+    MOST_AUDITED,
+    MOST_COST_BPS,
+    check_flag,
+    check_is,
+    check_number,
+    check_text,
+    check_whole,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,6 +68,15 @@ class Audit:
 
     seed: int = 0
     """Of the days, the changes and the actions; and of the agent's training."""
+
+    def __post_init__(self) -> None:
+        if self.agent is not None:
+            check_text("agent", self.agent)
+        check_flag("refit", self.refit)
+        check_counts(self, "window", "seed")
+        check_whole("days", self.days, 1, MOST_AUDITED)
+        check_number("costs_bps", self.costs_bps, 0.0, MOST_COST_BPS, unit="a number of basis points")
+        check_target(self.vol_target)
 
 
 def audit(config: Audit) -> int:
@@ -114,8 +132,13 @@ def check_agent(
     from agents.audit import audit_agent, check_numbers
     from experiments.protocols import Protocol
     from experiments.units import Unit, Variant, judged_in, trained
+    from qn_env.panel import Panel
 
+    check_text("agent", name)
+    check_is("panel", panel, Panel, "a Panel")
     check_numbers(days, seed)
+    check_target(vol_target)
+    check_flag("refit", refit)
     target = vol_target if vol_target is not None else settings_of(make_agent(name)).vol_target
     unit = Unit(name, Variant(name), seed, target, quick=True)
     division = Protocol()
