@@ -290,16 +290,16 @@ def take_days(config: Any, *names: str) -> None:
             take(config, name, str(as_day(value, name)))
 
 
-def check_agents(agents: Any) -> tuple[str, ...]:
-    """The names of agents, each once.
+def check_agents(agents: Any, name: str = "agents") -> tuple[str, ...]:
+    """The names of agents, each once; `name` is what the setting is called.
 
     Raises:
         ConfigError: no name, or one that appears twice.
     """
-    names = check_names("agents", agents)
+    names = check_names(name, agents)
     if not names:
-        raise ConfigError("agents is empty; name at least one.")
-    _unique("agents", names)
+        raise ConfigError(f"{name} is empty; name at least one.")
+    _unique(name, names)
     return names
 
 

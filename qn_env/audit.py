@@ -22,7 +22,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from qn_env.checks import MOST_AUDITED, MOST_FIRST_SEED, check_whole, in_words
+from qn_env.checks import MOST_AUDITED, MOST_FIRST_SEED, check_whole, in_words, is_function
 from qn_env.errors import ConfigError, LookAheadError
 from qn_env.panel import Panel
 from qn_env.rebuild import AnyEnv, rebuilt
@@ -141,7 +141,7 @@ def check_no_lookahead(
             or date.
     """
     days, seed = check_whole("days", days, 1, MOST_AUDITED), check_whole("seed", seed, 0, MOST_FIRST_SEED)
-    if rebuild is not None and not callable(rebuild):
+    if rebuild is not None and not is_function(rebuild):
         raise ConfigError(f"rebuild is {in_words(rebuild)}, expected a function that takes a panel.")
     panel = _panel_of(env)
     build = _checked(rebuild if rebuild is not None else lambda other: rebuilt(env, other))

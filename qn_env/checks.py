@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import reprlib
 from collections.abc import Callable, Iterable, Mapping
+from datetime import date
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ MOST_FEE_BPS = 100_000.0  # a year: ten times the amount that is borrowed
 MOST_VOLATILITY = 10.0  # annualised: 1,000%
 MOST_AUDITED = 10_000  # days that an audit scrambles after: forty years, each played eight times
 MOST_ENVS = 1_000_000  # episodes in one batch
-MOST_NUMBERS = 2**30  # of one observation or one synthetic panel: 8 GiB of float64
+MOST_NUMBERS = 2**29  # of one observation or one synthetic panel: 4 GiB of float64
 
 _SHOWN = 60  # characters of a refused value that are told
 
@@ -76,7 +77,7 @@ def check_number(
     real = isinstance(value, Real) and not isinstance(value, bool)
     if not real or not least <= value <= most or value == math.inf or (above and value == least):
         bound = f"above {least:g}" if above else f">= {least:g}"
-        upper = f" and at most {most:g}" if most < math.inf else ""
+        upper = f" and at most {most:g}" if most < math.inf else " and finite"
         raise ConfigError(f"{name} is {in_words(value)}, expected {unit} {bound}{upper}.")
     return float(value)
 
@@ -173,6 +174,16 @@ def check_names(name: str, value: Any, *, keys: bool = False) -> tuple[str, ...]
     return check_items(name, value, lambda one: isinstance(one, str) and bool(one), "a list of names")
 
 
+def is_function(value: Any) -> bool:
+    """Whether a value can be called and is no class.
+
+    Examples:
+        >>> is_function(len), is_function(dict)
+        (True, False)
+    """
+    return callable(value) and not isinstance(value, type)
+
+
 def check_path(name: str, value: Any) -> Path:
     """A path, from text or a path.
 
@@ -201,8 +212,10 @@ def in_words(value: Any) -> str:
         ("'63'", 'None', '2.5', '[1, 2]', 'an object')
     """
     try:
-        if isinstance(value, np.generic):
+        if isinstance(value, np.generic | date):  # pandas' NaT is one
             text = str(value)
+        elif isinstance(value, type):
+            text = f"the class {value.__name__}"
         elif value is None or isinstance(value, str | bytes | bool | int | float | Path):
             text = repr(value)
         elif isinstance(value, list | tuple | dict | set | frozenset):

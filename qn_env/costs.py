@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
-from qn_env.checks import MOST_COST_BPS, MOST_FEE_BPS, check_is, check_number, in_words
+from qn_env.checks import MOST_COST_BPS, MOST_FEE_BPS, check_is, check_items, check_number, in_words
 from qn_env.economics import BASIS_POINT, Costs
 from qn_env.errors import ConfigError
 from qn_env.features import DAYS_PER_YEAR, EwVolatility
@@ -131,6 +131,19 @@ def total(costs: Sequence[Cost], panel: Panel) -> Costs[FloatArray]:
     )
 
 
+def check_costs(costs: Sequence[Cost]) -> tuple[Cost, ...]:
+    """A list of costs.
+
+    Raises:
+        ConfigError: what is no list, or holds what has no rates.
+    """
+
+    def is_cost(one: Any) -> bool:
+        return not isinstance(one, type) and callable(getattr(one, "rates", None))
+
+    return check_items("costs", costs, is_cost, "a list of costs (qn_env.costs)")
+
+
 def per_asset(name: str, value: PerAsset, panel: Panel, most: float = np.inf) -> FloatArray:
     """[N] numbers, one for all assets, from a mapping by asset name, or from an array.
 
@@ -180,7 +193,7 @@ def _check_bounds(name: str, numbers: FloatArray, assets: Sequence[str], most: f
     # The bounds are written so that NaN fails them.
     bad = np.flatnonzero(~((numbers >= 0.0) & (numbers <= most) & (numbers < np.inf)))
     if len(bad):
-        bound = f" and at most {most:g}" if most < np.inf else ""
+        bound = f" and at most {most:g}" if most < np.inf else " and finite"
         raise ConfigError(
             f"{name} is {numbers[bad[0]]} for asset {assets[bad[0]]!r}, expected a number >= 0{bound}."
         )

@@ -55,7 +55,8 @@ def _day(value: Any) -> np.datetime64 | None:
         whole = np.datetime_data(value.dtype)[0] not in ("Y", "M", "W", "generic")
         return value.astype("datetime64[D]") if whole else None
     if isinstance(value, datetime):
-        return np.datetime64(value.date(), "D") if value.tzinfo is None else None
+        missing = bool(value != value)  # pandas' NaT is a datetime that has no date
+        return None if missing or value.tzinfo is not None else np.datetime64(value.date(), "D")
     if isinstance(value, date):
         return np.datetime64(value, "D")
     if isinstance(value, str) and ISO_DAY.fullmatch(value) and len(value) == len("YYYY-MM-DD"):

@@ -338,7 +338,7 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
         # A copy: the signals may become the weights that are remembered.
         try:
             signals = np.array(action, dtype=np.float64)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise ConfigError(f"the action is {in_words(action)}, expected {self._shape} numbers.") from error
         if signals.shape != self._shape:
             raise ConfigError(f"the action has shape {signals.shape}, expected {self._shape}.")

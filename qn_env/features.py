@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from qn_env.checks import MOST_DAYS, check_is, check_number, check_whole, in_words
+from qn_env.checks import MOST_DAYS, check_is, check_number, check_whole, in_words, is_function
 from qn_env.errors import ConfigError
 from qn_env.panel import BoolArray, FloatArray
 
@@ -280,7 +280,7 @@ def _check_days(feature: Feature, name: str) -> None:
 
 def _check_feature(whole: Feature, name: str, part: object) -> None:
     """Refuse what is no feature, where a feature is made of others."""
-    if not callable(part):
+    if not is_function(part):
         raise ConfigError(f"{type(whole).__name__}: {name} is {in_words(part)}, expected a feature.")
 
 

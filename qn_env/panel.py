@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from qn_env.checks import check_items, check_names, check_seed, check_text, in_words
+from qn_env.checks import check_items, check_names, check_seed, check_text, in_words, is_function
 from qn_env.dates import DateArray as DateArray
 from qn_env.dates import DateLike as DateLike
 from qn_env.dates import as_day as as_day
@@ -204,8 +204,8 @@ class Panel:
             ConfigError: no market, an unknown one, or one twice.
         """
         names = self.known_markets(markets)
-        if not names or len(set(names)) < len(names):
-            raise ConfigError(f"markets are {', '.join(names) or 'none'}; expected at least one, each once.")
+        if len(set(names)) < len(names):
+            raise ConfigError(f"markets are {', '.join(names)}; expected each once.")
         columns = np.concatenate([np.arange(self.shape[1])[self.markets[n].columns] for n in names])
         return self._take(np.ones(len(self.dates), dtype=bool), columns)
 
@@ -213,9 +213,11 @@ class Panel:
         """The names of markets of this panel, from a list of them or from one name.
 
         Raises:
-            ConfigError: an unknown market.
+            ConfigError: no market, or an unknown one.
         """
         names = check_names("markets", [markets] if isinstance(markets, str) else markets, keys=True)
+        if not names:
+            raise ConfigError("markets is empty; name at least one.")
         for name in names:
             if name not in self.markets:
                 raise ConfigError(f"unknown market {name!r}. {did_you_mean(name, self.markets)}")
@@ -277,7 +279,9 @@ class Panel:
         Raises:
             ConfigError: what is no feature.
         """
-        return self._evaluated(check_items("feature", (feature,), callable, "a feature (qn_env.features)"))[0]
+        return self._evaluated(
+            check_items("feature", (feature,), is_function, "a feature (qn_env.features)")
+        )[0]
 
     def features(self, features: Sequence[Feature]) -> FloatArray:
         """[T, N, F] features side by side, 0 where undefined or not tradable.
@@ -285,7 +289,7 @@ class Panel:
         Raises:
             ConfigError: what is no list of features.
         """
-        features = check_items("features", features, callable, "a list of features (qn_env.features)")
+        features = check_items("features", features, is_function, "a list of features (qn_env.features)")
         if not features:
             return np.zeros((*self.shape, 0))
         found = np.empty((*self.shape, len(features)))

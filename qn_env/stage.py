@@ -23,8 +23,9 @@ from qn_env.checks import (
     check_items,
     check_known,
     check_whole,
+    is_function,
 )
-from qn_env.costs import Cost, PerAsset, per_asset
+from qn_env.costs import Cost, PerAsset, check_costs, per_asset
 from qn_env.errors import ConfigError, did_you_mean
 from qn_env.features import Feature
 from qn_env.panel import BoolArray, FloatArray, IntArray, Panel, as_day, per_market, read_only
@@ -44,7 +45,6 @@ _WHOLE = {
 }
 _WORDS: dict[str, tuple[str, ...]] = {"observation": VIEWS, "reward": REWARDS, "weighting": WEIGHTINGS}
 _FEATURES = "a list of features (qn_env.features)"
-_COSTS = "a list of costs (qn_env.costs)"
 
 # Bounds of the observation space: no return, feature or weight of sound data comes near.
 LIMIT = 1e9
@@ -79,8 +79,8 @@ class EnvConfig:
             check_known(name, getattr(self, name), known)
         for name in ("positions", "random_start"):
             self._take(name, check_flag(name, getattr(self, name)))
-        self._take("features", check_items("features", self.features, callable, _FEATURES))
-        self._take("costs", check_items("costs", self.costs, _is_cost, _COSTS))
+        self._take("features", check_items("features", self.features, is_function, _FEATURES))
+        self._take("costs", check_costs(self.costs))
         per_asset("cost_bps", self.cost_bps, self.panel, MOST_COST_BPS)
         if self.vol_target is not None:
             per_asset("vol_target", self.vol_target, self.panel, MOST_VOLATILITY)
@@ -107,10 +107,6 @@ class EnvConfig:
     def _take(self, name: str, value: Any) -> None:
         """Keep a setting in the type it is declared in."""
         object.__setattr__(self, name, value)
-
-
-def _is_cost(one: Any) -> bool:
-    return not isinstance(one, type) and callable(getattr(one, "rates", None))
 
 
 class Span(NamedTuple):

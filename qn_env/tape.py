@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from qn_env.checks import MOST_LAG, MOST_VOLATILITY, check_is, check_whole
-from qn_env.costs import Cost, PerAsset, Proportional, per_asset, total
+from qn_env.costs import Cost, PerAsset, Proportional, check_costs, per_asset, total
 from qn_env.economics import Costs, Day, Ledger, equal_market_share, trade, volatility_scale
 from qn_env.errors import ConfigError
 from qn_env.features import EwVolatility
@@ -103,6 +103,7 @@ class Tape:
             ConfigError: a negative or non-finite cost, a target that is not positive, a negative lag.
         """
         check_is("panel", panel, Panel, "a Panel")
+        costs = check_costs(costs)
         execution_lag = check_whole("execution_lag", execution_lag, 0, MOST_LAG)
         account = _open_accounts(panel, start, 1)
         listed = panel.listed & account

@@ -251,7 +251,7 @@ class TradingVectorEnv(VectorEnv[Observation, ArrayType, ArrayType]):
         # A copy: the signals may become the weights that are remembered.
         try:
             signals = np.array(actions, dtype=np.float64)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             text = f"the actions are {in_words(actions)}, expected {self._shape} numbers."
             raise ConfigError(text) from error
         if signals.shape != self._shape:

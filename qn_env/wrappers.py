@@ -120,7 +120,7 @@ def _gross(weight: FloatArray, share: FloatArray) -> float:
 def _trading(env: Inner) -> TradingEnv:
     inner = getattr(env, "unwrapped", env)
     if not isinstance(inner, TradingEnv):
-        raise ConfigError(f"an exposure limit wraps a TradingEnv, not a {type(inner).__name__}.")
+        raise ConfigError(f"an exposure limit wraps a TradingEnv, not {in_words(inner)}.")
     return inner
 
 
@@ -132,7 +132,7 @@ def _checked(action: Action, env: TradingEnv) -> FloatArray:
     """What the environment would refuse is not brought within a limit in silence."""
     try:
         signals = np.asarray(action, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ConfigError(f"the action is {in_words(action)}, expected numbers.") from error
     if signals.shape != env.action_space.shape:
         raise ConfigError(f"the action has shape {signals.shape}, expected {env.action_space.shape}.")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, get_args
 
-from experiments.config import NAMES, RunConfig, check_counts, check_target
+from experiments.config import NAMES, Kind, RunConfig, check_counts, check_target, take_paths
 from qn_env.checks import (
     MOST_AUDITED,
     MOST_COST_BPS,
     check_flag,
     check_is,
+    check_known,
+    check_names,
     check_number,
     check_text,
     check_whole,
@@ -48,7 +50,7 @@ class Audit:
     panel: Path | None = None
     """Folder of Parquet or CSV files; default: the embedded panel."""
 
-    kind: Literal["prices", "returns"] | None = None
+    kind: Kind | None = None
     """What the panel's files hold, where their names do not say it (default: prices)."""
 
     exclude: Annotated[tuple[str, ...], NAMES] = ()
@@ -73,6 +75,10 @@ class Audit:
         if self.agent is not None:
             check_text("agent", self.agent)
         check_flag("refit", self.refit)
+        take_paths(self, "panel")
+        check_names("exclude", self.exclude)
+        if self.kind is not None:
+            check_known("kind", self.kind, get_args(Kind))
         check_counts(self, "window", "seed")
         check_whole("days", self.days, 1, MOST_AUDITED)
         check_number("costs_bps", self.costs_bps, 0.0, MOST_COST_BPS, unit="a number of basis points")
@@ -134,7 +140,7 @@ def check_agent(
     from experiments.units import Unit, Variant, judged_in, trained
     from qn_env.panel import Panel
 
-    check_text("agent", name)
+    check_text("name", name)
     check_is("panel", panel, Panel, "a Panel")
     check_numbers(days, seed)
     check_target(vol_target)

@@ -130,6 +130,7 @@ def from_market_frames(
         ConfigError: an unknown kind.
         DataError: no frame, or dates or numbers that cannot be used as they are.
     """
+    check_text("source", source)
     check_is("frames", frames, Mapping, "a mapping from market to DataFrame")
     check_names("frames", frames.keys())
     panels = [
@@ -150,6 +151,7 @@ def join(panels: Sequence[Panel], *, source: str = "join", notes: Iterable[str] 
     Raises:
         DataError: no panel, or an asset twice in a market.
     """
+    check_text("source", source)
     panels = check_items("panels", panels, lambda one: isinstance(one, Panel), "a list of Panels")
     if not panels:
         raise DataError(f"{source}: no market; expected at least one.")

@@ -66,7 +66,7 @@ class DmnStudy(StudyData):
         super().__post_init__()
         check_counts(self, "draws", "other_draws", "seeds", "epochs", "patience", "test_years")
         take_days(self, "begin", "test_from")
-        check_agents(self.models)
+        check_agents(self.models, "models")
         check_number("turnover_bps", self.turnover_bps, 0.0, MOST_COST_BPS, unit="a number of basis points")
         check_flag("quick", self.quick)
 
