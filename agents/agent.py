@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 
+from agents.checkpoint import refuse_other_files
+from agents.importing import FORM, imported_class
 from qn_env.environment import TradingEnv
-from qn_env.errors import ConfigError, did_you_mean
+from qn_env.errors import ConfigError, QnError, did_you_mean, in_a_line
 from qn_env.features import Feature
 from qn_env.panel import FloatArray, Panel
 from qn_env.stage import Observation
@@ -103,37 +103,74 @@ def make_agent(name: str, *, quick: bool = False, options: Mapping[str, Any] | N
         options: keyword arguments of the class that replace all others.
 
     Raises:
+        ConfigError: an unknown name, a module or class that cannot be found, a class without the methods of
+            an
+            agent (looked at before it is built), options it does not take.
+    """
+    entry = AGENTS.get(name, Entry(path=name))
+    chosen = {**entry.options, **(entry.quick if quick else {}), **(options or {})}
+    try:
+        agent: Agent = class_of(name)(**chosen)
+    except TypeError as error:
+        given = ", ".join(f"{key}={value!r}" for key, value in chosen.items()) or "no options"
+        raise ConfigError(f"{name}: cannot be built with {given}: {error}.") from error
+    return agent
+
+
+def class_of(name: str) -> Any:
+    """The class of a registered agent or of an import path; it has the methods of an agent, and is not built.
+
+    Raises:
         ConfigError: an unknown name, a module or class that cannot be found, a class without the methods.
     """
-    chosen = options or {}
-    if ":" in name:
-        agent = _imported(name)(**chosen)
-    elif name in AGENTS:
-        entry = AGENTS[name]
-        agent = _imported(entry.path)(**{**entry.options, **(entry.quick if quick else {}), **chosen})
-    else:
+    if name in AGENTS:
+        path = AGENTS[name].path
+        return imported_class(path, beside_the_user=not path.startswith("agents."))
+    if ":" not in name:
+        raise ConfigError(f"unknown agent {name!r}. {did_you_mean(name, AGENTS)} Or an import path, {FORM}.")
+    return imported_class(name, beside_the_user=True)
+
+
+def refuse_untrusted(name: str, source: object, trust: Collection[str] = ()) -> None:
+    """Refuse an import path that a file names and the user has not repeated: no file chooses which code runs.
+
+    Args:
+        name: of the agent.
+        source: the file.
+        trust: what the user has repeated.
+
+    Raises:
+        ConfigError: neither registered nor repeated.
+    """
+    if name not in AGENTS and name not in trust:
         raise ConfigError(
-            f"unknown agent {name!r}. {did_you_mean(name, AGENTS)} Or an import path, package.module:Class."
+            f"{source}: names the agent {name!r}, which is not one of qn_env's; a file does not choose "
+            "which code "
+            f"runs. Look at that code and, if you trust it, repeat its name: --trust {name}"
         )
-    if not isinstance(agent, Agent):
-        missing = [m for m in ("fit", "reset", "act") if not callable(getattr(agent, m, None))]
-        raise ConfigError(
-            f"{name}: an agent needs the methods fit, reset and act; missing: {', '.join(missing)}."
-        )
-    return agent
 
 
 def load_agent(name: str, folder: Path) -> Agent:
     """A trained agent from the folder it was saved in; runs no code from the folder.
 
     Raises:
-        ConfigError: an unknown name or an agent that cannot be loaded.
+        ConfigError: an unknown name, an agent that cannot be loaded, a folder that holds anything but tensors
+            and JSON, or not what the agent writes.
     """
-    path = AGENTS[name].path if name in AGENTS else name
-    cls = _imported(path)
+    cls = class_of(name)
     if not hasattr(cls, "load"):
         raise ConfigError(f"{name}: the class has no method load; it cannot be restored from {folder}.")
-    agent: Agent = cls.load(folder)
+    refuse_other_files(folder)
+    try:
+        agent: Agent = cls.load(folder)
+    except QnError as error:
+        if str(folder) in str(error):
+            raise
+        raise ConfigError(f"{folder}: not a checkpoint of {name} ({error}) Train it again.") from error
+    except Exception as error:  # whatever the class and its libraries make of wrong content
+        raise ConfigError(
+            f"{folder}: not a checkpoint of {name} ({in_a_line(error)}). Train it again."
+        ) from error
     return agent
 
 
@@ -186,25 +223,6 @@ def signals_of(agent: Agent, panel: Panel, env: TradingEnv) -> FloatArray:
             "expected a number in [-1, 1]."
         )
     return signals
-
-
-def _imported(path: str) -> Any:
-    """The class behind `package.module:Class`; modules beside the working directory are found too."""
-    module_name, _, class_name = path.partition(":")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not module_name.startswith(error.name):
-            raise
-        raise ConfigError(
-            f"{path}: no module named {error.name!r}; start the command where it can be imported."
-        ) from error
-    if not hasattr(module, class_name):
-        raise ConfigError(f"{path}: module {module_name!r} has no class {class_name!r}.")
-    return getattr(module, class_name)
 
 
 for _name in (

@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from agents.checkpoint import write_atomically
-from qn_env.errors import ConfigError
+from agents.checkpoint import read_tensors, write_tensors
+from qn_env.errors import FileError
+from qn_env.storage import make_folder
 
 _folder: ContextVar[Path | None] = ContextVar("kept_in", default=None)
 
@@ -64,37 +65,31 @@ class Keeper:
         """Write network, best weights, optimiser, generators, and `progress` as JSON."""
         if self.path is None:
             return
-        from safetensors.torch import save
-
         tensors = {f"network.{k}": v for k, v in self.parts.network.state_dict().items()}
         tensors |= {f"best.{k}": v for k, v in best.items()}
         tensors |= {f"generator.{k}": g.get_state() for k, g in self.parts.generators.items()}
         for i, state in self.parts.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{i}.{k}": torch.as_tensor(v) for k, v in state.items()}
-        whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.path, save(whole, metadata={"progress": json.dumps(dict(progress))}))
+        make_folder(self.path.parent)
+        write_tensors(self.path, tensors, json.dumps(dict(progress)))
 
     def load(self) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
         """Put the parts back as they were; the stored progress and best weights, None if nothing is stored.
 
         Raises:
-            ConfigError: a damaged file.
+            FileError: a damaged file, or not what was written.
         """
         if self.path is None or not self.path.exists():
             return None
-        from safetensors import SafetensorError, safe_open
-
+        tensors, text = read_tensors(self.path, sealed=True)
         try:
-            with safe_open(self.path, framework="pt") as file:
-                progress: dict[str, Any] = json.loads(file.metadata()["progress"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+            progress: dict[str, Any] = json.loads(text)
             self.parts.network.load_state_dict(_under("network.", tensors))
             for name, generator in self.parts.generators.items():
                 generator.set_state(tensors[f"generator.{name}"])
             self._load_optimizer(_under("optimizer.", tensors))
-        except (SafetensorError, LookupError, TypeError, ValueError, RuntimeError) as error:
-            raise ConfigError(f"{self.path}: damaged ({error}); remove it to train again.") from error
+        except (LookupError, TypeError, ValueError, RuntimeError) as error:
+            raise FileError(f"{self.path}: damaged ({error}); remove it to train again.") from error
         return progress, _under("best.", tensors)
 
     def _load_optimizer(self, tensors: Mapping[str, Tensor]) -> None:

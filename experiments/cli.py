@@ -19,7 +19,7 @@ from experiments.commands.probes import Probes, probes
 from experiments.commands.search import SearchConfig, search_command
 from experiments.commands.signal import Signal, signal
 from experiments.config import RunConfig
-from experiments.configfile import with_config_file, write_config
+from experiments.configfile import claim_folder, with_config_file, write_config
 from experiments.papers.dmn.config import DmnStudy
 from experiments.papers.quantnet.config import (
     QuantNetAblation,
@@ -27,7 +27,9 @@ from experiments.papers.quantnet.config import (
     QuantNetStudy,
     QuantNetTransfer,
 )
+from experiments.terminal import Terminated, complain, ended_in_a_line, plain_terminal
 from qn_env.errors import LookAheadError, QnError
+from qn_env.storage import said
 
 
 @dataclass(frozen=True)
@@ -84,25 +86,35 @@ CONFIGURED: dict[tuple[str, ...], type] = {
 
 DESCRIPTION = (
     "Is this trading policy any good? run, search and paper take --config FILE (TOML or JSON, options by "
-    "name) or the name of a paper's configuration, and write theirs into their folder as config.json."
+    "name) or the name of a paper's configuration, and write theirs into their folder as config.json. "
+    "Code of "
+    "your own that a file names is run only if you repeat its name: --trust NAME."
 )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code.
 
-    0 on success, 1 for a refused input, 2 for a wrong command line, 3 for an agent or an environment that
-    knows the future, 130 if interrupted.
+    0 on success, 1 for a refused input or a file that cannot be used, 2 for a wrong command line, 3 for an
+    agent or an environment that knows the future, 130 if interrupted, 143 if terminated.
     """
     try:
         words = with_config_file(sys.argv[1:] if argv is None else argv, CONFIGURED)
         command = tyro.cli(Command, args=words, prog="qn", description=DESCRIPTION)
-        return _obeyed(command)
+        with ended_in_a_line(), plain_terminal():
+            return _obeyed(command)
     except QnError as error:
-        print(f"qn: {error}", file=sys.stderr)
+        complain(str(error))
         return PEEKS if isinstance(error, LookAheadError) else 1
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename is not None else ""
+        complain(f"{place}the operating system says: {said(error)}. Nothing that was finished is lost.")
+        return 1
+    except Terminated as error:
+        complain(f"ended by signal {error.name}; workers are stopped. A run goes on with --resume.")
+        return 128 + error.number
     except KeyboardInterrupt:
-        print("qn: interrupted.", file=sys.stderr)
+        complain("interrupted.")
         return 130
 
 
@@ -123,7 +135,7 @@ def _obeyed(command: Command) -> int:
         case Signal():
             signal(command)
         case Report():
-            print(_report(command.run))
+            _report_again(command.run)
         case Agents():
             _list_agents()
     return 0
@@ -143,6 +155,7 @@ def _run(config: RunConfig) -> int:
         _print_wrapped(f"Note: {note}")
     folder = RunFolder(run(config, panel))
     write_config(folder.path / "config.json", ["run"], config)
+    folder.enter("config.json")
     board, failed = folder.leaderboard(), folder.record()["failed"]
     print(f"\n{as_text(board)}\n")
     print("* scaled ex ante to 10% volatility")
@@ -150,6 +163,8 @@ def _run(config: RunConfig) -> int:
         print("! not comparable: a quick run, or a learnt agent with fewer than 5 seeds")
     if board["basis"].iloc[0] == "markets":
         print("Figures are means over markets: too few days have half of them in their test block.")
+    for note in folder.unreadable_checkpoints():
+        _print_wrapped(f"Note: {note}")
     for failure in failed:
         print(f"failed: {failure['agent']} seed {failure['seed']}: {failure['error']}")
     print(f"Results, checkpoints and page: {folder.path} (open {_report(folder.path)})")
@@ -162,7 +177,7 @@ def _paper(command: Study) -> None:
     from experiments.papers.quantnet import study, transfer
 
     words = next(words for words, of in CONFIGURED.items() if of is type(command))
-    command.out.mkdir(parents=True, exist_ok=True)
+    claim_folder(command.out, words)
     write_config(command.out / "config.json", words, command)
     if isinstance(command, DmnStudy):
         page = dmn.study(command)
@@ -199,6 +214,15 @@ def _report(folder: Path) -> Path:
     from experiments.report import write_report
 
     return write_report(folder)
+
+
+def _report_again(folder: Path) -> None:
+    from experiments.store import RunFolder
+
+    page = _report(folder)
+    if (note := RunFolder(folder).note) is not None:
+        _print_wrapped(f"Note: {note}")
+    print(page)
 
 
 def _list_agents() -> None:

@@ -17,8 +17,12 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from qn_env.errors import ConfigError, did_you_mean
+from qn_env.storage import make_folder, read_object
 
-FLAG = "--config"
+FLAG, TRUST = "--config", "--trust"
+TRIALS = ("trials", "search", "transfer", "ablation")  # what a search or a study makes first
+# Settings that say whose code runs: an agent by its import path, a cluster that sends and takes objects.
+CODE = ("agent", "agents", "models", "address")
 COMMAND = "command"
 
 # A command as it is typed, such as ("paper", "dmn"), and the dataclass of its options.
@@ -35,17 +39,20 @@ def with_config_file(argv: Sequence[str], commands: Commands) -> list[str]:
         commands: those that take a file.
 
     Raises:
-        ConfigError: no such file, not readable, an unknown key, a value of the wrong type, or a command that
-            takes no file.
+        ConfigError: no such file, not readable, an unknown key, a value of the wrong type, a command that
+            takes
+            no file, or code that the file names and `--trust` does not repeat.
     """
-    name, rest = _taken(argv)
+    name, rest = _taken(argv, FLAG)
     if name is None:
         return list(argv)
     command = next((words for words in commands if tuple(rest[: len(words)]) == words), None)
     if command is None:
         known = ", ".join(" ".join(words) for words in commands)
         raise ConfigError(f"{FLAG} stands behind a command that takes one: {known}.")
+    trust, rest = _taken(rest, TRUST)
     values = read_config(name, command, commands[command])
+    _refuse_code(name, values, () if trust is None else trust.split(","))
     flags = [flag for key, value in values.items() for flag in _flags(key, value)]
     return [*command, *flags, *rest[len(command) :]]
 
@@ -78,7 +85,7 @@ def read_config(name: str, command: Sequence[str], of: type) -> dict[str, Any]:
 
 def write_config(path: Path, command: Sequence[str], config: Any) -> None:
     """Write an effective configuration as JSON that `--config` reads."""
-    from agents.checkpoint import write_atomically
+    from qn_env.storage import write_atomically
 
     text = json.dumps({COMMAND: " ".join(command)} | asdict(config), indent=2, default=str)
     write_atomically(path, (text + "\n").encode())
@@ -140,19 +147,55 @@ def described(annotation: Any) -> str:
     return "a table of names and values"
 
 
-def _taken(argv: Sequence[str]) -> tuple[str | None, list[str]]:
-    """The value of the flag, and the command line without it."""
+def claim_folder(path: Path, command: Sequence[str]) -> None:
+    """Make the folder of a search or a study, or take the one where it was begun.
+
+    Raises:
+        ConfigError: something else lies there, which a command must not write into.
+        FileError: it cannot be made.
+    """
+    if not path.is_dir() or not any(path.iterdir()):
+        make_folder(path)
+        return
+    known = path / "config.json"
+    if not known.exists() and any((path / name).is_dir() for name in TRIALS):
+        return  # begun from Python
+    meant = str(read_object(known).get(COMMAND, "")) if known.is_file() else ""
+    if meant.partition(" ")[0] != command[0]:  # studies of one paper may share a folder
+        found = f"holds what qn {meant} wrote" if meant else f"holds other files, and no {known.name} of qn"
+        raise ConfigError(f"{path}: {found}; choose another --out, or an empty folder.")
+
+
+def _refuse_code(name: str, values: Mapping[str, Any], trust: Sequence[str]) -> None:
+    """Refuse a file that names code which the user has not repeated: no file chooses what runs."""
+    from agents.agent import refuse_untrusted
+
+    for key in (key for key in CODE if values.get(key) is not None):
+        for value in [values[key]] if isinstance(values[key], str) else values[key]:
+            if key == "address" and value not in trust:
+                raise ConfigError(
+                    f"{name}: names the cluster {value!r}, which sends code to this machine; a file does "
+                    "not choose "
+                    f"it. Repeat it if you trust it: {TRUST} {value}"
+                )
+            if ":" in value and key != "address":
+                refuse_untrusted(value, name, trust)
+
+
+def _taken(argv: Sequence[str], wanted: str) -> tuple[str | None, list[str]]:
+    """The value of a flag, and the command line without it."""
     name, rest, words = None, [], iter(argv)
     for word in words:
         flag, sign, value = word.partition("=")
-        if flag != FLAG:
+        if flag != wanted:
             rest.append(word)
             continue
         found = value if sign else next(words, None)
         if not found:
-            raise ConfigError(f"{FLAG} needs a file, or one of {', '.join(shipped())}.")
+            needed = f"a file, or one of {', '.join(shipped())}" if wanted == FLAG else "names: NAME,..."
+            raise ConfigError(f"{wanted} needs {needed}.")
         if name is not None:
-            raise ConfigError(f"{FLAG} is given twice: {name} and {found}.")
+            raise ConfigError(f"{wanted} is given twice: {name} and {found}.")
         name = found
     return name, rest
 
@@ -176,6 +219,8 @@ def _parsed(path: Any) -> dict[str, Any]:
     read = json.loads if path.name.endswith(".json") else tomllib.loads
     try:
         found = read(path.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ConfigError(f"{path}: not a readable TOML or JSON file (nested too deeply).") from error
     except (ValueError, OSError) as error:
         raise ConfigError(f"{path}: not a readable TOML or JSON file ({error}).") from error
     if not isinstance(found, dict):

@@ -7,12 +7,15 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.progress import ProgressBoard, reported
+from experiments.scratch import scratch
 
+QUIET = "ignore:resource_tracker:UserWarning"
 PARENT_SECONDS = 0.2  # how often a worker looks whether its parent is still there
 
 
@@ -49,7 +52,12 @@ def fan_out(tasks: Sequence[Task], jobs: int | None = None) -> dict[str, Failure
         return {}
     processes = min(jobs if jobs is not None else cpu_count(), len(tasks))
     failures: dict[str, Failure] = {}
-    with ProgressBoard([task.name for task in tasks]) as board, warnings.catch_warnings():
+    with (
+        scratch() as memory,
+        ProgressBoard([task.name for task in tasks]) as board,
+        warnings.catch_warnings(),
+        worker_environment(),
+    ):
         # A worker that has grown is replaced by a new one, which loses nothing.
         warnings.filterwarnings("ignore", message="A worker stopped while some jobs", category=UserWarning)
         calls = (delayed(_guarded)(task, board.folder) for task in tasks)
@@ -58,15 +66,38 @@ def fan_out(tasks: Sequence[Task], jobs: int | None = None) -> dict[str, Failure
             return_as="generator_unordered",
             initializer=end_with,
             initargs=(os.getpid(),),
+            temp_folder=str(memory),
         )
         for name, failure in parallel(calls):
             board.finished(name, None if failure is None else failure.error)
             if failure is not None:
                 failures[name] = failure
-    if processes > 1:
-        # Workers kept for the next run would keep this one's working directory and imported agents.
-        get_reusable_executor().shutdown(wait=True)
+        if processes > 1:
+            # Workers kept for the next run would keep this one's working directory and imported agents.
+            get_reusable_executor().shutdown(wait=True)
     return failures
+
+
+@contextmanager
+def worker_environment() -> Iterator[None]:
+    """Python processes that are started inside the block do not look for modules in the working directory.
+
+    What this process finds there (an agent that the user named), they find too: their path is this one's. And
+    the one that cleans up after the others, when a run is ended, does so without a word.
+    """
+    wanted = {"PYTHONSAFEPATH": "1", "PYTHONWARNINGS": QUIET}
+    before = {name: os.environ.get(name) for name in wanted}
+    if before["PYTHONWARNINGS"]:
+        wanted["PYTHONWARNINGS"] = f"{before['PYTHONWARNINGS']},{QUIET}"
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def attempt(task: Task) -> Failure | None:

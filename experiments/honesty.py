@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from agents.checkpoint import write_atomically
+from experiments.books import Book, book_of
 from experiments.metrics import break_even_bps
+from experiments.records import read_trial
 from experiments.report.folder import Run
 from experiments.report.series import asset_sharpes, market_sharpes
 from experiments.statistics import (
@@ -40,11 +41,11 @@ from experiments.statistics import (
     sharpe_difference,
 )
 from experiments.store import unit_name
-from qn_env.economics import BASIS_POINT
 from qn_env.errors import LookAheadError
 from qn_env.features import DAYS_PER_YEAR
 from qn_env.objectives import sharpe
 from qn_env.panel import FloatArray
+from qn_env.storage import write_atomically
 
 REFERENCE = "buy-and-hold"  # what an agent has to beat; where it did not run, the best agent
 BLOCKS = 16  # of the days, for the probability of backtest overfitting
@@ -106,22 +107,6 @@ class Honesty:
     ranking: Ranking | None
 
 
-class Daily(NamedTuple):
-    """One agent's portfolio: daily figures [T, S] on the days that all agents have."""
-
-    gross: FloatArray
-    turnover: FloatArray
-
-    def net(self, cost_bps: float) -> FloatArray:
-        """Net returns [T, S] at a cost."""
-        return self.gross - self.turnover * cost_bps * BASIS_POINT
-
-    def sharpes(self, cost_bps: float) -> FloatArray:
-        """Annualised Sharpe ratios [S] at a cost; NaN where undefined."""
-        found: FloatArray = sharpe(self.net(cost_bps), axis=0)
-        return found
-
-
 def honesty(run: Run) -> Honesty:
     """The statistics of a run, at its headline cost; the same run gives the same figures."""
     cost, daily = run.headline_bps, daily_portfolios(run)
@@ -154,25 +139,32 @@ def honesty(run: Run) -> Honesty:
     )
 
 
-def daily_portfolios(run: Run, *, late: bool = False) -> dict[str, Daily]:
-    """Daily gross returns and turnovers of every agent's portfolio, on the days that all agents have.
+def daily_portfolios(run: Run, *, late: bool = False) -> dict[str, Book[FloatArray]]:
+    """Every agent's portfolio, daily [T, S], on the days that all agents have.
 
     Args:
         run: the run.
         late: of the same decisions, each traded one trading day later.
     """
-    rows = run.portfolio[run.portfolio["cost_bps"] == run.headline_bps]
-    columns = ["agent", "seed"]
+    rows = run.portfolio[run.portfolio["cost_bps"] == run.headline_bps].set_index("date")
+    names = ["agent", "seed"]
     gross, turnover = (
-        rows.pivot(index="date", columns=columns, values=name).dropna()
-        for name in (("gross_late", "turnover_late") if late else ("gross", "turnover"))
+        rows.assign(daily=series).pivot(columns=names, values="daily").dropna()
+        for series in book_of(rows, late=late)
     )
+    none = np.zeros((0, 1))
     return {
-        agent: Daily(gross[agent].to_numpy(), turnover[agent].to_numpy())
+        agent: Book(gross[agent].to_numpy(), turnover[agent].to_numpy())
         if agent in gross
-        else Daily(np.zeros((0, 1)), np.zeros((0, 1)))  # no day has half of the markets
+        else Book(none, none)  # no day has half of the markets
         for agent in run.agents
     }
+
+
+def sharpes(book: Book[FloatArray], cost_bps: float) -> FloatArray:
+    """Annualised Sharpe ratios [S] of a portfolio [T, S] at a cost; NaN where undefined."""
+    found: FloatArray = sharpe(book.net(cost_bps), axis=0)
+    return found
 
 
 def market_scores(run: Run, cost_bps: float) -> pd.DataFrame:
@@ -188,7 +180,7 @@ def cost_curve(run: Run) -> pd.DataFrame:
     """Net Sharpe ratio of every agent (columns) by cost in basis points (index): means over seeds."""
     costs = np.linspace(0.0, max(SWEEP_BPS, *run.costs_bps), SWEEP_POINTS)
     daily = daily_portfolios(run)
-    curves = {agent: [_mean(days.sharpes(cost)) for cost in costs] for agent, days in daily.items()}
+    curves = {agent: [_mean(sharpes(days, cost)) for cost in costs] for agent, days in daily.items()}
     return pd.DataFrame(curves, index=pd.Index(costs, name="cost_bps"))
 
 
@@ -198,12 +190,12 @@ def audit_verdict(run: Run, agent: str) -> str:
         return "refused"
     seeds = run.about["agents"].get(agent, {}).get("seeds", [])
     windows = run.about["panel"].get("windows", [""])
-    places = [run.folder / "units" / unit_name(agent, s, w) / "audit.json" for s in seeds for w in windows]
-    found = [json.loads(place.read_text()) for place in places if place.is_file()]
+    units = [unit_name(agent, s, w) for s in seeds for w in windows]
+    found = [audit for audit in map(run.stored.audit, units) if audit is not None]
     if not found:
         return "not audited"
     decisions = sum(int(part["decisions"]) for audit in found for part in audit["comparisons"])
-    some = "" if len(found) == len(places) else f", {len(found)} of {len(places)} units"
+    some = "" if len(found) == len(units) else f", {len(found)} of {len(units)} units"
     held = "" if any(audit["active"] for audit in found) else ", but it held nothing"
     return f"passed: {decisions:,} decisions{some}{held}"
 
@@ -221,11 +213,11 @@ def searched_trials(run: Run) -> int:
         for folder in (run.folder / "trials", run.folder.parent / "trials")
         for file in sorted(folder.glob("*-trial*.json"))
     ]
-    return sum(json.loads(file.read_text())["agent"] in run.agents for file in files)
+    return sum(read_trial(file)["agent"] in run.agents for file in files)
 
 
-def _tried(run: Run, daily: Mapping[str, Daily]) -> Tried:
-    ratios = np.concatenate([days.sharpes(run.headline_bps) for days in daily.values()])
+def _tried(run: Run, daily: Mapping[str, Book[FloatArray]]) -> Tried:
+    ratios = np.concatenate([sharpes(days, run.headline_bps) for days in daily.values()])
     # Scores of a search are of other days and of each agent's own objective: they count, but do not vary.
     number, variance = recorded_trials(ratios.tolist())
     return Tried(int(number), searched_trials(run), variance)
@@ -245,7 +237,7 @@ def _significance(net: FloatArray, trials: Trials) -> dict[str, float]:
     }
 
 
-def _break_even(days: Daily) -> float:
+def _break_even(days: Book[FloatArray]) -> float:
     """The cost at which the mean return over seeds is 0, in basis points."""
     return float(break_even_bps(days.gross.reshape(-1, 1), days.turnover.reshape(-1, 1))[0])
 
@@ -277,13 +269,15 @@ def _differences(net: Mapping[str, FloatArray], references: Sequence[str]) -> pd
     return table.assign(p_holm=holm(table["p_value"].to_numpy(dtype=np.float64)))
 
 
-def _delays(daily: Mapping[str, Daily], late: Mapping[str, Daily], cost_bps: float) -> pd.DataFrame:
+def _delays(
+    daily: Mapping[str, Book[FloatArray]], late: Mapping[str, Book[FloatArray]], cost_bps: float
+) -> pd.DataFrame:
     """What every agent's Sharpe ratio is one trading day late, net, seed beside the same seed."""
     return pd.DataFrame(
         {
             "agent": agent,
-            "sharpe": _mean(days.sharpes(cost_bps)),
-            "sharpe_late": _mean(late[agent].sharpes(cost_bps)),
+            "sharpe": _mean(sharpes(days, cost_bps)),
+            "sharpe_late": _mean(sharpes(late[agent], cost_bps)),
             **_gap(late[agent].net(cost_bps), days.net(cost_bps)),
         }
         for agent, days in daily.items()
@@ -306,7 +300,7 @@ def _all_pairs(left: FloatArray, right: FloatArray) -> tuple[FloatArray, FloatAr
     return left.repeat(Z, axis=1), np.tile(right, (1, S))
 
 
-def _overfitting(daily: Mapping[str, Daily], cost_bps: float) -> Overfitting | None:
+def _overfitting(daily: Mapping[str, Book[FloatArray]], cost_bps: float) -> Overfitting | None:
     """Of choosing among the agents by the mean over seeds of their daily returns."""
     net = np.column_stack([days.net(cost_bps).mean(axis=1) for days in daily.values()])
     T, N = net.shape

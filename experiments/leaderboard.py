@@ -7,11 +7,11 @@ from collections.abc import Collection, Mapping
 import numpy as np
 import pandas as pd
 
+from experiments.books import book_of
 from experiments.config import SEEDS
 from experiments.metrics import performance
 from experiments.statistics import mean_sharpe, sharpe_interval
 from experiments.tables import ALL, scaled_ex_ante
-from qn_env.economics import BASIS_POINT
 from qn_env.panel import FloatArray
 
 # Fewer common days, and agents are ranked by the mean over markets instead of by a portfolio.
@@ -127,8 +127,11 @@ def _market_net(
     stack = []
     for seed in seeds:
         days = by_market[agent, seed]
-        net = days["gross"] - days["turnover"] * cost * BASIS_POINT
-        wide = days.assign(net=net).pivot(index="date", columns="market", values="net").sort_index()
+        wide = (
+            days.assign(net=book_of(days).net(cost))
+            .pivot(index="date", columns="market", values="net")
+            .sort_index()
+        )
         stack.append(wide.to_numpy())
     return np.stack(stack)
 

@@ -13,6 +13,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import ArrayLike
 
+from experiments.books import Book
 from qn_env.economics import BASIS_POINT
 from qn_env.features import DAYS_PER_YEAR
 from qn_env.objectives import sharpe
@@ -24,16 +25,15 @@ CHUNK = 8
 Metrics = dict[str, FloatArray]
 
 
-def all_metrics(gross: FloatArray, turnover: FloatArray, counted: BoolArray, cost_rate: float) -> Metrics:
-    """Every metric [K] by name, of gross returns [T, K] that pay `cost_rate` per unit of turnover.
+def all_metrics(book: Book[FloatArray], counted: BoolArray, cost_bps: float) -> Metrics:
+    """Every metric [K] by name, of the book's returns at a cost.
 
     Args:
-        gross: [T, K] daily gross returns; what stands on days that do not count is not looked at.
-        turnover: [T, K] absolute changes of weight, likewise.
+        book: [T, K] of K series; what stands on days that do not count is not looked at.
         counted: [T, K] the days that enter.
-        cost_rate: 1e-4 is one basis point.
+        cost_bps: basis points per unit of turnover.
     """
-    return _by_columns(partial(_measured, cost_rate=cost_rate), gross, turnover, counted)
+    return _by_columns(partial(_measured, cost_bps=cost_bps), *book, counted)
 
 
 def performance(net: FloatArray, counted: BoolArray | None = None) -> Metrics:
@@ -121,9 +121,9 @@ def _by_columns(measure: Callable[..., Metrics], *daily: FloatArray | BoolArray)
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _measured(gross: FloatArray, turnover: FloatArray, counted: BoolArray, *, cost_rate: float) -> Metrics:
+def _measured(gross: FloatArray, turnover: FloatArray, counted: BoolArray, *, cost_bps: float) -> Metrics:
     gross, turnover = np.where(counted, gross, 0.0), np.where(counted, turnover, 0.0)
-    net = gross - cost_rate * turnover
+    net = Book(gross, turnover).net(cost_bps)
     found = _performance(net, counted)
     days = found["days"]
     return found | {

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from tqdm import tqdm
 
-from agents.checkpoint import write_atomically
 from agents.training import listening
+from experiments.scratch import scratch
+from experiments.terminal import printable
+from qn_env.errors import FileError
+from qn_env.storage import write_atomically
 
 REFRESH_SECONDS = 0.3
 
@@ -30,9 +32,13 @@ def reported(folder: Path, name: str) -> Iterator[None]:
         now = time.monotonic()
         if now - last >= REFRESH_SECONDS or done >= total:
             last = now
-            write_atomically(folder / name, f"{done} {total}".encode())
+            tell(f"{done} {total}")
 
-    write_atomically(folder / name, b"0 1")
+    def tell(text: str) -> None:
+        with suppress(FileError):  # no unit fails because a bar cannot move
+            write_atomically(folder / name, text.encode())
+
+    tell("0 1")
     with listening(write):
         yield
 
@@ -51,8 +57,8 @@ class ProgressBoard:
         self._bars: dict[str, tqdm[None]] = {}
 
     def __enter__(self) -> Self:
-        self._folder = tempfile.TemporaryDirectory(prefix="qn-progress-", ignore_cleanup_errors=True)
-        self.folder = Path(self._folder.name)
+        self._scratch = scratch()
+        self.folder = self._scratch.__enter__()
         self._started = time.monotonic()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         if self._live:
@@ -67,9 +73,9 @@ class ProgressBoard:
         seconds = time.monotonic() - self._started
         text = f"[{len(self._done)}/{len(self._names)}] {name}: {error or 'done'} ({seconds:.0f} s)"
         if not self._live:
-            print(text, file=sys.stderr, flush=True)
+            print(printable(text), file=sys.stderr, flush=True)
         elif error:
-            tqdm.write(text, file=sys.stderr)
+            tqdm.write(printable(text), file=sys.stderr)
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
@@ -80,7 +86,7 @@ class ProgressBoard:
             self._draw()
             for bar in (*self._bars.values(), self._total):
                 bar.close()
-        self._folder.cleanup()
+        self._scratch.__exit__(kind, value, trace)
 
     def _watch(self) -> None:
         while not self._stop.wait(REFRESH_SECONDS):
@@ -97,7 +103,7 @@ class ProgressBoard:
                 continue
             if name not in self._bars:
                 form = "  {desc:<28} {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]"
-                self._bars[name] = tqdm(total=1.0, desc=name, bar_format=form, leave=False)
+                self._bars[name] = tqdm(total=1.0, desc=printable(name), bar_format=form, leave=False)
             self._bars[name].n = share
             self._bars[name].refresh()
 

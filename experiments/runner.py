@@ -19,7 +19,8 @@ import pandas as pd
 
 from agents.agent import Agent, learns, make_agent, settings_of, warmup_of
 from experiments.config import WITHOUT_EFFECT, PanelConfig, RunConfig, check_costs
-from experiments.fanout import Failure, Task, fan_out
+from experiments.executors import run_in_processes
+from experiments.fanout import Failure, Task
 from experiments.leaderboard import leaderboard
 from experiments.protocols import Fold
 from experiments.store import RunFolder, unit_name
@@ -112,6 +113,7 @@ def run(
         "seconds": round(time.perf_counter() - clock, 1),
     }
     folder.write_record(record)
+    folder.finish()
     return folder.path
 
 
@@ -201,9 +203,9 @@ def _run_units(
         for name, chain in chains.items()
     ]
     found = []
-    for name, failure in fan_out(tasks, jobs).items():
+    for name, failure in run_in_processes(tasks, jobs).items():
         for unit, why in _unfinished(chains[name], failure, folder):
-            folder.write_error(unit.name, why.trace)
+            folder.write_error(unit.name, why.trace or f"{why.error}\n")
             which = {"agent": unit.label, "seed": unit.seed, "window": unit.window}
             found.append(which | {"kind": why.kind, "error": why.error})
     return sorted(found, key=lambda f: (str(f["agent"]), f["seed"], str(f["window"])))

@@ -17,16 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from agents.agent import make_agent
-from agents.checkpoint import write_atomically
 from agents.resuming import kept_in
 from agents.space import Space, draw, preset_space, space_of
 from agents.training import Training, judged_by
-from experiments.executors import Execute, Shared, executor, shared
+from experiments.executors import Execute, SharedFold, executor, shared
 from experiments.fanout import Task
 from experiments.protocols import Fold
+from experiments.records import read_trial
 from experiments.store import unit_name
 from experiments.units import Unit, Variant, place, trained
 from qn_env.errors import ConfigError, QnError
+from qn_env.storage import make_folder, write_sealed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,8 +166,7 @@ def run_trials(
     Raises:
         ConfigError: the folder holds a trial of another budget or another panel.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    folder = folder.resolve()
+    folder = make_folder(folder).resolve()
     waiting = {}
     for trial in sorted(trials, key=lambda one: place(one.search.variant.agent)):
         path = _path(folder, trial.name)
@@ -184,7 +184,7 @@ def run_trials(
         failures = execute(tasks)
     for name, failure in failures.items():
         _store(waiting[name], folder, {"score": None, "error": failure.error})
-    return [_read(_path(folder, trial.name)) for trial in trials]
+    return [read_trial(_path(folder, trial.name)) for trial in trials]
 
 
 def best(results: Sequence[dict[str, Any]], label: str, window: str = "") -> dict[str, Any]:
@@ -200,7 +200,7 @@ def best(results: Sequence[dict[str, Any]], label: str, window: str = "") -> dic
     return found
 
 
-def _try(trial_on: Callable[[Fold], Trial], of: Shared[Fold], folder: Path, *, keep: bool) -> None:
+def _try(trial_on: Callable[[Fold], Trial], of: SharedFold, folder: Path, *, keep: bool) -> None:
     """Train a trial, score it on the selection block, and store the result."""
     started = time.process_time()
     trial = trial_on(of.get())
@@ -236,21 +236,14 @@ def _path(folder: Path, name: str) -> Path:
 def _store(trial: Trial, folder: Path, found: Mapping[str, Any]) -> None:
     named = {"agent": trial.search.label, "window": trial.fold.name, "trial": trial.number}
     result = named | trial.identity | dict(found)
-    write_atomically(_path(folder, trial.name), (json.dumps(result, indent=2) + "\n").encode())
-
-
-def _read(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.read_text())
-    if found["score"] is None:
-        found["score"] = -math.inf
-    return found
+    write_sealed(_path(folder, trial.name), result)
 
 
 def _check_same(path: Path, identity: Mapping[str, Any]) -> None:
-    stored = _read(path)
+    stored = read_trial(path)
     for key, wanted in identity.items():
-        if stored[key] != wanted:
+        if stored.get(key) != wanted:
             raise ConfigError(
-                f"{path}: was tried with other {key}: {stored[key]}, not {wanted}. Go on with the same "
+                f"{path}: was tried with other {key}: {stored.get(key)}, not {wanted}. Go on with the same "
                 "settings, or choose another --out."
             )

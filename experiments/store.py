@@ -1,35 +1,95 @@
 """The run folder: what a run writes and everything else reads.
 
 plan.json             what is to be run, written first: a killed run goes on only with the same plan
-run.json              configuration, data, versions: all that is needed to repeat the run; written last
+run.json              configuration, data, versions: all that is needed to repeat the run
 results.parquet       the tidy table: one metric of one series a row
 portfolio.parquet     daily returns of each agent's portfolio
 leaderboard.parquet   the ranking, with intervals
-units/NAME/           one agent with one seed: audit.json (the look-ahead audit it passed), checkpoint/ and
-                      daily.parquet (per asset; it marks the unit as done), or error.txt; training/ while
-                      it is being trained
+units/NAME/           one agent with one seed: audit.json (the look-ahead audit it passed), checkpoint/,
+                      daily.parquet (per asset) and manifest.sha256 (which marks the unit as done), or
+                      error.txt;
+                      training/ while it is being trained
 report.html           the page; figures/, tables/ and honesty.json: its figures and the statistics
+manifest.sha256       the checksum of every file, looked at whenever one is read; it marks the run as done
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePath
+from typing import Any, Literal
 
 import pandas as pd
+from pandas.api import types
 
 from agents.agent import Agent
 from agents.audit import AgentAudit
-from agents.checkpoint import write_atomically
+from agents.checkpoint import refuse_other_files
+from experiments.manifest import NAME as MANIFEST
+from experiments.manifest import Manifest
+from experiments.records import AuditRecord, RunRecord, checked
 from experiments.tables import DAILY
-from qn_env.errors import ConfigError, refuse_missing
+from qn_env.errors import ConfigError, FileError, QnError, in_a_line, refuse_missing
+from qn_env.storage import (
+    REFUSALS,
+    digest,
+    make_folder,
+    parse_json,
+    read_bytes,
+    read_object,
+    said,
+    write_atomically,
+)
 
-DAYS = ("date", "market", "asset", *DAILY, "listed", "counted")  # columns of daily.parquet
+FORMAT = 2  # of the run folder: with checksums
+OTHER_VERSION = "It was written by another version of qn_env, or by hand."
+Kind = Literal["day", "text", "number", "truth"]
+
+
+def columns(kind: Kind, *names: str) -> dict[str, Kind]:
+    """Columns of one kind."""
+    return dict.fromkeys(names, kind)
+
+
+# The tables of a run: the columns that are read, and what they hold.
+DAYS = {
+    **columns("day", "date"),
+    **columns("text", "market", "asset"),
+    **columns("number", *DAILY),
+    **columns("truth", "listed", "counted"),
+}
+TABLES: Mapping[str, Mapping[str, Kind]] = {
+    "leaderboard": {
+        **columns("text", "agent"),
+        **columns("truth", "comparable"),
+        **columns("number", "cost_bps", "rank", "seeds", "undefined", "turnover", "calmar"),
+        **columns("number", "sharpe", "sharpe_low", "sharpe_high", "seed_low", "seed_high"),
+        **columns(
+            "number", "ann_return", "ann_volatility", "max_drawdown", "ann_return_10", "max_drawdown_10"
+        ),
+    },
+    "portfolio": {
+        **columns("day", "date"),
+        **columns("text", "agent"),
+        **columns("number", "seed", "cost_bps", "gross", "turnover", "gross_late", "turnover_late"),
+        **columns("number", "net", "net_10", "markets"),
+    },
+    "results": {
+        **columns("text", "agent", "market", "asset", "split", "metric"),
+        **columns("number", "seed", "cost_bps", "value"),
+    },
+}
+HOLDS = {
+    "day": types.is_datetime64_any_dtype,
+    "text": types.is_string_dtype,
+    "number": lambda column: types.is_any_real_numeric_dtype(column.dtype),
+    "truth": types.is_bool_dtype,
+}
 
 
 def temporary(name: str) -> str:
@@ -61,13 +121,18 @@ class RunFolder:
 
         Raises:
             ConfigError: there is something at that path already.
+            FileError: it cannot be made.
         """
         try:
             path.mkdir(parents=True)
-        except FileExistsError as error:
-            raise ConfigError(
-                f"{path}: exists already; a run never overwrites another. Choose another --out, or go on "
-                "with a run that was cut short by --resume."
+        except REFUSALS as error:
+            if isinstance(error, FileExistsError) and path.exists():
+                raise ConfigError(
+                    f"{path}: exists already; a run never overwrites another. Choose another --out, or go on "
+                    "with a run that was cut short by --resume."
+                ) from error
+            raise FileError(
+                f"{path}: the folder cannot be made ({said(error)}). Choose another --out."
             ) from error
         return cls(path.resolve())
 
@@ -84,9 +149,15 @@ class RunFolder:
         if path.is_dir() and all(found.match(temporary("plan.json")) for found in path.iterdir()):
             return folder._cleared().planned(plan)  # killed before its plan was written
         try:
-            begun = json.loads((path / "plan.json").read_text())
-        except (OSError, ValueError) as error:
+            begun = read_object(path / "plan.json")
+        except FileError as error:
             raise ConfigError(f"{path}: no run was begun there ({error}); choose another --out.") from error
+        if begun.pop("format", None) != FORMAT:
+            raise ConfigError(
+                f"{path}: was begun by another version of qn_env, whose folders have no checksums or "
+                "other ones. "
+                "Choose another --out."
+            )
         wanted = json.loads(json.dumps(plan))
         for key in sorted(begun.keys() | wanted.keys()):
             if begun.get(key) != wanted.get(key):
@@ -100,11 +171,14 @@ class RunFolder:
         """The same folder, without files that a killed process left half written."""
         for unfinished in self.path.rglob(temporary("*")):
             unfinished.unlink()
+        if not self.finished:  # killed between its last files
+            for name in ("run.json", MANIFEST):
+                (self.path / name).unlink(missing_ok=True)
         return self
 
     def planned(self, plan: dict[str, Any]) -> RunFolder:
         """The same folder, with what is to be run written down."""
-        write_atomically(self.path / "plan.json", (json.dumps(plan, indent=2) + "\n").encode())
+        self._write(self.path / "plan.json", _as_json({"format": FORMAT, **plan}))
         return self
 
     @classmethod
@@ -118,18 +192,65 @@ class RunFolder:
             raise ConfigError(f"{path}: no such run folder. A run writes one: qn run --help.")
         if not (folder := cls(path.resolve())).finished:
             raise ConfigError(
-                f"{path}: holds no run.json, expected a finished run. Go on with one that was cut short by "
-                "qn run --resume."
+                f"{path}: holds no run.json with a {MANIFEST}, expected a finished run. Go on with one "
+                "that was "
+                "cut short by qn run --resume."
             )
         return folder
 
     @property
     def finished(self) -> bool:
-        """Whether the run is complete."""
-        return (self.path / "run.json").exists()
+        """Whether the run is complete; the manifest is its last file, in earlier versions it was run.json."""
+        return (self.path / "run.json").exists() and ((self.path / MANIFEST).exists() or self.unchecked)
+
+    @property
+    def unchecked(self) -> bool:
+        """Whether an earlier version wrote the run, without checksums.
+
+        Raises:
+            FileError: no readable `run.json`.
+        """
+        return not (self.path / MANIFEST).exists() and "manifest" not in read_object(self.path / "run.json")
+
+    @property
+    def note(self) -> str | None:
+        """What a reader of a folder without checksums should know."""
+        if not self.unchecked:
+            return None
+        return (
+            f"{self.path} has no {MANIFEST}: an earlier version wrote it, and nothing says whether its "
+            "files are "
+            "what was written."
+        )
+
+    @contextmanager
+    def understood(self) -> Iterator[None]:
+        """Inside the block, files that do not fit together are an error that says so.
+
+        Each may be what one writes, and the whole not what a run writes: it was put together by hand, or by
+        another version.
+
+        Raises:
+            FileError: what was made of them failed, and where.
+        """
+        try:
+            yield
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+            if isinstance(error, QnError):
+                raise
+            told = in_a_line(error)
+            raise FileError(
+                f"{self.path}: its files do not fit together ({told}). {OTHER_VERSION}"
+            ) from error
 
     def unit(self, name: str) -> Path:
-        """The folder of a unit."""
+        """The folder of a unit.
+
+        Raises:
+            FileError: a name that would lie elsewhere.
+        """
+        if ".." in PurePath(name).parts or PurePath(name).is_absolute():
+            raise FileError(f"{self.path}: {name!r} is no name of a unit; it would lie outside the folder.")
         return self.path / "units" / name
 
     def training(self, name: str) -> Path:
@@ -137,13 +258,50 @@ class RunFolder:
         return self.unit(name) / "training"
 
     def write_record(self, record: dict[str, Any]) -> None:
-        """Write what is needed to repeat the run; the last file of a run."""
-        write_atomically(self.path / "run.json", (json.dumps(record, indent=2) + "\n").encode())
+        """Write what is needed to repeat the run."""
+        self._write(self.path / "run.json", _as_json({**record, "manifest": MANIFEST}))
 
     def record(self) -> dict[str, Any]:
-        """Configuration, data, versions and failures of the run."""
-        found: dict[str, Any] = json.loads((self.path / "run.json").read_text())
-        return found
+        """Configuration, data, versions and failures of the run.
+
+        Raises:
+            FileError: no `run.json`, not what was written, or not what a run writes.
+        """
+        path = self.path / "run.json"
+        content = parse_json(path, self._content(path))
+        if not isinstance(content, dict):
+            raise FileError(
+                f"{path}: holds {type(content).__name__}, expected a JSON object. {OTHER_VERSION}"
+            )
+        return checked(path, content, RunRecord)
+
+    def finish(self) -> None:
+        """Write the manifest: the checksums of all units as they were stored, and of the files of the run."""
+        whole = Manifest.of(self.path, leave_out=("units", "tensorboard"))
+        for folder in sorted((self.path / "units").glob("*")):
+            place = folder.relative_to(self.path).as_posix()
+            found = Manifest.read(folder) or Manifest.of(folder, leave_out=("training",))
+            files = {f"{place}/{name}": checksum for name, checksum in found.files.items()}
+            if (folder / MANIFEST).exists():
+                files[f"{place}/{MANIFEST}"] = digest(read_bytes(folder / MANIFEST))
+            whole = whole.with_files(files)
+        whole.write()
+
+    def unreadable_checkpoints(self) -> list[str]:
+        """What is said of agents whose checkpoints hold more than tensors and JSON: they are never loaded."""
+        found = {}
+        for place in sorted((self.path / "units").glob("*/checkpoint")):
+            try:
+                refuse_other_files(place)
+            except ConfigError as error:
+                found[place.parent.name.partition("-seed")[0]] = str(error)
+        return list(found.values())
+
+    def enter(self, *names: str) -> None:
+        """Take files and folders that were written after the run into its manifest, if it has one."""
+        found = Manifest.read(self.path)
+        if found is not None:
+            found.with_files(Manifest.of(self.path, only=names).files).write()
 
     def write_audit(self, name: str, audit: AgentAudit) -> None:
         """Store how a unit's agent was audited; who has an audit has passed."""
@@ -153,49 +311,84 @@ class RunFolder:
             "assets": audit.assets,
             "active": audit.active,
         }
-        self._write_into_unit(name, "audit.json", json.dumps(verdict, indent=2) + "\n")
+        self._write(self.unit(name) / "audit.json", _as_json(verdict))
+
+    def audit(self, name: str) -> dict[str, Any] | None:
+        """What the look-ahead audit of a unit said; None where there was none.
+
+        Raises:
+            FileError: not what was written.
+        """
+        path = self.unit(name) / "audit.json"
+        manifest = Manifest.read(path.parent)
+        if not path.is_file() and (manifest is None or path.name not in manifest.files):
+            return None
+        found = parse_json(path, self._content(path))
+        return checked(path, found if isinstance(found, dict) else {}, AuditRecord)
 
     def write_unit(self, name: str, days: pd.DataFrame, agent: Agent) -> None:
-        """Store a finished unit: the agent's checkpoint, then its daily results, which mark it as done."""
-        folder = self.unit(name)
-        folder.mkdir(parents=True, exist_ok=True)
+        """Store a finished unit: the checkpoint, the daily results, and the manifest, which marks it as done.
+
+        Raises:
+            FileError: a file cannot be written.
+        """
+        folder = make_folder(self.unit(name))
         (folder / "error.txt").unlink(missing_ok=True)
         save: Any = getattr(agent, "save", None)
         if save is not None:
             # A checkpoint that a killed process began; an agent need not be able to save into a folder twice.
             shutil.rmtree(folder / "checkpoint", ignore_errors=True)
             save(folder / "checkpoint")
-        _write_table(folder / "daily.parquet", days)
+        self._write(folder / "daily.parquet", as_parquet(days))
+        Manifest.of(folder, leave_out=("training",)).write()
 
     def write_error(self, name: str, text: str) -> None:
         """Store why a unit failed."""
-        self._write_into_unit(name, "error.txt", text)
-
-    def _write_into_unit(self, name: str, file: str, text: str) -> None:
-        folder = self.unit(name)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / file, text.encode())
+        self._write(self.unit(name) / "error.txt", text.encode())
 
     def has_unit(self, name: str) -> bool:
         """Whether a unit has finished."""
-        return (self.unit(name) / "daily.parquet").exists()
+        folder = self.unit(name)
+        if (manifest := Manifest.read(folder)) is not None:
+            return all((folder / file).exists() for file in manifest.files)
+        return (folder / "daily.parquet").exists() and (self.path / "run.json").exists() and self.unchecked
+
+    def check_unit(self, name: str) -> Path:
+        """The folder of a finished unit, all files of which are what was written.
+
+        Raises:
+            FileError: one is not.
+        """
+        folder = self.unit(name)
+        if (manifest := self._manifest(folder)) is not None:
+            for file in manifest.files:
+                manifest.checked(file)
+            unlisted = Manifest.names(folder, leave_out=("training",)) - manifest.files.keys()
+            if unlisted:
+                raise FileError(
+                    f"{folder / min(unlisted)}: not in {folder / MANIFEST}; somebody added it. Remove it."
+                )
+        return folder
+
+    def checkpoint(self, name: str) -> Path | None:
+        """The checkpoint of a finished unit, checked; None where its agent left none.
+
+        Raises:
+            FileError: a file of the unit is not what was written.
+        """
+        place = self.check_unit(name) / "checkpoint"
+        return place if place.exists() else None
 
     def unit_days(self, name: str) -> pd.DataFrame:
         """A unit's days: date, market, asset, gross, turnover, gross_late, turnover_late, listed, counted.
 
         Raises:
+            FileError: not what was written.
             DataError: another version of the package wrote them.
         """
         path = self.unit(name) / "daily.parquet"
-        days = pd.read_parquet(path)
-        refuse_missing(
-            path,
-            "columns",
-            DAYS,
-            days,
-            "It was written by another version of qn_env: repeat the run into a new folder.",
-        )
-        return days
+        advice = f"{OTHER_VERSION} Repeat the run into a new folder."
+        return read_parquet(path, self._content(path), DAYS, advice)
 
     def agent_days(self, agent: str, seed: int) -> pd.DataFrame:
         """The days of all windows of a finished run: those of `unit_days`, and `window`, in time order."""
@@ -208,37 +401,96 @@ class RunFolder:
 
     def write_results(self, table: pd.DataFrame) -> None:
         """Write the tidy table."""
-        columns = ["run", "agent", "market", "asset", "seed", "split", "cost_bps", "metric", "value"]
-        _write_table(self.path / "results.parquet", table[columns])
+        names = ["run", "agent", "market", "asset", "seed", "split", "cost_bps", "metric", "value"]
+        self._write(self.path / "results.parquet", as_parquet(table[names]))
 
     def results(self) -> pd.DataFrame:
         """The tidy table."""
-        return pd.read_parquet(self.path / "results.parquet")
+        return self._table("results")
 
     def write_portfolio(self, table: pd.DataFrame) -> None:
         """Write the daily portfolio returns."""
-        _write_table(self.path / "portfolio.parquet", table)
+        self._write(self.path / "portfolio.parquet", as_parquet(table))
 
     def portfolio(self) -> pd.DataFrame:
         """Daily portfolio returns of every agent, seed and cost."""
-        return pd.read_parquet(self.path / "portfolio.parquet")
+        return self._table("portfolio")
 
     def write_leaderboard(self, table: pd.DataFrame) -> None:
         """Write the ranking."""
-        _write_table(self.path / "leaderboard.parquet", table)
+        self._write(self.path / "leaderboard.parquet", as_parquet(table))
 
     def leaderboard(self) -> pd.DataFrame:
         """The ranking."""
-        return pd.read_parquet(self.path / "leaderboard.parquet")
+        return self._table("leaderboard")
+
+    def _table(self, name: str) -> pd.DataFrame:
+        """One of the run's tables.
+
+        Raises:
+            FileError: not there, not what was written, no Parquet, or other columns than a run writes.
+        """
+        path = self.path / f"{name}.parquet"
+        return read_parquet(path, self._content(path), TABLES[name], OTHER_VERSION)
+
+    def _write(self, path: Path, content: bytes) -> None:
+        make_folder(path.parent)
+        write_atomically(path, content)
+
+    def _content(self, path: Path) -> bytes:
+        """A file's content, held against the manifest of its unit or of the run, where there is one."""
+        inside = path.relative_to(self.path).parts
+        home = self.path.joinpath(*inside[:2]) if inside[0] == "units" else self.path
+        manifest = self._manifest(home)
+        return read_bytes(path) if manifest is None else manifest.checked(path.relative_to(home).as_posix())
+
+    def _manifest(self, home: Path) -> Manifest | None:
+        """The manifest of the run or of a unit; None while the run goes on, or of an older version.
+
+        Raises:
+            FileError: it is not there, and should be.
+        """
+        found = Manifest.read(home)
+        if found is None and home != self.path and (self.path / MANIFEST).exists():
+            raise FileError(
+                f"{home / MANIFEST}: not found; the unit did not finish, or the file was removed."
+            )
+        if found is None and home == self.path and (home / "run.json").exists() and not self.unchecked:
+            raise FileError(f"{home / MANIFEST}: not found; go on with the run by qn run --resume.")
+        return found
 
 
-def write_csv(path: Path, table: pd.DataFrame) -> None:
-    """Write a table for the user, in place of an older one; its folder is made where there is none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, table.to_csv(index=False).encode())
+def read_parquet(path: Path, content: bytes, holds: Mapping[str, Kind], advice: str) -> pd.DataFrame:
+    """A table out of the content of a Parquet file.
+
+    Args:
+        path: the file.
+        content: its content.
+        holds: the columns that it must have, and what each holds.
+        advice: what to do about one that lacks them.
+
+    Raises:
+        FileError: no Parquet file, or a column of another kind.
+        DataError: a column is missing.
+    """
+    try:
+        table = pd.read_parquet(BytesIO(content))
+    except (ValueError, TypeError, LookupError, OSError, MemoryError) as error:  # pyarrow's are such
+        raise FileError(f"{path}: not a readable Parquet file ({error}). {advice}") from error
+    refuse_missing(path, "columns", holds, sorted(map(str, table.columns)), advice)
+    for name, kind in holds.items():
+        column = table[name]
+        if len(column) and not HOLDS[kind](column):
+            raise FileError(f"{path}: column {name!r} holds {column.dtype}, expected {kind}s. {advice}")
+    return table
 
 
-def _write_table(path: Path, table: pd.DataFrame) -> None:
+def as_parquet(table: pd.DataFrame) -> bytes:
+    """A table as the content of a Parquet file."""
     buffer = BytesIO()
     table.to_parquet(buffer, index=False, compression="zstd")
-    write_atomically(path, buffer.getvalue())
+    return buffer.getvalue()
+
+
+def _as_json(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2) + "\n").encode()

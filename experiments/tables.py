@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from experiments.books import Book, book_of
 from experiments.metrics import all_metrics
-from qn_env.economics import BASIS_POINT, volatility_scale
+from qn_env.economics import volatility_scale
 from qn_env.features import EwVolatility
 from qn_env.panel import BoolArray, FloatArray
 
@@ -65,36 +66,29 @@ def results_table(
         market, asset, cost_bps, metric, value; "*" stands for all.
     """
     by_asset = days.set_index(["date", "market", "asset"])
-    gross, turnover = (
-        by_asset[name].unstack(["market", "asset"]).sort_index() for name in ("gross", "turnover")
-    )
+    assets = Book(*(series.unstack(["market", "asset"]).sort_index() for series in book_of(by_asset)))
     counted = (
         by_asset["counted"].unstack(["market", "asset"], fill_value=False).sort_index().to_numpy(dtype=bool)
     )
     markets = by_market.set_index(["date", "market"]).unstack("market").sort_index()
     one_cost = portfolio[portfolio["cost_bps"] == costs[0]]
-    whole = one_cost[["gross", "turnover"]].to_numpy()
+    whole = Book(*(series.to_numpy()[:, None] for series in book_of(one_cost)))
     parts = []
     for cost in costs:
-        rate = cost * BASIS_POINT
         parts += [
-            _tidy(_measured(gross, turnover, counted, rate), cost),
-            _tidy(
-                _measured(markets["gross"], markets["turnover"], markets["gross"].notna().to_numpy(), rate),
-                cost,
-            ),
+            _tidy(_measured(assets, counted, cost), cost),
+            _tidy(_measured(book_of(markets), markets["gross"].notna().to_numpy(), cost), cost),
         ]
-        if len(whole):
-            everything = np.ones((len(whole), 1), dtype=bool)
-            found = all_metrics(whole[:, :1], whole[:, 1:], everything, rate)
+        if len(whole.gross):
+            found = all_metrics(whole, np.ones(whole.gross.shape, dtype=bool), cost)
             parts.append(_tidy(pd.DataFrame(found, index=pd.Index([ALL], name="market")), cost))
     return pd.concat(parts, ignore_index=True)
 
 
-def _measured(gross: pd.DataFrame, turnover: pd.DataFrame, counted: BoolArray, rate: float) -> pd.DataFrame:
+def _measured(book: Book[pd.DataFrame], counted: BoolArray, cost_bps: float) -> pd.DataFrame:
     """Metrics of every column, one row per column."""
-    arrays = gross.to_numpy(dtype=float), turnover.to_numpy(dtype=float)
-    return pd.DataFrame(all_metrics(*arrays, counted, rate), index=gross.columns)
+    arrays = Book(*(series.to_numpy(dtype=float) for series in book))
+    return pd.DataFrame(all_metrics(arrays, counted, cost_bps), index=book.gross.columns)
 
 
 def _tidy(measured: pd.DataFrame, cost: float) -> pd.DataFrame:
@@ -107,9 +101,9 @@ def _tidy(measured: pd.DataFrame, cost: float) -> pd.DataFrame:
 
 def _at_cost(base: pd.DataFrame, cost: float) -> pd.DataFrame:
     """The portfolio's days after costs, raw and scaled ex ante."""
-    paid = base["turnover"] * cost * BASIS_POINT
-    net = (base["gross"] - paid).to_numpy()
-    return base.assign(cost_bps=cost, cost=paid, net=net, net_10=scaled_ex_ante(net))
+    book = book_of(base)
+    net = book.net(cost).to_numpy()
+    return base.assign(cost_bps=cost, cost=book.cost(cost), net=net, net_10=scaled_ex_ante(net))
 
 
 def scaled_ex_ante(net: FloatArray, target: float = SCALED_TARGET) -> FloatArray:

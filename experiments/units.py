@@ -137,7 +137,7 @@ def _earlier(unit: Unit, folder: RunFolder) -> Agent | None:
     """The finished agent at whose weights a unit begins, from its checkpoint; None: there is none."""
     if unit.predecessor is None:
         return None
-    return load_agent(unit.variant.agent, folder.unit(unit.predecessor) / "checkpoint")
+    return load_agent(unit.variant.agent, folder.check_unit(unit.predecessor) / "checkpoint")
 
 
 def judged(agent: Agent, unit: Unit, fold: Fold) -> tuple[pd.DataFrame, AgentAudit]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -18,8 +19,31 @@ class ConfigError(QnError, ValueError):
     """A setting, a name or a path that cannot be used."""
 
 
+class FileError(ConfigError, DataError):
+    """A file that cannot be written or read, or that does not hold what was written into it."""
+
+
 class LookAheadError(QnError):
     """Something was seen, paid or done that depends on later days."""
+
+
+def in_a_line(error: BaseException) -> str:
+    """What an error says, and where it arose: the file and line that its traceback ends with.
+
+    Examples:
+        >>> try:
+        ...     {}["a"]
+        ... except KeyError as error:
+        ...     in_a_line(error).startswith("KeyError: 'a' (")
+        True
+    """
+    if isinstance(error, SyntaxError):  # the file that was being read, not the reader
+        where = f" ({error.filename}, line {error.lineno})"
+    else:
+        frames = traceback.extract_tb(error.__traceback__)
+        where = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+    first, _, more = str(error).partition("\n")
+    return f"{type(error).__name__}: {first}{' ...' if more else ''}{where}"
 
 
 def refuse_missing(

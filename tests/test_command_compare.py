@@ -11,16 +11,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from agents.checkpoint import write_atomically
 from experiments import RunConfig
 from experiments.commands.compare import Compare, compare_runs, compared, differences
+from experiments.manifest import Manifest
 from experiments.runner import run
 from experiments.statistics import sharpe_difference
 from experiments.store import RunFolder
 from experiments.units import Variant
-from qn_env.errors import ConfigError
+from qn_env.errors import ConfigError, FileError
 from qn_env.panel import Panel
 from qn_env.sources import ragged
+from qn_env.storage import write_atomically
 
 USER_MODULE = '''
 import numpy as np
@@ -132,6 +133,7 @@ def _with_portfolio(run_folder: RunFolder, rows: pd.DataFrame, place: Path) -> R
     write_atomically(place / "run.json", (run_folder.path / "run.json").read_bytes())
     found = RunFolder(place)
     found.write_portfolio(rows)
+    found.finish()
     return found
 
 
@@ -172,6 +174,10 @@ def test_equal_runs_are_identical(
     days = again.unit_days("mine-seed0")
     days.loc[3, "gross"] += 1e-18
     days.to_parquet(again.unit("mine-seed0") / "daily.parquet", index=False)
+    with pytest.raises(FileError, match=r"mine-seed0/daily\.parquet: changed since it was written"):
+        compare_runs(Compare(a.path, again.path))
+    capsys.readouterr()
+    Manifest.of(again.unit("mine-seed0")).write()
     compare_runs(Compare(a.path, again.path))
     assert "every daily return agrees" not in capsys.readouterr().out
     notes = compared(a, again, 2.0).set_index("agent")["note"]
@@ -213,7 +219,7 @@ def test_runs_of_other_data_are_not_subtracted(
 
 def test_a_run_that_has_not_finished_is_refused(a: RunFolder, tmp_path: Path) -> None:
     (tmp_path / "plan.json").write_text(json.dumps({}))
-    with pytest.raises(ConfigError, match=r"holds no run\.json, expected a finished run"):
+    with pytest.raises(ConfigError, match=r"holds no run\.json with a manifest\.sha256"):
         compare_runs(Compare(a.path, tmp_path))
     with pytest.raises(ConfigError, match="no such run folder"):
         compare_runs(Compare(tmp_path / "none", a.path))

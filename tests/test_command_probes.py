@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +15,7 @@ from experiments.config import DEFAULT_AGENTS
 from experiments.probes import PROBES
 from experiments.probes.controls import Oracle, constant_forecast
 from qn_env.errors import ConfigError
+from qn_env.storage import write_sealed
 
 
 class Failing(Oracle):
@@ -115,7 +115,7 @@ def test_a_table_is_printed_and_written_and_a_finished_unit_is_not_run_again(tmp
     assert (rows["seeds"] == 2).all()
 
     kept = config.out / "units" / "trend-sgn-returns-300-150days-seed0.json"
-    kept.write_text(json.dumps({"share of sides": 9.0}))
+    write_sealed(kept, {"share of sides": 9.0})
     (config.out / "units" / "trend-sgn-returns-300-150days-seed1.json").unlink()
     assert probes(config) == 0
     again = pd.read_csv(config.out / "probes.csv").set_index("agent")["value"]

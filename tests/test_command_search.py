@@ -25,6 +25,7 @@ from experiments.statistics import recorded_trials
 from experiments.units import Variant
 from qn_env.errors import ConfigError, QnError
 from qn_env.sources.synthetic import noise
+from qn_env.storage import read_sealed, write_sealed
 
 # A user's agent: it learns nothing, is quick, and its score has its maximum, 1, at x = 0.3 and no penalty.
 AGENT = """
@@ -132,7 +133,7 @@ def test_failed_trials_are_counted_by_what_deflates_the_winner(place):
     assert found == 0
     out = place / "out"
     path = next((out / "trials").glob("*trial0.json"))
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"score": None, "error": "broken"}))
+    write_sealed(path, read_sealed(path) | {"score": None, "error": "broken"})
     search_command(config(place, trials=3, protocol="holdout"))
     (winner,) = json.loads((out / "best.json").read_text())["best"]
     assert (winner["trials"], winner["failed"], winner["scores"][0]) == (3, 1, None)
@@ -152,11 +153,13 @@ def test_what_was_searched_with_can_be_fed_back(place):
 
     asked = config(place, trials=1, fixed={"seconds": 0.0, "x": 0.25})
     search_command(asked)
-    argv = with_config_file(["search", "--config", "out/config.json"], {("search",): SearchConfig})
+    command, known = ["search", "--config", "out/config.json"], {("search",): SearchConfig}
+    with pytest.raises(ConfigError, match="repeat its name: --trust tiny_agents:Tiny"):
+        with_config_file(command, known)  # the file may be a stranger's
+    command += ["--trust", "tiny_agents:Tiny"]
+    argv = with_config_file(command, known)
     assert tyro.cli(SearchConfig, args=argv[1:]) == asked
-    more = with_config_file(
-        ["search", "--config", "out/config.json", "--trials", "2"], {("search",): SearchConfig}
-    )
+    more = with_config_file([*command, "--trials", "2"], known)
     assert tyro.cli(SearchConfig, args=more[1:]).trials == 2
 
 

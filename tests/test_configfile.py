@@ -73,7 +73,9 @@ def test_what_was_written_is_read_back(tmp_path):
 
 
 def test_the_configuration_of_a_run_survives(tmp_path):
-    config = RunConfig(agents=("macd", "m:A"), costs=(0.0, 2.5), vol_target=0.15, seeds=3, quick=True)
+    config = RunConfig(
+        agents=("macd", "buy-and-hold"), costs=(0.0, 2.5), vol_target=0.15, seeds=3, quick=True
+    )
     write_config(tmp_path / "config.json", ["run"], config)
     argv = with_config_file(["run", "--config", str(tmp_path / "config.json")], COMMANDS)
     assert tyro.cli(RunConfig, args=argv[1:]) == config

@@ -8,19 +8,21 @@ import pickle
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from experiments.executors import DEATHS, Shared, executor, shared
+from experiments.executors import DEATHS, SharedFold, executor, shared
 from experiments.fanout import Task
 from experiments.protocols import Fold, holdout
 from experiments.search import Search, search
 from experiments.units import Variant
-from qn_env.errors import ConfigError
+from qn_env.errors import ConfigError, FileError
 from qn_env.sources.synthetic import noise
 
 
@@ -51,6 +53,8 @@ def searched(fold: Fold, folder: Path, run) -> dict[str, bytes]:
     search(searches, [fold], folder, execute=run)
     found = {path.name: json.loads(path.read_text()) for path in folder.glob("*.json")}
     assert all(result.pop("seconds") >= 0 for result in found.values())
+    for result in found.values():
+        del result["sha256"]  # of the seconds, too
     return {name: json.dumps(result).encode() for name, result in found.items()}
 
 
@@ -155,16 +159,37 @@ def test_a_shared_fold_travels_as_a_path_and_is_mapped_once(fold, tmp_path):
 def test_what_a_killed_search_left_is_never_read(fold, tmp_path):
     left = tmp_path / "shared"
     left.mkdir()
-    (left / "0.joblib").write_bytes(b"not a fold")
+    (left / "fold.json").write_bytes(b"not a fold")
     with shared([fold], left) as (handle,):
-        assert not (left / "0.joblib").exists()
+        assert not (left / "fold.json").exists()
         assert handle.get().name == fold.name
-    with shared([{"other": 1}], left) as (handle,):
-        assert handle.get() == {"other": 1}, "another file of the same place is not taken from memory"
+    with shared([replace(fold, name="another")], left) as (handle,):
+        assert handle.get().name == "another", "another file of the same place is not taken from memory"
+
+
+def test_what_is_laid_down_for_workers_is_arrays_and_json_and_no_pickle(fold, tmp_path):
+    with shared([fold], tmp_path / "shared") as (handle,):
+        laid = sorted(path.suffix for path in handle.path.iterdir())
+        found = handle.get()
+    assert laid == [".json"] + [".npy"] * 9
+    for name in ("train", "select", "test"):
+        mine, other = getattr(found, name), getattr(fold, name)
+        assert mine.fingerprint == other.fingerprint
+        assert (mine.assets, mine.market_of, mine.notes) == (other.assets, other.market_of, other.notes)
+    pd.testing.assert_frame_equal(found.blocks, fold.blocks)
+    assert (found.test_start, found.name) == (fold.test_start, fold.name)
+
+
+def test_nothing_is_laid_down_through_a_link(fold, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "shared").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(FileError, match="shared: is a link"), shared([fold], tmp_path / "shared"):
+        pass
+    assert not list((tmp_path / "elsewhere").iterdir())
 
 
 def test_handles_are_equal_by_their_path():
-    assert Shared(Path("a")) == Shared(Path("a")) != Shared(Path("b"))
+    assert SharedFold(Path("a")) == SharedFold(Path("a")) != SharedFold(Path("b"))
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,56 @@ def test_twenty_kills_change_no_byte(tmp_path: Path) -> None:
     kill_and_go_on([1, 2] * 10, tmp_path, np.random.default_rng(0))
 
 
+def workers(session: int) -> list[int]:
+    """The processes of a session that run units."""
+    found = []
+    for number in members(session):
+        try:
+            command = Path(f"/proc/{number}/cmdline").read_bytes()
+        except OSError:  # it ended meanwhile
+            continue
+        if b"popen_loky" in command:
+            found.append(number)
+    return found
+
+
+def shot(out: Path, kills: int, rng: np.random.Generator) -> int:
+    """Run the short run on two processes, and kill some of its workers on the way; how many were killed."""
+    done = 0
+    with begun(short_run, 2, out) as process:
+        while process.poll() is None:
+            time.sleep(rng.uniform(0.0, 3.0))
+            if done < kills and (found := workers(process.pid)):
+                os.kill(int(rng.choice(found)), signal.SIGKILL)
+                done += 1
+        assert process.returncode == 0
+    return done
+
+
+def shoot(kills: int, folder: Path, rng: np.random.Generator) -> None:
+    """Runs whose workers are killed end with the bytes of one that was left alone."""
+    short_run(1, folder / "whole" / "run")
+    expected = [(folder / "whole" / "run" / name).read_bytes() for name in TABLES]
+    done = number = 0
+    while done < kills:
+        out = folder / str(number) / "run"
+        # A unit is given up when it has seen three deaths.
+        done += shot(out, min(kills - done, 2), rng)
+        assert [(out / name).read_bytes() for name in TABLES] == expected
+        number += 1
+
+
+@needs_proc
+def test_a_run_whose_worker_is_killed_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    shoot(1, tmp_path, np.random.default_rng(3))
+
+
+@needs_proc
+@pytest.mark.slow
+def test_twenty_killed_workers_change_no_byte(tmp_path: Path) -> None:
+    shoot(20, tmp_path, np.random.default_rng(1))
+
+
 @needs_proc
 def test_workers_at_work_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     with begun(wait_for_ever, tmp_path) as process:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments import metrics
+from experiments.books import Book
 from experiments.metrics import all_metrics, performance
 from qn_env.panel import BoolArray, FloatArray
 
@@ -33,7 +34,10 @@ def measured(
     """Every metric of one series."""
     days = np.ones((len(net), 1), dtype=bool) if counted is None else np.array(counted)[:, None]
     traded = np.zeros((len(net), 1)) if turnover is None else column(turnover)
-    return {name: float(value[0]) for name, value in all_metrics(column(net), traded, days, rate).items()}
+    return {
+        name: float(value[0])
+        for name, value in all_metrics(Book(column(net), traded), days, 1e4 * rate).items()
+    }
 
 
 def everywhere(net: FloatArray) -> BoolArray:
@@ -159,11 +163,13 @@ def test_days_that_do_not_count_are_as_if_they_were_not_there(
     data: tuple[FloatArray, FloatArray, BoolArray],
 ) -> None:
     gross, turnover, counted = data
-    found = all_metrics(gross, turnover, counted, 0.001)
+    found = all_metrics(Book(gross, turnover), counted, 10.0)
     for k in np.flatnonzero(counted.any(axis=0)):
         days = counted[:, k]
         alone = all_metrics(
-            gross[days, k : k + 1], turnover[days, k : k + 1], np.ones((days.sum(), 1), dtype=bool), 0.001
+            Book(gross[days, k : k + 1], turnover[days, k : k + 1]),
+            np.ones((days.sum(), 1), dtype=bool),
+            10.0,
         )
         for name, value in alone.items():
             np.testing.assert_allclose(found[name][k], value[0], rtol=1e-8, atol=1e-12, err_msg=name)
@@ -174,7 +180,7 @@ def test_the_metrics_of_performance_are_those_of_all(
     data: tuple[FloatArray, FloatArray, BoolArray],
 ) -> None:
     net, _, counted = data
-    whole = all_metrics(net, np.zeros_like(net), counted, 0.0)
+    whole = all_metrics(Book(net, np.zeros_like(net)), counted, 0.0)
     for name, value in performance(net, counted).items():
         np.testing.assert_array_equal(value, whole[name], err_msg=name)
     clean = np.where(counted, net, 0.0)
@@ -199,7 +205,7 @@ def test_the_arguments_are_not_written_to() -> None:
         laid = [np.array(array, order=order) for array in arrays]  # type: ignore[call-overload]
         for array in laid:
             array.flags.writeable = False
-        all_metrics(laid[0], laid[1], laid[2], 0.001)
+        all_metrics(Book(laid[0], laid[1]), laid[2], 10.0)
         performance(laid[0])
 
 
@@ -210,8 +216,8 @@ def test_columns_do_not_know_of_each_other(
     gross, turnover, counted = data
     order = np.arange(gross.shape[1])
     chance.shuffle(order)  # type: ignore[attr-defined]
-    found = all_metrics(gross, turnover, counted, 0.001)
-    shuffled = all_metrics(gross[:, order], turnover[:, order], counted[:, order], 0.001)
+    found = all_metrics(Book(gross, turnover), counted, 10.0)
+    shuffled = all_metrics(Book(gross[:, order], turnover[:, order]), counted[:, order], 10.0)
     for name, value in found.items():
         np.testing.assert_allclose(shuffled[name], value[order], rtol=1e-12, atol=1e-15, err_msg=name)
 
@@ -221,8 +227,8 @@ def test_leverage_scales_return_and_risk_and_leaves_ratios_alone(
     data: tuple[FloatArray, FloatArray, BoolArray], leverage: float
 ) -> None:
     gross, turnover, counted = data
-    one = all_metrics(gross, turnover, counted, 0.001)
-    more = all_metrics(leverage * gross, leverage * turnover, counted, 0.001)
+    one = all_metrics(Book(gross, turnover), counted, 10.0)
+    more = all_metrics(Book(leverage * gross, leverage * turnover), counted, 10.0)
     for name in ("ann_return", "ann_volatility", "downside_risk", "turnover", "cost_drag"):
         np.testing.assert_allclose(more[name], leverage * one[name], rtol=1e-12, err_msg=name)
     for name in ("sharpe", "sortino", "skew", "kurtosis", "hit_rate", "profit_loss_ratio"):
@@ -232,7 +238,7 @@ def test_leverage_scales_return_and_risk_and_leaves_ratios_alone(
 @pytest.mark.parametrize("seed", range(3))
 def test_skewness_and_kurtosis_agree_with_scipy(seed: int) -> None:
     net = fat_tailed(seed)
-    found = all_metrics(net, np.zeros_like(net), everywhere(net), 0.0)
+    found = all_metrics(Book(net, np.zeros_like(net)), everywhere(net), 0.0)
     np.testing.assert_allclose(found["skew"], scipy.stats.skew(net, bias=False), rtol=1e-9)
     np.testing.assert_allclose(found["kurtosis"], scipy.stats.kurtosis(net, bias=False), rtol=1e-9)
 
@@ -240,7 +246,7 @@ def test_skewness_and_kurtosis_agree_with_scipy(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_return_risk_and_drawdown_agree_with_skfolio(seed: int) -> None:
     net = fat_tailed(seed)
-    found = all_metrics(net, np.zeros_like(net), everywhere(net), 0.0)
+    found = all_metrics(Book(net, np.zeros_like(net)), everywhere(net), 0.0)
     mean, deviation = skfolio.measures.mean(net), skfolio.measures.standard_deviation(net)
     below = skfolio.measures.semi_deviation(net, min_acceptable_return=0.0, biased=True)
     deepest = [
@@ -261,7 +267,7 @@ def test_growth_hits_and_drawdowns_agree_with_pandas(seed: int) -> None:
     frame = pd.DataFrame(net)
     wealth = (1.0 + frame).cumprod()
     paths = wealth / wealth.cummax().clip(lower=1.0) - 1.0
-    found = all_metrics(net, np.zeros_like(net), everywhere(net), 0.0)
+    found = all_metrics(Book(net, np.zeros_like(net)), everywhere(net), 0.0)
     np.testing.assert_allclose(metrics.drawdowns(metrics.growth_of_one(net)), paths, rtol=1e-12, atol=1e-15)
     growth = wealth.iloc[-1] ** (252 / len(frame)) - 1.0
     np.testing.assert_allclose(found["cagr"], growth, rtol=1e-12)

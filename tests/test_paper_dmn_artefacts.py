@@ -15,13 +15,14 @@ import pytest
 from agents.dmn.config import DmnConfig
 from agents.dmn.space import dmn2019
 from agents.rules import phi
+from experiments.books import Book
 from experiments.papers.dmn import published
 from experiments.papers.dmn.appendix import exhibit_a1, instruments
 from experiments.papers.dmn.artefacts import write_artefacts
 from experiments.papers.dmn.asset_tables import across_assets, five_numbers, turnover_summary
 from experiments.papers.dmn.blocks import blocks
 from experiments.papers.dmn.figures import exhibit_1, growth, panels
-from experiments.papers.dmn.measure import Book, Measured, Unit, ex_ante_scale, measure, rescaled
+from experiments.papers.dmn.measure import Measured, Unit, ex_ante_scale, measure, metrics, rescaled
 from experiments.papers.dmn.orderings import orderings, verdict
 from experiments.papers.dmn.portfolio_tables import (
     exhibit_2,
@@ -244,7 +245,7 @@ def test_rescaled_portfolios_come_to_the_target_and_start_with_their_estimate() 
     book = rescaled(random_book(3))
     assert np.isnan(book.gross[:21]).all()
     assert np.isfinite(book.gross[21:]).all()
-    assert book.metrics(0.0)["ann_volatility"] == pytest.approx(0.15, rel=0.1)
+    assert metrics(book, 0.0)["ann_volatility"] == pytest.approx(0.15, rel=0.1)
 
 
 def test_turnover_is_rescaled_with_the_returns() -> None:
@@ -296,7 +297,7 @@ def test_costs_only_lower_returns_and_sharpe_ratios(measured: Measured, scores: 
     wide = exhibit_8(measured, scores).data.pivot(index="agent", columns="cost_bps", values="sharpe")
     assert (np.diff(wide[list(COSTS)].to_numpy(), axis=1) < 0).all()
     for book in measured.scaled.values():
-        returns = [book.metrics(cost)["ann_return"] for cost in COSTS]
+        returns = [metrics(book, cost)["ann_return"] for cost in COSTS]
         assert (np.diff(returns, axis=0) < 0).all()
 
 
@@ -304,7 +305,7 @@ def test_the_break_even_cost_plugged_back_gives_a_sharpe_ratio_of_zero(
     measured: Measured, scores: Scores
 ) -> None:
     for agent, found in scores.break_even.items():
-        at_root = measured.scaled[agent].metrics(found.value)["sharpe"].mean()
+        at_root = metrics(measured.scaled[agent], found.value)["sharpe"].mean()
         assert at_root == pytest.approx(0.0, abs=1e-9)
         assert found.interval.low < found.value < found.interval.high
 
@@ -326,7 +327,7 @@ def test_break_even_of_resampled_days_equals_a_slow_plain_loop() -> None:
     chosen = np.array([[0, 1], [1, 1], [0, 0]])
     for found, days, seeds in zip(break_even(book, counts, chosen), rows, chosen, strict=True):
         drawn = Book(book.gross[days][:, seeds], book.turnover[days][:, seeds])
-        assert drawn.metrics(found)["sharpe"].mean() == pytest.approx(0.0, abs=1e-9)
+        assert metrics(drawn, found)["sharpe"].mean() == pytest.approx(0.0, abs=1e-9)
 
 
 def test_intervals_equal_those_of_a_slow_plain_loop(measured: Measured) -> None:

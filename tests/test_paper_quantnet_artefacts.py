@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from experiments.manifest import Manifest
 from experiments.papers.quantnet import published
 from experiments.papers.quantnet.ablation import table_7
 from experiments.papers.quantnet.artefacts import write_ablation, write_artefacts
@@ -76,13 +77,24 @@ def record_of(counts: Mapping[str, int], **entries: Any) -> dict[str, Any]:
         | {"test_first": f"{block_of(market)[0]:%Y-%m-%d}", "test_last": f"{block_of(market)[-1]:%Y-%m-%d}"}
         for i, (market, n) in enumerate(MARKETS.items())
     ]
-    return {
-        "config": {"seed": 0, "quick": False, "costs": [0.0, 10.0]},
+    made = {
+        "config": {"seed": 0, "quick": False, "costs": [0.0, 10.0]}
+        | {"agents": list(counts), "begin": None, "execution_lag": 0},
         "panel": {"first": "2015-01-01", "last": "2020-12-31", "assets": 9, "notes": ["<Survivors> only."]}
-        | {"markets": markets},
-        "agents": {a: {"learns": n > 1, "seeds": list(range(n))} for a, n in counts.items()},
+        | {"markets": markets, "fingerprint": "0123", "windows": [""]},
+        "agents": {a: agent_record(a) | {"learns": n > 1, "seeds": [*range(n)]} for a, n in counts.items()},
+        "versions": {},
+        "git": None,
+        "started": "2026-01-01T00:00:00+00:00",
+        "seconds": 1.0,
         "failed": [{"agent": "quantnet", "seed": 9, "error": "ValueError: <loss>"}],
-    } | entries
+    }
+    return made | {k: made["config"] | v if k == "config" else v for k, v in entries.items()}
+
+
+def agent_record(name: str) -> dict[str, Any]:
+    settings = {"options": {}, "windows": {}, "vol_target": None, "train_cost_bps": 0.0, "warmup": 0}
+    return {"agent": name, "learns": True, "seeds": [0]} | settings
 
 
 def unit_days(rng: np.random.Generator, agent: str) -> pd.DataFrame:
@@ -118,11 +130,13 @@ def fake_run(folder: Path, counts: Mapping[str, int] = AGENTS, **entries: Any) -
             target = folder / "units" / unit_name(agent, seed)
             target.mkdir(parents=True)
             days.to_parquet(target / "daily.parquet")
+            Manifest.of(target).write()
             by_market = market_days(days)
             whole = portfolio_table(by_market, blocks, [0.0, 10.0])
             results.append(results_table(days, by_market, whole, [0.0, 10.0]).assign(agent=agent, seed=seed))
     run.write_results(pd.concat(results).assign(run="fake", split="test"))
     run.write_record(record)
+    run.finish()
     return run
 
 
@@ -139,6 +153,7 @@ def figures_run(folder: Path, sharpes: Mapping[str, Sequence[float]]) -> Measure
     table = pd.DataFrame(rows, columns=["agent", "market", "asset", "metric", "value"])
     run.write_results(table.assign(run="x", split="test", seed=0, cost_bps=0.0))
     run.write_record(record_of(dict.fromkeys(sharpes, 1)))
+    run.finish()
     return measure(run)
 
 
@@ -441,6 +456,7 @@ def test_units_judged_on_other_days_are_refused(tmp_path: Path) -> None:
     made = fake_run(tmp_path / "run", {"quantnet": 2})
     path = made.path / "units" / "quantnet-seed1" / "daily.parquet"
     pd.read_parquet(path).iloc[:-4].to_parquet(path)
+    Manifest.of(path.parent).write()
     with pytest.raises(DataError, match=r"quantnet-seed1.*'Gamma <i>' has other days or assets"):
         daily(made, measure(made))
 
@@ -700,7 +716,7 @@ def test_table_7_places_every_variant(tmp_path: Path) -> None:
         "quantnet[encoder=lstm,dimension=50]": lstm | {"transfer": "lstm", "dimension": 50},
         "no-transfer-lstm": lstm | {"transfer": None},
     }
-    agents = {name: {"learns": True, "seeds": [0], "options": made} for name, made in options.items()}
+    agents = {name: agent_record(name) | {"options": made} for name, made in options.items()}
     run = fake_run(tmp_path / "run", dict.fromkeys(options, 1), agents=agents)
     table = table_7(measure(run))
     cells = table.data.set_index(["configuration", "dimension"])
@@ -720,7 +736,7 @@ def test_table_7_places_every_variant(tmp_path: Path) -> None:
 def test_variants_outside_table_7_are_named_and_doubles_refused(tmp_path: Path) -> None:
     mixed = {"encoder": "lstm", "decoder": "linear", "transfer": "linear"}
     agents = {
-        name: {"learns": True, "seeds": [0], "options": options}
+        name: agent_record(name) | {"options": options}
         for name, options in (("mixed", mixed), ("one", {"dimension": 25}), ("two", {"dimension": 25}))
     }
     run = fake_run(tmp_path / "run", dict.fromkeys(("mixed", "one"), 1), agents=agents)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from scipy.stats import t
 import experiments.papers.quantnet.transfer as module
 from experiments.papers.quantnet.config import QuantNetTransfer
 from experiments.papers.quantnet.transfer import pairs, study, text
+from qn_env.storage import write_sealed
 
 
 def scores(seeds: int = 5) -> pd.DataFrame:
@@ -63,7 +63,7 @@ def test_a_study_that_was_cut_short_runs_only_what_is_missing(tmp_path, monkeypa
     whole = study(config)
     assert len(whole) == 8
     kept: Path = tmp_path / "transfer" / "quantnet-250days-seed0.json"
-    kept.write_text(json.dumps({"agent": "quantnet", "days": 250, "seed": 0, "known": 0.5}))
+    write_sealed(kept, {"agent": "quantnet", "days": 250, "seed": 0, "known": 0.5})
     (tmp_path / "transfer" / "quantnet-250days-seed1.json").unlink()
     again = study(config).set_index(["agent", "days", "seed"])["known"]
     assert again["quantnet", 250, 0] == 0.5, "a finished unit is not run again"

@@ -25,6 +25,7 @@ from experiments.report.trust import facts
 from experiments.statistics import rank_agents
 from qn_env.errors import ConfigError, DataError, QnError
 from qn_env.extras import require
+from qn_env.storage import write_sealed
 
 MARKUP, IMPORTED = "<b>bold</b>&co", "my_package.my_module:Lucky"
 AGENTS = {"quantnet": 2, "macd": 1, MARKUP: 1, IMPORTED: 5}  # seeds
@@ -92,7 +93,8 @@ def fake_run(
     results.assign(run="fake", split="test", metric="sharpe").to_parquet(
         folder / "results.parquet", index=False
     )
-    about = _about(agents, markets, days, learnt) | dict(record or {})
+    about = _about(agents, markets, days, learnt)
+    about |= {k: about[k] | v if k == "config" else v for k, v in (record or {}).items()}
     (folder / "run.json").write_text(json.dumps(about))
     return folder
 
@@ -139,6 +141,9 @@ def _about(
             "protocol": "holdout",
             "costs": [0.0, 2.0],
             "seeds": 5,
+            "seed": 0,
+            "begin": None,
+            "execution_lag": 0,
             "vol_target": None,
             "quick": False,
             "out": "runs/x",
@@ -148,6 +153,7 @@ def _about(
             "first": "1990-01-02",
             "last": last,
             "assets": sum(map(len, markets.values())),
+            "windows": [""],
             "notes": ["Today's members only: survivorship <bias> & no delistings."],
             "markets": [
                 {"market": market, "assets": len(assets), "shortened": i == 1} | counts
@@ -156,6 +162,10 @@ def _about(
         },
         "agents": {
             agent: {
+                "agent": agent,
+                "options": {},
+                "windows": {},
+                "warmup": 0,
                 "vol_target": None,
                 "learns": agent in learnt,
                 "seeds": list(range(n)),
@@ -164,6 +174,7 @@ def _about(
             for agent, n in agents.items()
         },
         "failed": [{"agent": "quantnet", "seed": 4, "error": "ValueError: <loss> is NaN"}],
+        "git": None,
         "versions": {"python": "3.13.1", "torch": "2.8.0"},
         "started": "2025-01-02T03:04:05+00:00",
         "seconds": 240.0,
@@ -397,6 +408,12 @@ def test_a_sharpe_ratio_is_deflated_by_the_agents_and_seeds_of_the_run(run: Run,
     assert row["deflated"] == pytest.approx(stats.norm.cdf((ratio - luck) / error))
 
 
+def trial_of(agent: str) -> dict[str, Any]:
+    """A trial as a search stores it."""
+    settings = {"options": {}, "vol_target": None, "lag": 0, "data": []}
+    return {"agent": agent, "window": "", "trial": 0, "score": 1.0} | settings
+
+
 def test_trials_of_recorded_searches_for_agents_of_the_run_count(tmp_path: Path) -> None:
     made = fake_run(tmp_path / "run")
     for folder, agents in (
@@ -405,7 +422,7 @@ def test_trials_of_recorded_searches_for_agents_of_the_run_count(tmp_path: Path)
     ):
         folder.mkdir()
         for i, agent in enumerate(agents):
-            (folder / f"{agent}-seed0-trial{i}.json").write_text(json.dumps({"agent": agent, "score": 1.0}))
+            write_sealed(folder / f"{agent}-seed0-trial{i}.json", trial_of(agent))
     more, less = honesty(read_run(made)), honesty(read_run(fake_run(tmp_path / "apart" / "run")))
     assert (more.tried.units, more.tried.searched, less.tried.searched) == (9, 3, 0)
     assert more.tried.source == "9 agents and seeds of this run and 3 trials of recorded searches"

@@ -552,7 +552,9 @@ def test_days_of_another_version_are_refused(finished: RunFolder, tmp_path: Path
     days = finished.unit_days("macd-seed0").drop(columns="gross_late")
     old.unit("macd-seed0").mkdir(parents=True)
     days.to_parquet(old.unit("macd-seed0") / "daily.parquet")
-    with pytest.raises(DataError, match=r"daily\.parquet: lacks the columns gross_late; found date, market"):
+    with pytest.raises(
+        DataError, match=r"daily\.parquet: lacks the columns gross_late; found asset, counted"
+    ):
         old.unit_days("macd-seed0")
 
 
@@ -953,7 +955,12 @@ def test_a_run_goes_on_from_whatever_a_kill_left(panel: Panel, tmp_path: Path) -
     run(config, panel)  # the agent's save makes its folder, and refuses one that is there
     assert folder.record()["failed"] == []
     pd.testing.assert_frame_equal(folder.results(), whole, check_exact=True)
-    assert sorted(p.name for p in unit.iterdir()) == ["audit.json", "checkpoint", "daily.parquet"]
+    assert sorted(p.name for p in unit.iterdir()) == [
+        "audit.json",
+        "checkpoint",
+        "daily.parquet",
+        "manifest.sha256",
+    ]
     other = tmp_path / "other"
     other.mkdir()
     (other / ".mine.1.tmp").write_text("precious")

@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from agents.agent import AGENTS, settings_of
+from agents.checkpoint import write_tensors
 from agents.dmn import DeepMomentum
 from agents.quantnet import QuantNet
 from agents.resuming import kept_in
@@ -270,13 +271,19 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 
 
+def flipped(path: Path) -> None:
+    """One bit of the last tensor."""
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(bytes(content))
+
+
 def without(prefix: str) -> Callable[[Path], None]:
     """Rewrites a file as a valid one that lacks some tensors."""
 
     def damage(path: Path) -> None:
         tensors = {name: value for name, value in load_file(path).items() if not name.startswith(prefix)}
-        progress = '{"epochs": 2, "best_epoch": 1, "best_score": 0.5}'
-        save_file(tensors, path, metadata={"progress": progress})
+        write_tensors(path, tensors, '{"epochs": 2, "best_epoch": 1, "best_score": 0.5}')
 
     return damage
 
@@ -287,8 +294,10 @@ def without(prefix: str) -> Callable[[Path], None]:
         pytest.param(lambda path: path.write_bytes(b""), id="empty"),
         pytest.param(lambda path: path.write_bytes(b"junk" * 100), id="junk"),
         pytest.param(cut, id="cut"),
-        pytest.param(lambda path: save_file(load_file(path), path), id="no progress"),
-        pytest.param(lambda path: save_file(load_file(path), path, metadata={"progress": "{"}), id="no JSON"),
+        pytest.param(lambda path: save_file(load_file(path), path), id="no checksum"),
+        pytest.param(lambda path: write_tensors(path, load_file(path)), id="no progress"),
+        pytest.param(lambda path: write_tensors(path, load_file(path), "{"), id="no JSON"),
+        pytest.param(flipped, id="one bit"),
         pytest.param(without("generator."), id="no generators"),
         pytest.param(without("network."), id="no network"),
     ],
@@ -299,7 +308,7 @@ def test_a_damaged_file_is_refused_by_name(damage, tmp_path):
             fit("quantnet", listener=Listener(stop=2))
         (path,) = tmp_path.iterdir()
         damage(path)
-        with pytest.raises(ConfigError, match=rf"(?s){path.name}: damaged .*; remove it to train again"):
+        with pytest.raises(ConfigError, match=rf"(?s){path.name}: (damaged|changed) .*remove it to"):
             fit("quantnet")
         path.unlink()
         again = fit("quantnet")

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tyro.conf import Positional
 
 from experiments.config import WITHOUT_EFFECT
-from qn_env.economics import BASIS_POINT
 from qn_env.errors import ConfigError
 from qn_env.features import DAYS_PER_YEAR
 
@@ -63,10 +62,14 @@ def _short(text: str) -> str:
 
 def compare_runs(config: Compare) -> None:
     """Print what differs between two runs, and write the table where that is asked for."""
-    from experiments.store import RunFolder, write_csv
+    from experiments.csvfile import write_csv
+    from experiments.store import RunFolder
 
     a, b = RunFolder.of_finished(config.a), RunFolder.of_finished(config.b)
-    settings, table = differences(a.record(), b.record()), compared(a, b, config.cost)
+    for note in filter(None, (a.note, b.note)):
+        print(f"Note: {note}")
+    with a.understood(), b.understood():
+        settings, table = differences(a.record(), b.record()), compared(a, b, config.cost)
     print(f"A: {a.path}\nB: {b.path}")
     print("Settings, data and versions (A | B):" if settings else "Settings, data and versions: the same.")
     for setting in settings:
@@ -148,9 +151,11 @@ def same_data(a: RunFolder, b: RunFolder) -> bool:
 
 def _portfolios(folder: RunFolder, cost_bps: float) -> dict[str, pd.DataFrame]:
     """By agent, the daily net returns of its portfolio, [days, seeds]."""
+    from experiments.books import book_of
+
     days = folder.portfolio()
     days = days[days["cost_bps"] == days["cost_bps"].min()]  # before costs, the same at every level
-    days = days.assign(net=days["gross"] - days["turnover"] * cost_bps * BASIS_POINT)
+    days = days.assign(net=book_of(days).net(cost_bps))
     return {
         str(agent): own.pivot(index="date", columns="seed", values="net").sort_index()
         for agent, own in days.groupby("agent", sort=False)

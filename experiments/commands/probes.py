@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -110,18 +109,18 @@ def probes(config: Probes) -> int:
     Raises:
         ConfigError: an unknown probe or agent.
     """
-    from agents.checkpoint import write_atomically
+    from experiments.csvfile import write_csv
     from experiments.probes.table import table
+    from qn_env.storage import make_folder
 
     units = units_of(config)
     with TemporaryDirectory(prefix="qn-probes-") as temporary:
         out = Path(temporary) if config.out is None else config.out
-        folder = out / "units"
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = make_folder(out / "units")
         failures = run(units, folder, config.jobs)
         rows = table(_results(units, folder))
         if config.out is not None:
-            write_atomically(out / "probes.csv", rows.to_csv(index=False).encode())
+            write_csv(out / "probes.csv", rows)
     _print(units, rows)
     for name, failure in failures.items():
         print(f"failed: {name}: {failure.error}")
@@ -164,22 +163,24 @@ def run(units: Sequence[ProbeUnit], folder: Path, jobs: int | None) -> Mapping[s
         folder: of these files.
         jobs: processes; default: one per core.
     """
-    from experiments.fanout import Task, fan_out
+    from experiments.executors import run_in_processes
+    from experiments.fanout import Task
     from experiments.units import place
 
     waiting = [unit for unit in units if not _path(unit, folder).exists()]
     waiting.sort(key=lambda unit: place(unit.agent))
-    return fan_out([Task(unit.name, partial(_run_unit, unit, folder)) for unit in waiting], jobs)
+    tasks = [Task(unit.name, partial(_run_unit, unit, folder)) for unit in waiting]
+    return run_in_processes(tasks, jobs)
 
 
 def _run_unit(unit: ProbeUnit, folder: Path) -> None:
-    from agents.checkpoint import write_atomically
     from experiments.probes.registry import find_probe
+    from qn_env.storage import write_sealed
 
     figures = find_probe(unit.probe).figures(
         unit.builder(), unit.seed, days=unit.days, test_days=unit.test_days
     )
-    write_atomically(_path(unit, folder), (json.dumps(figures) + "\n").encode())
+    write_sealed(_path(unit, folder), figures)
 
 
 def _results(units: Sequence[ProbeUnit], folder: Path) -> list[Found]:
@@ -187,10 +188,17 @@ def _results(units: Sequence[ProbeUnit], folder: Path) -> list[Found]:
     from experiments.probes.table import Found
 
     return [
-        Found(unit.probe, unit.agent, unit.seed, json.loads(_path(unit, folder).read_text()))
+        Found(unit.probe, unit.agent, unit.seed, _read(_path(unit, folder)))
         for unit in units
         if _path(unit, folder).exists()
     ]
+
+
+def _read(path: Path) -> dict[str, float]:
+    from experiments.records import checked
+    from qn_env.storage import read_sealed
+
+    return checked(path, read_sealed(path), dict[str, float])
 
 
 def _path(unit: ProbeUnit, folder: Path) -> Path:

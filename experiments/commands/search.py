@@ -112,17 +112,18 @@ class SearchConfig(DivisionConfig):
 
 def search_command(config: SearchConfig) -> int:
     """Search what a command describes, write `best.json`, and print the best trial of every window."""
-    from experiments.configfile import write_config
+    from experiments.configfile import claim_folder, write_config
     from experiments.runner import load_panel
 
     panel = load_panel(config)
     folds = config.division.folds(panel)
+    claim_folder(config.out, ["search"])
+    write_config(config.out / "config.json", ["search"], config)
     T, N = panel.shape
     windows = f"{len(folds)} window{'s' * (len(folds) != 1)}"
     print(f"Panel: {N} assets in {len(panel.markets)} markets, {T} days; {windows}.", flush=True)
     results = _results(config, searched(config), folds)
     winners = write_best(results, [fold.name for fold in folds], config)
-    write_config(config.out / "config.json", ["search"], config)
     for winner in winners:
         options = ", ".join(f"{key}={value}" for key, value in winner["options"].items())
         print(f"{winner['window'] or 'selection block'}: {options}")
@@ -164,8 +165,8 @@ def write_best(
     Raises:
         QnError: every trial of a window failed.
     """
-    from agents.checkpoint import write_atomically
     from experiments.search import best
+    from qn_env.storage import write_atomically
 
     winners = []
     for window in windows:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from experiments.config import PanelConfig
+from experiments.config import NAMES, PanelConfig
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,14 +38,21 @@ class Signal(PanelConfig):
     out: Path | None = None
     """CSV file to write the table to."""
 
+    trust: Annotated[tuple[str, ...], NAMES] = ()
+    """Import paths of agents that the run may name, whose code is run; default: qn_env's own agents only."""
+
 
 def signal(config: Signal) -> None:
     """Print what the agent decides on the last day of the panel, and write it where that is asked for."""
+    from experiments.csvfile import write_csv
     from experiments.runner import load_panel
-    from experiments.store import RunFolder, write_csv
+    from experiments.store import RunFolder
 
     folder, panel = RunFolder.of_finished(config.run), load_panel(config)
-    table = todays_signals(folder, config.agent, panel, seed=config.seed)
+    if (note := folder.note) is not None:
+        print(f"Note: {note}")
+    with folder.understood():
+        table = todays_signals(folder, config.agent, panel, seed=config.seed, trust=config.trust)
     record = folder.record()
     if not _continues(record, panel):
         print(
@@ -62,7 +69,9 @@ def signal(config: Signal) -> None:
     print("Research, not investment advice.")
 
 
-def todays_signals(folder: RunFolder, label: str, panel: Panel, *, seed: int | None = None) -> pd.DataFrame:
+def todays_signals(
+    folder: RunFolder, label: str, panel: Panel, *, seed: int | None = None, trust: Collection[str] = ()
+) -> pd.DataFrame:
     """What an agent of a finished run decides at the last close of every market of a panel.
 
     A weight is the signal times the volatility scale of the environment, a fraction of the capital of the
@@ -73,19 +82,24 @@ def todays_signals(folder: RunFolder, label: str, panel: Panel, *, seed: int | N
         label: the agent, as the run calls it.
         panel: its data and later ones.
         seed: of the agent; None: all of them.
+        trust: import paths of agents that the folder may name; code that is imported.
 
     Returns:
         market, asset, date (the market's last), trades (whether the asset does, on that date), signal (mean
         over seeds) and weight, both NaN where it does not trade; and signal_seedS of each of several seeds.
 
     Raises:
-        ConfigError: an agent or a seed the run has not, or that failed; a panel older than the run's; markets
+        FileError: a file of the run is not what was written.
+        ConfigError: an agent that is not registered nor trusted; an agent or a seed the run has not, or
+            that failed; a panel older than the run's; markets
             or assets that a trained agent does not know, or lacks.
     """
+    from agents.agent import refuse_untrusted
     from qn_env.tape import Tape
 
     record = folder.record()
     units = _units(record, label, seed)
+    refuse_untrusted(units[0].variant.agent, folder.path / "run.json", trust)
     agents = {unit.seed: _loaded(folder, unit) for unit in units}
     if (begin := record["config"]["begin"]) is not None:
         panel = panel.since(begin)
@@ -183,13 +197,14 @@ def _loaded(folder: RunFolder, unit: Unit) -> Agent:
     from agents.agent import learns, load_agent
     from qn_env.errors import ConfigError
 
-    checkpoint = folder.unit(unit.name) / "checkpoint"
-    if checkpoint.exists():
+    checkpoint = folder.checkpoint(unit.name)
+    if checkpoint is not None:
         return load_agent(unit.variant.agent, checkpoint)
     agent = unit.agent()
     if learns(agent):
         raise ConfigError(
-            f"{checkpoint}: not found, and agent {unit.label!r} learns. An agent that is to be used after a "
+            f"{folder.unit(unit.name) / 'checkpoint'}: not found, and agent {unit.label!r} learns. An "
+            "agent that is to be used after a "
             "run has the methods save and load."
         )
     return agent

@@ -12,11 +12,11 @@ from functools import partial
 
 from experiments.executors.clusters import run_on_dask, run_on_ray
 from experiments.executors.local import DEATHS, run_in_processes
-from experiments.executors.sharing import Shared, shared
+from experiments.executors.sharing import SharedFold, shared
 from experiments.fanout import Failure, Task
 from qn_env.errors import ConfigError, did_you_mean
 
-__all__ = ["DEATHS", "EXECUTORS", "Execute", "Shared", "executor", "shared"]
+__all__ = ["DEATHS", "EXECUTORS", "Execute", "SharedFold", "executor", "run_in_processes", "shared"]
 
 # Runs all tasks and returns the failures by name.
 Execute = Callable[[Sequence[Task]], dict[str, Failure]]

@@ -8,7 +8,7 @@ from typing import Any
 
 from experiments.executors.attempts import attempted
 from experiments.executors.local import DEATHS
-from experiments.fanout import Failure, Task
+from experiments.fanout import Failure, Task, worker_environment
 from experiments.progress import ProgressBoard
 from qn_env.extras import require
 
@@ -30,8 +30,11 @@ def run_on_dask(
         with distributed.Client(address) as client:
             return _followed(tasks, _ended_on_dask(tasks, client, distributed))
     workers = jobs if jobs is not None else os.cpu_count()
-    local = distributed.LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None)
-    with local, distributed.Client(local) as client:
+    with (
+        worker_environment(),
+        distributed.LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as local,
+        distributed.Client(local) as client,
+    ):
         return _followed(tasks, _ended_on_dask(tasks, client, distributed))
 
 
@@ -49,7 +52,8 @@ def run_on_ray(
     if address is not None:
         ray.init(address=address, log_to_driver=False)
     else:
-        ray.init(address="local", num_cpus=jobs, include_dashboard=False, log_to_driver=False)
+        with worker_environment():
+            ray.init(address="local", num_cpus=jobs, include_dashboard=False, log_to_driver=False)
     try:
         return _followed(tasks, _ended_on_ray(tasks, ray))
     finally:

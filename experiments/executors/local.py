@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
@@ -11,7 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from experiments.executors.attempts import attempted
-from experiments.fanout import Failure, Task, end_with, fan_out
+from experiments.fanout import Failure, Task, end_with, fan_out, worker_environment
+from experiments.scratch import scratch
 
 DEATHS = 3  # a unit whose process died so often is reported
 DIED = Failure("ProcessDied", f"its process died {DEATHS} times (killed, or out of memory)", "")
@@ -30,8 +30,7 @@ def run_in_processes(tasks: Sequence[Task], jobs: int | None = None) -> dict[str
     failures: dict[str, Failure] = {}
     waiting = list(tasks)
     while waiting:
-        with tempfile.TemporaryDirectory(prefix="qn-marks-") as name:
-            marks = Path(name)
+        with scratch() as marks:
             marked = [replace(task, call=partial(_marked, task, marks)) for task in waiting]
             try:
                 return failures | fan_out(marked, jobs)
@@ -62,7 +61,8 @@ def _alone(task: Task) -> Failure | None:
     from joblib.externals.loky import ProcessPoolExecutor
 
     for _ in range(DEATHS - 1):
-        with ProcessPoolExecutor(max_workers=1, initializer=end_with, initargs=(os.getpid(),)) as pool:
+        pool = ProcessPoolExecutor(max_workers=1, initializer=end_with, initargs=(os.getpid(),))
+        with pool, worker_environment():
             try:
                 found: Failure | None = pool.submit(attempted, task).result()
             except BrokenProcessPool:

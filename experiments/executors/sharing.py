@@ -1,62 +1,113 @@
-"""Large read-only values that many tasks need: written once, memory-mapped by every process that reads them.
+"""Windows of a protocol for many tasks: written once, memory-mapped by every process that reads them.
 
 A task then carries a path instead of the data. Processes of one machine map the same pages, and a machine
-reads the file once, whoever runs the tasks. The files are a transport between the processes of one search,
-written anew at its start; nothing that was left there by another is ever read.
+reads the file once, whoever runs the tasks. What lies there is arrays and JSON, nothing that runs when it is
+read; it is a transport between the processes of one search, written anew at its start, and nothing that was
+left there by another is ever read.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
+from typing import Any
 
-T = TypeVar("T")
-# Values a process keeps: what is derived from them (a panel's features) is computed once for many tasks.
+import numpy as np
+import pandas as pd
+
+from experiments.protocols import Fold
+from qn_env.panel import Panel
+from qn_env.storage import make_folder, own_folder, read_object, write_atomically
+
+# Windows a process keeps: what is derived from them (a panel's features) is computed once for many tasks.
 KEPT = 2
+ABOUT = "fold.json"
+PANELS = ("train", "select", "test")
+ARRAYS = ("dates", "returns", "tradable")
 
 
 @dataclass(frozen=True)
-class Shared(Generic[T]):
-    """A handle to a value in a file; it pickles to a few bytes."""
+class SharedFold:
+    """A handle to a window in a folder; it pickles to a few bytes."""
 
     path: Path
 
-    def get(self) -> T:
-        """The value, its arrays memory-mapped and read-only; the same object for all tasks of a process."""
-        return cast(T, _loaded(self.path))
+    def get(self) -> Fold:
+        """The window, its arrays memory-mapped and read-only; the same object for all tasks of a process."""
+        return _loaded(self.path)
 
 
 @contextmanager
-def shared(values: Sequence[T], folder: Path) -> Iterator[list[Shared[T]]]:
-    """Inside the block the values lie in files of `folder`, which is removed after it.
+def shared(folds: Sequence[Fold], folder: Path) -> Iterator[list[SharedFold]]:
+    """Inside the block the windows lie in folders below `folder`, which is removed after it.
 
     Args:
-        values: anything that pickles; large arrays in them are mapped.
+        folds: the windows.
         folder: on a disk that every worker sees; what is in it is replaced.
-    """
-    import joblib
 
-    # A killed process leaves its folder behind, and its name must not meet a file that is kept in memory.
-    shutil.rmtree(folder, ignore_errors=True)
+    Raises:
+        FileError: it cannot be written, or is a link to somewhere else.
+    """
+    # A killed process leaves its folder behind, and its name must not meet one that is kept in memory.
+    shutil.rmtree(own_folder(folder), ignore_errors=True)
     place = folder / f"{os.getpid()}-{os.urandom(4).hex()}"
-    place.mkdir(parents=True)
     try:
-        handles = [Shared[T](place / f"{number}.joblib") for number in range(len(values))]
-        for handle, value in zip(handles, values, strict=True):
-            joblib.dump(value, handle.path)
+        handles = [SharedFold(make_folder(place / str(number))) for number in range(len(folds))]
+        for handle, fold in zip(handles, folds, strict=True):
+            _lay_down(fold, handle.path)
         yield handles
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@lru_cache(maxsize=KEPT)
-def _loaded(path: Path) -> Any:
-    import joblib
+def _lay_down(fold: Fold, place: Path) -> None:
+    panels = {name: getattr(fold, name) for name in PANELS}
+    for name, panel in panels.items():
+        for array in ARRAYS:
+            np.save(place / f"{name}-{array}.npy", getattr(panel, array), allow_pickle=False)
+    about = {
+        "name": fold.name,
+        "select_start": _as_text(fold.select_start),
+        "test_start": _as_text(fold.test_start),
+        "blocks": fold.blocks.to_dict("records"),
+        "panels": {
+            name: {"assets": panel.assets, "market_of": panel.market_of, "notes": panel.notes}
+            for name, panel in panels.items()
+        },
+    }
+    write_atomically(place / ABOUT, json.dumps(about).encode())
 
-    return joblib.load(path, mmap_mode="r")
+
+@lru_cache(maxsize=KEPT)
+def _loaded(place: Path) -> Fold:
+    about = read_object(place / ABOUT)
+    panels = {name: _panel(place, name, about["panels"][name]) for name in PANELS}
+    return Fold(
+        **panels,
+        select_start=_as_days(about["select_start"]),
+        test_start=_as_days(about["test_start"]),
+        blocks=pd.DataFrame(about["blocks"]),
+        name=about["name"],
+    )
+
+
+def _panel(place: Path, name: str, words: Mapping[str, Sequence[str]]) -> Panel:
+    dates, returns, tradable = (
+        np.load(place / f"{name}-{array}.npy", mmap_mode="r", allow_pickle=False) for array in ARRAYS
+    )
+    assets, market_of, notes = (tuple(words[key]) for key in ("assets", "market_of", "notes"))
+    return Panel(dates, assets, market_of, returns, tradable, notes)
+
+
+def _as_text(days: Mapping[str, np.datetime64]) -> dict[str, str]:
+    return {market: str(day) for market, day in days.items()}
+
+
+def _as_days(texts: Mapping[str, Any]) -> dict[str, np.datetime64]:
+    return {market: np.datetime64(day, "D") for market, day in texts.items()}

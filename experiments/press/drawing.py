@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from agents.checkpoint import write_atomically
 from experiments.press.items import Drawing
 from experiments.report.figures import STYLE
 from qn_env.extras import require
+from qn_env.storage import write_atomically
 
 DPI = 130
 QUIET, INK = "#8c959f", "#1c2128"

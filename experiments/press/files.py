@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from agents.checkpoint import write_atomically
+from experiments.csvfile import write_csv
 from experiments.press.drawing import write_drawing
 from experiments.press.items import Drawing, Item, Table
 from experiments.press.numbers import UNDEFINED
 from qn_env.extras import require
+from qn_env.storage import own_folder, write_atomically
 
+DIGITS = "%.10g"
 # What the tables hold beyond plain text, for any LaTeX.
 SIGNS = {
     UNDEFINED: "--",
@@ -38,26 +40,25 @@ def write_items(
         data: numbers behind figures that no table shows, by name.
         notes: lines above the captions; the first, the budget, also ends every table's caption.
         captions: the file of all captions.
+
+    Raises:
+        FileError: a file cannot be written, or would lie outside `out`.
     """
     for folder in ("tables", "figures"):
-        (out / folder).mkdir(parents=True, exist_ok=True)
+        own_folder(out / folder)
     require("jinja2", what="A table in LaTeX")
     for name, frame in data.items():
-        _write_csv(out / "tables" / f"{name}.csv", frame)
+        write_csv(out / "tables" / f"{name}.csv", frame, float_format=DIGITS)
     images, lines = {}, list(notes)
     for item in items:
         if isinstance(item, Table):
-            _write_csv(out / "tables" / f"{item.name}.csv", item.data)
+            write_csv(out / "tables" / f"{item.name}.csv", item.data, float_format=DIGITS)
             write_atomically(out / "tables" / f"{item.name}.tex", _latex(item, notes[0]).encode())
             lines.append(f"{item.name}: {item.caption}")
         elif isinstance(item, Drawing):
             images[item.name] = write_drawing(item, out / "figures")
     write_atomically(out / "tables" / captions, ("\n".join(lines) + "\n").encode())
     return images
-
-
-def _write_csv(path: Path, frame: pd.DataFrame) -> None:
-    write_atomically(path, frame.to_csv(index=False, float_format="%.10g", lineterminator="\n").encode())
 
 
 def _latex(table: Table, budget: str) -> str:

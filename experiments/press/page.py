@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agents.checkpoint import write_atomically
 from experiments.config import SEEDS
 from experiments.press.items import Drawing, Item, Left, Table
 from qn_env.extras import require
+from qn_env.storage import write_atomically
 
 FOLDED_ROWS = 30  # longer tables open on demand
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from agents.agent import Agent, make_agent, settings_of, signals_of
-from qn_env.economics import BASIS_POINT
+from experiments.books import Book
 from qn_env.environment import TradingEnv
 from qn_env.objectives import sharpe
 from qn_env.panel import BoolArray, FloatArray, Panel
@@ -32,7 +32,7 @@ class Played:
 
     def net(self, cost_bps: float = 0.0) -> FloatArray:
         """[D, N] returns after costs."""
-        return self.gross - cost_bps * BASIS_POINT * self.turnover
+        return Book(self.gross, self.turnover).net(cost_bps)
 
     def of(self, columns: slice) -> Played:
         """The same of some assets."""

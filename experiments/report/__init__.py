@@ -13,20 +13,26 @@ def write_report(folder: Path) -> Path:
     Args:
         folder: a finished run, with `run.json`, `leaderboard.parquet`, `portfolio.parquet` and
             `results.parquet`.
+
+    Raises:
+        ConfigError: no such folder.
+        DataError: a file is missing, was changed, or does not hold what a run writes.
     """
-    from agents.checkpoint import write_atomically
     from experiments.honesty import honesty, write_record
     from experiments.report.figures import write_figures
     from experiments.report.folder import read_run
     from experiments.report.page import render
     from experiments.report.trust import tables, write_tables
+    from qn_env.storage import write_atomically
 
     run = read_run(Path(folder))
-    found = honesty(run)
-    shown = tables(run, found)
-    page = render(run, found, shown)
-    write_figures(run, found)
-    write_tables(run, shown)
-    write_record(run.folder, found)
+    with run.stored.understood():
+        found = honesty(run)
+        shown = tables(run, found)
+        page = render(run, found, shown)
+        write_figures(run, found)
+        write_tables(run, shown)
+        write_record(run.folder, found)
     write_atomically(run.folder / "report.html", page.encode())
+    run.stored.enter("report.html", "figures", "tables", "honesty.json")
     return run.folder / "report.html"

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from agents.checkpoint import write_atomically
 from experiments.honesty import Honesty, cost_curve
 from experiments.report.folder import Run
 from experiments.report.looks import Look, looks
@@ -17,6 +16,7 @@ from experiments.report.series import Curve, FloatArray, asset_sharpes, curves, 
 from experiments.report.tables import common_edges, finite, sample_caption
 from experiments.statistics import Ranking
 from qn_env.extras import require
+from qn_env.storage import own_folder, write_atomically
 
 STYLE = {
     "font.size": 11,
@@ -58,7 +58,7 @@ def _write(run: Run, figure: Any, name: str, kind: str, metadata: Mapping[str, N
     content = io.BytesIO()
     figure.savefig(content, format=kind, dpi=DPI, metadata=metadata)
     path = run.folder / "figures" / f"{name}.{kind}"
-    path.parent.mkdir(exist_ok=True)
+    own_folder(path.parent)
     write_atomically(path, content.getvalue())
 
 

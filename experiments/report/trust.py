@@ -16,6 +16,7 @@ from experiments.press.items import Table
 from experiments.press.numbers import UNDEFINED, bounds, fixed
 from experiments.report.folder import Run
 from qn_env.errors import refuse_missing
+from qn_env.storage import read_bytes
 
 SHOWN_BPS = (0.0, 2.0, 5.0, 10.0, SWEEP_BPS)  # of the cost curve, in its table
 PROBES = ("probe", "agent", "measure", "seeds", "value", "low", "high", "bar", "verdict")
@@ -103,7 +104,9 @@ def study_texts(folder: Path) -> list[str]:
     if not (study / "study.json").is_file():
         return []
     found = sorted((study / "tables").glob("*.txt"))
-    return [path.read_text(encoding="utf-8").strip() for path in found if not path.stem.endswith("notes")]
+    return [
+        read_bytes(path).decode(errors="replace").strip() for path in found if not path.stem.endswith("notes")
+    ]
 
 
 def leaderboard_table(run: Run) -> Table:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from experiments.benchmarks.measure import Row, compare, cpu_seconds, in_turn, published
+from experiments.books import Book
 from experiments.metrics import all_metrics, performance
 from qn_env.errors import ConfigError
 from qn_env.panel import FloatArray
@@ -34,7 +35,7 @@ def all_row(*, days: int, columns: int, rounds: int) -> Row:
     gross = returns(days, columns)
     turnover, counted = np.abs(gross), np.ones(gross.shape, dtype=bool)
     counted[: days // 10, ::7] = False  # late listings
-    work = partial(all_metrics, gross, turnover, counted, 2e-4)
+    work = partial(all_metrics, Book(gross, turnover), counted, 2.0)
     figures = in_turn({"ours": lambda: cpu_seconds(work)}, rounds)["ours"]
     what = f"every metric of {columns:,} series of {days:,} days / limit"
     ours = median(figures)

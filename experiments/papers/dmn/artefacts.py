@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-from agents.checkpoint import write_atomically
 from experiments.papers.dmn import figures, portfolio_tables
 from experiments.papers.dmn.appendix import exhibit_a1, instruments
 from experiments.papers.dmn.asset_tables import EXHIBIT_5, SUPPLEMENT, boxes_table, turnover_summary
@@ -23,6 +22,7 @@ from experiments.press.items import Item, Left, Table
 from experiments.press.numbers import fixed, listed
 from experiments.press.page import Front, budget_line, write_page
 from qn_env.errors import DataError
+from qn_env.storage import write_atomically
 
 BASIS = "before costs where no cost is named"
 IMPORTANCE = ("agent", "feature", "sharpe", "drop")

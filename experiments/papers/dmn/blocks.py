@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from experiments.papers.dmn.measure import Measured
+from experiments.papers.dmn.measure import Measured, metrics
 from experiments.papers.dmn.published import METRICS, label
 from experiments.papers.dmn.scores import mean_known
 from experiments.press.items import Table
@@ -18,7 +18,7 @@ def blocks(measured: Measured) -> pd.DataFrame:
     for agent in measured.agents:
         for window in np.unique(measured.windows):
             days = measured.windows == window
-            found = measured.raw[agent].days(days).metrics(0.0)
+            found = metrics(measured.raw[agent].on(days), 0.0)
             rows.append(
                 {"agent": agent, "label": label(agent), "window": str(window), "days": int(days.sum())}
                 | {metric.name: mean_known(found[metric.name]) for metric in METRICS}

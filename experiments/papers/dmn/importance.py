@@ -4,24 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from agents.agent import load_agent
-from agents.checkpoint import write_atomically
 from agents.dmn import FEATURE_NAMES
-from experiments.fanout import Task, fan_out
+from experiments.executors import run_in_processes
+from experiments.fanout import Task
+from experiments.manifest import NAME as MANIFEST
+from experiments.manifest import Manifest
 from experiments.papers.dmn import measure
 from experiments.protocols import Fold
-from experiments.store import RunFolder, unit_name
+from experiments.store import RunFolder, as_parquet, columns, read_parquet, unit_name
 from experiments.units import Unit, Variant, played_days
-from qn_env.errors import QnError
+from qn_env.errors import FileError, QnError
 from qn_env.objectives import sharpe
+from qn_env.storage import make_folder, write_atomically
 
 WHOLE = "none"  # no input set to zero
+FILE = "daily.parquet"
+HOLDS = {**columns("day", "date"), **columns("text", "feature"), **columns("number", "net")}
 
 
 def importance(
@@ -33,7 +37,8 @@ def importance(
         run: a finished run.
         folds: its windows by name.
         label: of the model.
-        folder: where every window's daily portfolio returns are kept, so that a killed study goes on.
+        folder: where every window's daily portfolio returns are kept, a folder each, so that a killed study
+            goes on.
         jobs: processes; default: one per core.
 
     Returns:
@@ -45,22 +50,21 @@ def importance(
     about = run.record()["agents"].get(label)
     if about is None:
         return None
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     every = [(seed, window) for seed in about["seeds"] for window in folds]
-    paths = {unit: folder / f"{unit_name(label, *unit)}.parquet" for unit in every}
+    places = {unit: folder / unit_name(label, *unit) for unit in every}
     tasks = [
-        Task(path.stem, partial(_window, run, folds[unit[1]], label, about, unit, path))
-        for unit, path in paths.items()
-        if not path.exists() and run.has_unit(unit_name(label, *unit))
+        Task(place.name, partial(_window, run, folds[unit[1]], label, about, unit, place))
+        for unit, place in places.items()
+        if Manifest.read(place) is None and run.has_unit(unit_name(label, *unit))
     ]
-    failures = fan_out(tasks, jobs)
+    failures = run_in_processes(tasks, jobs)
     if failures:
         raise QnError(f"feature importance: {next(iter(failures.values())).error}")
-    days = pd.concat(
-        [pd.read_parquet(path).assign(seed=unit[0]) for unit, path in paths.items() if path.exists()],
-        ignore_index=True,
-    )
-    return ranked(days).assign(agent=label)[["agent", "feature", "sharpe", "drop"]]
+    found = [_read(place).assign(seed=unit[0]) for unit, place in places.items() if place.exists()]
+    return ranked(pd.concat(found, ignore_index=True)).assign(agent=label)[
+        ["agent", "feature", "sharpe", "drop"]
+    ]
 
 
 def ranked(days: pd.DataFrame) -> pd.DataFrame:
@@ -81,14 +85,15 @@ def ranked(days: pd.DataFrame) -> pd.DataFrame:
 
 
 def _window(
-    run: RunFolder, fold: Fold, label: str, about: Mapping[str, Any], unit: tuple[int, str], path: Path
+    run: RunFolder, fold: Fold, label: str, about: Mapping[str, Any], unit: tuple[int, str], place: Path
 ) -> None:
     """Play one window with all inputs, and without each of them."""
     seed, window = unit
-    agent: Any = load_agent(about["agent"], run.unit(unit_name(label, seed, window)) / "checkpoint")
+    # By the label, a registered name: the folder does not say which class is loaded.
+    agent: Any = load_agent(label, run.check_unit(unit_name(label, seed, window)) / "checkpoint")
     played = Unit(
         label,
-        Variant(about["agent"]),
+        Variant(label),
         seed,
         about["vol_target"],
         window,
@@ -96,9 +101,16 @@ def _window(
     )
     seen = {WHOLE: agent} | {name: agent.without_feature(k) for k, name in enumerate(FEATURE_NAMES)}
     parts = [_portfolio(played_days(who, played, fold), window, name) for name, who in seen.items()]
-    buffer = BytesIO()
-    pd.concat(parts, ignore_index=True).to_parquet(buffer, index=False)
-    write_atomically(path, buffer.getvalue())
+    write_atomically(make_folder(place) / FILE, as_parquet(pd.concat(parts, ignore_index=True)))
+    Manifest.of(place).write()
+
+
+def _read(place: Path) -> pd.DataFrame:
+    """The stored days of one window."""
+    manifest = Manifest.read(place)
+    if manifest is None:
+        raise FileError(f"{place / MANIFEST}: not found; remove {place} to have it made again.")
+    return read_parquet(place / FILE, manifest.checked(FILE), HOLDS, f"Remove {place} to have it made again.")
 
 
 def _portfolio(days: pd.DataFrame, window: str, feature: str) -> pd.DataFrame:

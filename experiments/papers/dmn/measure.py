@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from experiments.books import Book
 from experiments.metrics import all_metrics
 from experiments.papers.dmn.published import ordered
 from experiments.runner import peeking
 from experiments.tables import DAILY
-from qn_env.economics import BASIS_POINT, volatility_scale
+from qn_env.economics import volatility_scale
 from qn_env.errors import DataError
 from qn_env.features import EwVolatility
 from qn_env.panel import BoolArray, FloatArray
@@ -37,23 +38,14 @@ class Finished(Protocol):
         """The days: those of `RunFolder.unit_days`, and window; any order."""
 
 
-class Book(NamedTuple):
-    """A portfolio's days, one column per seed; NaN where it has no return."""
+# A portfolio's days, one column per seed [D, S]; NaN where it has no return. Turnover is the mean over the
+# listed assets.
+Portfolio = Book[FloatArray]
 
-    gross: FloatArray  # [D, S] before costs
-    turnover: FloatArray  # [D, S] change of weights, mean over the listed assets
 
-    def net(self, cost_bps: float) -> FloatArray:
-        """[D, S] daily returns after so many basis points per unit of turnover."""
-        return self.gross - cost_bps * BASIS_POINT * self.turnover
-
-    def metrics(self, cost_bps: float) -> dict[str, FloatArray]:
-        """Every metric [S] at a cost."""
-        return all_metrics(self.gross, self.turnover, np.isfinite(self.gross), cost_bps * BASIS_POINT)
-
-    def days(self, rows: BoolArray) -> Book:
-        """The same book on some of its days."""
-        return Book(self.gross[rows], self.turnover[rows])
+def metrics(book: Portfolio, cost_bps: float) -> dict[str, FloatArray]:
+    """Every metric [S] of a portfolio at a cost."""
+    return all_metrics(book, np.isfinite(book.gross), cost_bps)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,10 +69,10 @@ class Measured:
     seeds: Mapping[str, Sequence[int]]
     dates: NDArray[np.datetime64]
     windows: NDArray[np.str_]
-    raw: Mapping[str, Book]
-    scaled: Mapping[str, Book]
-    raw_late: Mapping[str, Book]
-    scaled_late: Mapping[str, Book]
+    raw: Mapping[str, Portfolio]
+    scaled: Mapping[str, Portfolio]
+    raw_late: Mapping[str, Portfolio]
+    scaled_late: Mapping[str, Portfolio]
     values: pd.DataFrame
     undefined: pd.DataFrame
 
@@ -89,7 +81,7 @@ class Measured:
         """Agents with results."""
         return list(self.seeds)
 
-    def book(self, agent: str, *, rescaled: bool, late: bool = False) -> Book:
+    def book(self, agent: str, *, rescaled: bool, late: bool = False) -> Portfolio:
         """An agent's portfolio."""
         on_time, delayed = (self.scaled, self.scaled_late) if rescaled else (self.raw, self.raw_late)
         return (delayed if late else on_time)[agent]
@@ -146,7 +138,7 @@ def measure(run: Finished) -> Measured:
     )
 
 
-def rescaled(book: Book) -> Book:
+def rescaled(book: Portfolio) -> Portfolio:
     """The book at 15% volatility.
 
     Costs are charged on the rescaled weights: the factor multiplies each day's turnover, too. It is that of
@@ -261,7 +253,7 @@ def _carried(listed: BoolArray, present: BoolArray) -> BoolArray:
     return carried & inside
 
 
-def _book(portfolios: Sequence[tuple[FloatArray, FloatArray]]) -> Book:
+def _book(portfolios: Sequence[tuple[FloatArray, FloatArray]]) -> Portfolio:
     """Gross returns and turnovers, one of each per seed."""
     gross, turnover = (np.stack(columns, axis=1) for columns in zip(*portfolios, strict=True))
     return Book(gross, turnover)
@@ -273,20 +265,20 @@ class _Tally:
 
     on_time: list[tuple[FloatArray, FloatArray]] = field(default_factory=list)
     late: list[tuple[FloatArray, FloatArray]] = field(default_factory=list)
-    metrics: list[dict[str, FloatArray]] = field(default_factory=list)
+    measured: list[dict[str, FloatArray]] = field(default_factory=list)
 
     def add(self, unit: Unit) -> None:
         self.on_time.append(unit.portfolio())
         self.late.append(unit.portfolio(late=True))
-        self.metrics.append(all_metrics(unit.gross, unit.turnover, unit.counted, 0.0))
+        self.measured.append(all_metrics(Book(unit.gross, unit.turnover), unit.counted, 0.0))
 
-    def books(self) -> tuple[Book, Book]:
+    def books(self) -> tuple[Portfolio, Portfolio]:
         """On time, and one day late."""
         return _book(self.on_time), _book(self.late)
 
     def figures(self, assets: pd.MultiIndex) -> tuple[pd.DataFrame, pd.Series[Any]]:
         """Each asset's mean over the seeds that have a value, and how many have none, by metric."""
-        stacked = {name: np.stack([found[name] for found in self.metrics]) for name in self.metrics[0]}
+        stacked = {name: np.stack([found[name] for found in self.measured]) for name in self.measured[0]}
         known = {name: np.isfinite(values) for name, values in stacked.items()}
         means = {
             name: np.where(

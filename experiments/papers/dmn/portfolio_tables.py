@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.papers.dmn import published
-from experiments.papers.dmn.measure import Measured
+from experiments.papers.dmn.measure import Measured, metrics
 from experiments.papers.dmn.published import LSTM, METRICS, REFERENCES, REGULARISED, label
 from experiments.papers.dmn.scores import (
     COSTS,
@@ -39,7 +39,7 @@ def portfolio_figures(
     rows = []
     for agent in agents:
         book = measured.book(agent, rescaled=level.rescaled, late=level.late)
-        found = book.metrics(level.cost_bps)
+        found = metrics(book, level.cost_bps)
         low, high = scores.sharpe[level][agent].interval
         rows.append(
             {"agent": agent, "label": label(agent), "cost_bps": level.cost_bps}

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.papers.bootstrap import Interval, day_counts, interval_of, resampled_sharpe
-from experiments.papers.dmn.measure import Book, Measured
+from experiments.papers.dmn.measure import Measured, Portfolio, metrics
 from experiments.statistics import REPLICATIONS, block_length
 from qn_env.economics import BASIS_POINT
 from qn_env.panel import FloatArray
@@ -117,14 +117,14 @@ def _agent_scores(measured: Measured, agent: str, counts: FloatArray, chosen: An
     by_level = found.reshape(len(counts), len(LEVELS), -1)
     return {
         level: Score(
-            mean_known(book.metrics(level.cost_bps)["sharpe"]),
+            mean_known(metrics(book, level.cost_bps)["sharpe"]),
             _mean_rows(np.take_along_axis(by_level[:, i], chosen, axis=1)),
         )
         for i, (level, book) in enumerate(zip(LEVELS, books, strict=True))
     }
 
 
-def break_even(book: Book, counts: FloatArray, chosen: Any) -> FloatArray:
+def break_even(book: Portfolio, counts: FloatArray, chosen: Any) -> FloatArray:
     """[R] basis points at which the mean over seeds of the net Sharpe ratios is zero; NaN without turnover.
 
     A seed's own root is its mean return over its mean turnover; the mean's lies between the seeds', and is

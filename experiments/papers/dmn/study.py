@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 
 from agents.agent import make_agent, settings_of
-from agents.checkpoint import write_atomically
 from experiments.papers.dmn.artefacts import write_artefacts
 from experiments.papers.dmn.config import LSTM, REFERENCES, REGULARISED, DmnStudy
 from experiments.papers.dmn.importance import importance
@@ -22,6 +21,7 @@ from experiments.store import RunFolder, unit_name
 from experiments.units import Variant
 from qn_env.errors import DataError
 from qn_env.sources.files import read_table
+from qn_env.storage import write_atomically
 
 QUICK_MODELS = ("dmn-linear-sharpe", "dmn-mlp-sharpe", "dmn-lstm-sharpe", "dmn-lstm-mse")
 CLASS_COLUMNS = ("class", "dmn_class", "asset_class")

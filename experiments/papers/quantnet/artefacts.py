@@ -9,7 +9,6 @@ from typing import Any
 
 import pandas as pd
 
-from agents.checkpoint import write_atomically
 from experiments.papers.quantnet import comparisons, figures, market_tables, tables
 from experiments.papers.quantnet.ablation import table_7
 from experiments.papers.quantnet.bootstrap import Intervals, intervals
@@ -35,6 +34,7 @@ from experiments.press.items import Item, Left, Table
 from experiments.press.page import budget_line
 from experiments.store import RunFolder
 from qn_env.panel import FloatArray
+from qn_env.storage import write_atomically
 
 NO_PAIR = "the run has no QuantNet beside a No Transfer model"
 

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from experiments.books import book_of
 from experiments.papers.quantnet.published import METRICS
 from experiments.store import RunFolder, unit_name
 from experiments.tables import ALL
-from qn_env.economics import BASIS_POINT
 from qn_env.errors import ConfigError, DataError, did_you_mean
 from qn_env.panel import BoolArray, FloatArray
 
@@ -159,7 +159,7 @@ def _market_days(own: pd.DataFrame, unit: tuple[str, int], cost_bps: float) -> M
     shape = (len(dates), len(assets))
     net, listed, counted = np.zeros(shape), np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
     listed[rows, columns], counted[rows, columns] = own["listed"], own["counted"]
-    net[rows, columns] = own["gross"] - cost_bps * BASIS_POINT * own["turnover"]
+    net[rows, columns] = book_of(own).net(cost_bps)
     return MarketDays(
         dates, tuple(map(str, assets)), listed, counted, {unit: np.where(listed | counted, net, 0.0)}
     )

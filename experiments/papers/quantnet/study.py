@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from agents.agent import load_agent
-from agents.checkpoint import write_atomically
 from experiments.papers.quantnet.artefacts import write_ablation, write_artefacts
 from experiments.papers.quantnet.config import (
     LEARNT,
@@ -28,6 +27,7 @@ from experiments.store import RunFolder
 from experiments.units import Unit, Variant, judged
 from qn_env.errors import ConfigError
 from qn_env.panel import FloatArray
+from qn_env.storage import write_atomically
 
 ZERO = "quantnet-shared-zero"  # shared weights that treat every market as one never seen
 # The agents whose encoder scores are clustered, the first that was run.
@@ -154,7 +154,7 @@ def zero_embeddings(units: Sequence[Unit], folds: Mapping[str, Fold], folder: Ru
             continue
         other = replace(unit, label=ZERO)
         if not folder.has_unit(other.name):
-            agent: Any = load_agent(unit.variant.agent, folder.unit(unit.name) / "checkpoint")
+            agent: Any = load_agent(unit.variant.agent, folder.check_unit(unit.name) / "checkpoint")
             plain = agent.without_embeddings()
             days, audit = judged(plain, other, folds[other.window])
             folder.write_audit(other.name, audit)
@@ -172,7 +172,8 @@ def encoder_scores(folder: RunFolder, fold: Fold) -> dict[str, FloatArray] | Non
     unit = f"{name}-seed{record[name]['seeds'][0]}"
     if not folder.has_unit(unit):
         return None
-    agent: Any = load_agent(record[name]["agent"], folder.unit(unit) / "checkpoint")
+    # By the name that this study gave it: the folder does not say which class is loaded.
+    agent: Any = load_agent(name, folder.check_unit(unit) / "checkpoint")
     scores: dict[str, FloatArray] = agent.encoder_scores(fold.test)
     found = {}
     for market, values in scores.items():
@@ -199,6 +200,5 @@ def _about(
     }
     about = {"budget": budget, "trials": list(trials), "chosen": dict(chosen)}
     if chosen:
-        text = json.dumps(about, indent=2, default=str)
-        write_atomically(config.out / name, (text + "\n").encode())
+        write_atomically(config.out / name, (json.dumps(about, indent=2, default=str) + "\n").encode())
     return about

@@ -6,21 +6,23 @@ histories are. Each model is held against the No Transfer model of its own kind,
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import pandas as pd
 
-from agents.checkpoint import write_atomically
-from experiments.fanout import Task, fan_out
+from experiments.csvfile import write_csv
+from experiments.executors import run_in_processes
+from experiments.fanout import Task
 from experiments.papers.quantnet.config import QuantNetTransfer
 from experiments.papers.quantnet.published import LABELS
 from experiments.probes import transfer
+from experiments.records import checked
 from experiments.units import place
 from qn_env.errors import QnError
+from qn_env.storage import make_folder, read_sealed, write_atomically, write_sealed
 
 # Each model with transfer, and the one without that has the same kind of encoder.
 TWINS: Mapping[str, str] = {
@@ -47,19 +49,18 @@ def study(config: QuantNetTransfer) -> pd.DataFrame:
         for days in sorted(config.days, reverse=True)
         for seed in range(config.seed, config.seed + config.seeds)
     ]
-    folder = config.out / "transfer"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = make_folder(config.out / "transfer")
     waiting = [unit for unit in units if not _path(folder, *unit).exists()]
     tasks = [Task(_path(folder, *unit).stem, partial(_unit, *unit, folder)) for unit in waiting]
-    failures = fan_out(tasks, config.jobs)
+    failures = run_in_processes(tasks, config.jobs)
     if failures:
         name, failure = next(iter(failures.items()))
         raise QnError(f"{len(failures)} units failed; {name} said: {failure.error}")
-    rows = [json.loads(_path(folder, *unit).read_text()) for unit in units]
+    rows = [_read(_path(folder, *unit)) for unit in units]
     table = pd.DataFrame(rows).sort_values(["agent", "days", "seed"], ignore_index=True)
     compared = pairs(table)
-    write_atomically(config.out / "transfer.csv", table.to_csv(index=False).encode())
-    write_atomically(config.out / "transfer-pairs.csv", compared.to_csv(index=False).encode())
+    write_csv(config.out / "transfer.csv", table)
+    write_csv(config.out / "transfer-pairs.csv", compared)
     write_atomically(config.out / "transfer.txt", text(table, compared).encode())
     return table
 
@@ -121,7 +122,20 @@ def text(table: pd.DataFrame, compared: pd.DataFrame) -> str:
 
 def _unit(agent: str, days: int, seed: int, folder: Path) -> None:
     found = {"agent": agent, "days": days, "seed": seed, **transfer(agent, days, seed=seed)}
-    write_atomically(_path(folder, agent, days, seed), (json.dumps(found) + "\n").encode())
+    write_sealed(_path(folder, agent, days, seed), found)
+
+
+class _Row(TypedDict):
+    """What a unit found; shares of the optimum."""
+
+    agent: str
+    days: int
+    seed: int
+    known: float
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return checked(path, read_sealed(path), _Row)
 
 
 def _path(folder: Path, agent: str, days: int, seed: int) -> Path:

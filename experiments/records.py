@@ -1,0 +1,145 @@
+"""What the JSON files of a run, a search or a study hold, and the check that one does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NotRequired, TypedDict, TypeVar
+
+import msgspec
+
+from qn_env.errors import FileError
+from qn_env.storage import read_sealed
+
+T = TypeVar("T")
+
+
+class MarketRecord(TypedDict):
+    """The blocks of one market in one window."""
+
+    market: str
+    assets: int
+    train: int
+    select: int
+    test: int
+    test_first: str
+    test_last: str
+    shortened: bool
+    window: NotRequired[str]
+
+
+class PanelRecord(TypedDict):
+    """The data of a run and how they were divided."""
+
+    fingerprint: str
+    first: str
+    last: str
+    assets: int
+    notes: list[str]
+    windows: list[str]
+    markets: list[MarketRecord]
+
+
+class AgentRecord(TypedDict):
+    """An agent of a run."""
+
+    agent: str
+    options: dict[str, Any]
+    windows: dict[str, dict[str, Any]]
+    vol_target: float | None
+    train_cost_bps: float
+    warmup: int
+    learns: bool
+    seeds: list[int]
+
+
+class FailureRecord(TypedDict):
+    """Why a unit has no figures."""
+
+    agent: str
+    seed: int
+    window: NotRequired[str]
+    kind: NotRequired[str]
+    error: str
+
+
+class ConfigRecord(TypedDict):
+    """The settings of a run that others than the run itself look at."""
+
+    agents: list[str]
+    costs: list[float]
+    seed: int
+    quick: bool
+    begin: str | None
+    execution_lag: int
+
+
+class RunRecord(TypedDict):
+    """`run.json`."""
+
+    config: ConfigRecord
+    panel: PanelRecord
+    agents: dict[str, AgentRecord]
+    versions: dict[str, str]
+    git: dict[str, Any] | None
+    failed: list[FailureRecord]
+    started: str
+    seconds: float
+    manifest: NotRequired[str]
+
+
+class ComparisonRecord(TypedDict):
+    """One comparison of an audit."""
+
+    decisions: int
+
+
+class AuditRecord(TypedDict):
+    """`audit.json` of a unit."""
+
+    comparisons: list[ComparisonRecord]
+    active: int
+
+
+class TrialRecord(TypedDict):
+    """One trial of a search; the score of one that failed is null."""
+
+    agent: str
+    window: str
+    trial: int
+    options: dict[str, Any]
+    vol_target: float | None
+    lag: int
+    data: list[str]
+    score: float | None
+    error: NotRequired[str]
+    curve: NotRequired[list[float]]
+    bars: NotRequired[list[float]]
+
+
+def read_trial(path: Path) -> dict[str, Any]:
+    """One stored trial of a search; the score of one that failed is minus infinity.
+
+    Raises:
+        FileError: not readable, or not what was written.
+    """
+    found = checked(path, read_sealed(path), TrialRecord)
+    if found["score"] is None:
+        found["score"] = -math.inf
+    return found
+
+
+def checked(path: Path, found: Mapping[str, Any], of: type[Any]) -> dict[str, Any]:
+    """The same names and values, if they are what a file of that kind holds; further names stay.
+
+    Raises:
+        FileError: a name is missing or a value is of another type.
+    """
+    try:
+        msgspec.convert(found, of)
+    except msgspec.ValidationError as error:
+        raise FileError(
+            f"{path}: {error}. It was written by another version of qn_env, or by hand: repeat what wrote it."
+        ) from error
+    return dict(found)
