@@ -96,7 +96,13 @@ class Protocol:
             raise DataError(f"the panel has no day from begin, {self.begin}, on. Begin earlier.")
         if self.name == "holdout":
             return [holdout(panel, calendar=self.calendar, purge=self.purge, embargo=self.embargo)]
-        found = [self._window(panel, a, b) for a, b in self._windows(panel)]
+        windows = self._windows(panel)
+        if not windows:
+            raise DataError(
+                f"the first test day would be after the panel's last, {panel.dates[-1]}; expected an earlier "
+                "test_from, or fewer years."
+            )
+        found = [self._window(panel, a, b) for a, b in windows]
         kept = [fold for fold in found if fold is not None]
         if not kept:
             raise DataError(

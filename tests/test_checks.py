@@ -512,6 +512,8 @@ def test_the_command_line_refuses_what_is_no_day(day: str, capsys: pytest.Captur
 def test_a_begin_after_the_last_day_is_refused() -> None:
     with pytest.raises(QnError, match="no day from begin, 2100-01-01, on"):
         Protocol(begin="2100-01-01").folds(PANEL)
+    with pytest.raises(QnError, match=r"first test day would be after the panel's last, 2000-0.*test_from"):
+        Protocol(name="expanding", test_from="2100-01-01").folds(PANEL)
 
 
 @pytest.mark.parametrize(
