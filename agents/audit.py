@@ -14,11 +14,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 
 from agents.agent import Agent, play, signals_of
+from qn_env.checks import MOST_AUDITED, MOST_FIRST_SEED, check_is, check_known, check_whole, in_words
 from qn_env.environment import TradingEnv
 from qn_env.errors import ConfigError, LookAheadError
 from qn_env.panel import FloatArray, Panel
@@ -96,6 +97,10 @@ def audit_agent(
         ConfigError: signals that cannot be used, an environment that plays a part of its panel only.
     """
     check_numbers(days, seed)
+    check_known("depth", depth, get_args(Depth))
+    if not isinstance(agent, Agent):
+        raise ConfigError(f"agent is {in_words(agent)}, expected a trained agent (fit, reset, act).")
+    check_is("env", env, TradingEnv, "a TradingEnv")
     if env.config.random_start or env.config.episode_days is not None:
         raise ConfigError(
             "the audit of an agent needs an environment that plays to the end of its panel; leave "
@@ -125,11 +130,10 @@ def check_numbers(days: int, seed: int) -> None:
     """Refuse numbers that no audit can use.
 
     Raises:
-        ConfigError: no day, or a negative seed.
+        ConfigError: no day or more than any episode has, a negative seed, or no whole number.
     """
-    for name, value, least in (("days", days, 1), ("seed", seed, 0)):
-        if value < least:
-            raise ConfigError(f"{name} is {value}, expected at least {least}.")
+    check_whole("days", days, 1, MOST_AUDITED)
+    check_whole("seed", seed, 0, MOST_FIRST_SEED)
 
 
 REPEAT = "Not reproducible, so not audited: the same agent decides otherwise on the same data."

@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from tyro.constructors import PrimitiveConstructorSpec
 
-from qn_env.errors import ConfigError, did_you_mean
+from qn_env.checks import (
+    MOST_COST_BPS,
+    MOST_DAYS,
+    MOST_FIRST_SEED,
+    MOST_JOBS,
+    MOST_LAG,
+    MOST_SEEDS,
+    MOST_TRIALS,
+    MOST_VOLATILITY,
+    MOST_WINDOW,
+    MOST_YEARS,
+    check_flag,
+    check_items,
+    check_known,
+    check_names,
+    check_number,
+    check_path,
+    check_text,
+    check_whole,
+)
+from qn_env.errors import ConfigError
 
 DEFAULT_AGENTS = (
     "quantnet",
@@ -31,6 +50,31 @@ PROTOCOLS = ("holdout", "expanding", "rolling")
 # On which days a block is counted: those of each market, or all dates of the panel.
 Calendar = Literal["market", "union"]
 CALENDARS: tuple[Calendar, ...] = get_args(Calendar)
+# What a panel's files hold, and what the numbers of a file of rates are; as in `qn_env.sources`, which takes
+# half a second to import.
+Kind = Literal["prices", "returns"]
+RateUnit = Literal["fraction-a-day", "percent-a-year"]
+# Least and largest value of every whole-number setting, by the name it has in all configurations.
+WHOLE = {
+    "seeds": (1, MOST_SEEDS),
+    "seed": (0, MOST_FIRST_SEED),
+    "jobs": (1, MOST_JOBS),
+    "trials": (1, MOST_TRIALS),
+    "draws": (1, MOST_TRIALS),
+    "other_draws": (1, MOST_TRIALS),
+    "test_years": (1, MOST_YEARS),
+    "train_years": (1, MOST_YEARS),
+    "purge": (0, MOST_DAYS),
+    "embargo": (0, MOST_DAYS),
+    "execution_lag": (0, MOST_LAG),
+    "window": (1, MOST_WINDOW),
+    "days": (1, MOST_DAYS),
+    "length": (1, MOST_WINDOW),  # days of a training window
+    "windows": (1, 100_000),  # per market and training step: far beyond any memory
+    "steps": (1, 10**9),  # of a training: at a thousand a second, twelve days
+    "epochs": (1, 1_000_000),
+    "patience": (1, 1_000_000),
+}
 SEEDS = 5  # fewer, and a learnt agent's figures are not comparable
 QUICK_SEEDS = 2
 # Settings that change no figure of a run; its data are recorded by their fingerprint.
@@ -70,7 +114,7 @@ class PanelConfig:
     panel: Path | None = None
     """Folder of Parquet or CSV files; default: the embedded panel."""
 
-    kind: Literal["prices", "returns"] | None = None
+    kind: Kind | None = None
     """What the panel's files hold, where their names do not say it (default: prices)."""
 
     exclude: Annotated[tuple[str, ...], NAMES] = ()
@@ -82,10 +126,16 @@ class PanelConfig:
     rate: str = "rf"
     """The column of that file."""
 
-    rate_unit: Literal["fraction-a-day", "percent-a-year"] = "fraction-a-day"
+    rate_unit: RateUnit = "fraction-a-day"
     """What its numbers are."""
 
     def __post_init__(self) -> None:
+        take_paths(self, "panel", "risk_free")
+        take(self, "exclude", check_names("exclude", self.exclude))
+        check_text("rate", self.rate)
+        check_known("rate_unit", self.rate_unit, get_args(RateUnit))
+        if self.kind is not None:
+            check_known("kind", self.kind, get_args(Kind))
         if self.kind is not None and self.panel is None:
             raise ConfigError("kind says what a panel's files hold; it needs --panel.")
 
@@ -130,12 +180,9 @@ class DivisionConfig(PanelConfig):
         super().__post_init__()
         check_known("protocol", self.protocol, PROTOCOLS)
         check_known("calendar", self.calendar, CALENDARS)
-        spans = (("test_years", 1), ("train_years", 1), ("purge", 0), ("embargo", 0), ("execution_lag", 0))
-        for name, least in spans:
-            check_least(name, getattr(self, name), least)
-        # The bounds are written so that NaN fails them.
-        if self.vol_target is not None and not 0.0 < self.vol_target < math.inf:
-            raise ConfigError(f"vol_target is {self.vol_target}, expected a volatility > 0, e.g. 0.15.")
+        check_counts(self, "test_years", "train_years", "purge", "embargo", "execution_lag")
+        take_days(self, "begin", "test_from")
+        check_target(self.vol_target)
 
     @property
     def division(self) -> Protocol:
@@ -191,10 +238,12 @@ class RunConfig(DivisionConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.agents:
-            raise ConfigError("agents is empty; name at least one.")
-        if not self.costs:
-            raise ConfigError("costs is empty; name at least one level in basis points, e.g. 0,2.")
+        take(self, "agents", check_agents(self.agents))
+        take(self, "costs", check_costs(self.costs))
+        take_paths(self, "out")
+        for name in ("quick", "warm_start", "tensorboard", "resume"):
+            check_flag(name, getattr(self, name))
+        check_counts(self, "seeds", "seed", "jobs")
         if self.warm_start and self.protocol == "holdout":
             raise ConfigError(
                 "warm_start goes on from the window before, and holdout has one window; take expanding or "
@@ -202,13 +251,6 @@ class RunConfig(DivisionConfig):
             )
         if self.resume and self.out is None:
             raise ConfigError("resume goes on with a run that was begun; it needs --out, the run's folder.")
-        _unique("agents", self.agents)
-        _unique("costs", self.costs)
-        for cost in self.costs:  # a bound that NaN fails
-            if not 0.0 <= cost < math.inf:
-                raise ConfigError(f"costs: {cost} is not a number of basis points >= 0.")
-        for name, least in (("seeds", 1), ("jobs", 1), ("seed", 0)):
-            check_least(name, getattr(self, name), least)
 
     @property
     def seed_list(self) -> tuple[int, ...]:
@@ -222,24 +264,86 @@ class RunConfig(DivisionConfig):
         return self.out if self.out is not None else Path("runs") / datetime.now().strftime("%Y%m%d-%H%M%S")
 
 
-def check_least(name: str, value: int | None, least: int) -> None:
-    """Refuse a number below the least one.
+def check_counts(config: Any, *names: str) -> None:
+    """Refuse whole-number settings out of their bounds; None where a setting is optional.
 
     Raises:
         ConfigError: with the setting's name.
     """
-    if value is not None and value < least:
-        raise ConfigError(f"{name} is {value}, expected at least {least}.")
+    optional = {field.name for field in fields(config) if field.default is None}
+    for name in names:
+        value = getattr(config, name)
+        if value is not None or name not in optional:
+            check_whole(name, value, *WHOLE[name])
 
 
-def check_known(name: str, value: str, known: Iterable[str]) -> None:
-    """Refuse a word that is none of the known ones.
+def take_days(config: Any, *names: str) -> None:
+    """Keep settings that name a day as text, YYYY-MM-DD, where they were given as dates; None stays.
 
     Raises:
-        ConfigError: with the setting's name and the nearest known word.
+        ConfigError: with the setting's name.
     """
-    if value not in known:
-        raise ConfigError(f"unknown {name} {value!r}. {did_you_mean(value, known)}")
+    from qn_env.dates import as_day
+
+    for name in names:
+        if (value := getattr(config, name)) is not None:
+            take(config, name, str(as_day(value, name)))
+
+
+def check_agents(agents: Any, name: str = "agents") -> tuple[str, ...]:
+    """The names of agents, each once; `name` is what the setting is called.
+
+    Raises:
+        ConfigError: no name, or one that appears twice.
+    """
+    names = check_names(name, agents)
+    if not names:
+        raise ConfigError(f"{name} is empty; name at least one.")
+    _unique(name, names)
+    return names
+
+
+def check_costs(costs: Any) -> tuple[float, ...]:
+    """Costs in basis points, each once.
+
+    Raises:
+        ConfigError: no cost, one that appears twice, or one that is no number of basis points.
+    """
+    levels = check_items("costs", costs, lambda one: True, "a list of basis points, e.g. 0,2")
+    if not levels:
+        raise ConfigError("costs is empty; name at least one level in basis points, e.g. 0,2.")
+    numbers = [
+        check_number("costs", bps, 0.0, MOST_COST_BPS, unit="a number of basis points") for bps in levels
+    ]
+    _unique("costs", numbers)
+    return tuple(numbers)
+
+
+def check_target(target: float | None) -> None:
+    """Refuse an annualised volatility target that is none.
+
+    Raises:
+        ConfigError: not positive and finite, or beyond any volatility.
+    """
+    if target is not None:
+        check_number("vol_target", target, 0.0, MOST_VOLATILITY, above=True, unit="a volatility, e.g. 0.15,")
+
+
+def take_paths(config: Any, *names: str) -> None:
+    """Keep settings that name a file or folder as paths, where they were given as text.
+
+    Raises:
+        ConfigError: what is no path.
+    """
+    optional = {field.name for field in fields(config) if field.default is None}
+    for name in names:
+        if (value := getattr(config, name)) is not None or name not in optional:
+            take(config, name, check_path(name, value))
+
+
+def take(config: Any, name: str, value: Any) -> None:
+    """Keep a setting of a frozen configuration in the type it is declared in."""
+    object.__setattr__(config, name, value)
 
 
 def _unique(name: str, values: Sequence[object]) -> None:

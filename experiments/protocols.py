@@ -8,12 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from experiments.config import CALENDARS, PROTOCOLS, Calendar, check_known
+from experiments.config import CALENDARS, PROTOCOLS, Calendar
+from qn_env.checks import MOST_DAYS, MOST_YEARS, check_is, check_known, check_number, check_whole
+from qn_env.dates import DateArray, DateLike, as_day
 from qn_env.errors import DataError
-from qn_env.panel import DateArray, IntArray, Market, Panel, as_day
+from qn_env.panel import IntArray, Market, Panel
 
 BLOCK_DAYS = 752  # about three years, QuantNet's test block
 MIN_TRAIN_DAYS = 252
+LARGEST_SHARE = 0.9  # of the days before a test block to select on: something is left to learn from
 NEEDED_DAYS = {"train": MIN_TRAIN_DAYS, "select": 1, "test": 1}  # a market's own days in a block
 
 
@@ -61,28 +64,45 @@ class Protocol:
 
     name: str = "holdout"
     calendar: Calendar = "market"
-    begin: str | None = None
-    test_from: str | None = None
+    begin: DateLike | None = None
+    test_from: DateLike | None = None
     years: int = 5
     train_years: int = 10
     select: float = 0.1
     purge: int = 0
     embargo: int = 0
 
+    def __post_init__(self) -> None:
+        check_known("protocol", self.name, PROTOCOLS)
+        _check_blocks(self.calendar, self.purge, self.embargo)
+        for name, day in (("begin", self.begin), ("test_from", self.test_from)):
+            if day is not None:
+                as_day(day, name)
+        check_whole("years", self.years, 1, MOST_YEARS)
+        check_whole("train_years", self.train_years, 1, MOST_YEARS)
+        check_number("select", self.select, 0.0, LARGEST_SHARE, above=True, unit="a share of the days")
+
     def folds(self, panel: Panel) -> list[Fold]:
         """The windows, in time order.
 
         Raises:
-            DataError: a market too short (holdout), or no market long enough for any window.
-            ConfigError: an unknown protocol or calendar.
+            DataError: a market too short (holdout), no market long enough for any window, or no day at all.
+            ConfigError: what is no panel.
         """
-        check_known("protocol", self.name, PROTOCOLS)
-        check_known("calendar", self.calendar, CALENDARS)
+        check_is("panel", panel, Panel, "a Panel")
         if self.begin is not None:
             panel = panel.since(self.begin)
+        if not len(panel.dates):
+            raise DataError(f"the panel has no day from begin, {self.begin}, on. Begin earlier.")
         if self.name == "holdout":
             return [holdout(panel, calendar=self.calendar, purge=self.purge, embargo=self.embargo)]
-        found = [self._window(panel, a, b) for a, b in self._windows(panel)]
+        windows = self._windows(panel)
+        if not windows:
+            raise DataError(
+                f"the first test day would be after the panel's last, {panel.dates[-1]}; expected an earlier "
+                "test_from, or fewer years."
+            )
+        found = [self._window(panel, a, b) for a, b in windows]
         kept = [fold for fold in found if fold is not None]
         if not kept:
             raise DataError(
@@ -94,7 +114,9 @@ class Protocol:
     def _windows(self, panel: Panel) -> list[tuple[np.datetime64, np.datetime64]]:
         """First day of each test block, and the first day after it."""
         first, last = panel.dates[0], panel.dates[-1]
-        begin = as_day(self.test_from) if self.test_from is not None else years_after(first, self.years)
+        begin = years_after(first, self.years)
+        if self.test_from is not None:
+            begin = as_day(self.test_from, "test_from")
         found = []
         while begin <= last:
             end = years_after(begin, self.years)
@@ -143,8 +165,12 @@ def holdout(
         embargo: own trading days left out at the beginning of the selection and of the test block.
 
     Raises:
+        ConfigError: what is no panel, no number of days or no calendar.
         DataError: a market too short, by name.
     """
+    check_is("panel", panel, Panel, "a Panel")
+    check_whole("days", days, 1, MOST_DAYS)
+    _check_blocks(calendar, purge, embargo)
     cuts = {}
     for name, market in panel.markets.items():
         dates, places = _counted(panel, market, calendar)
@@ -169,8 +195,15 @@ def years_after(day: np.datetime64, years: int) -> np.datetime64:
         >>> str(years_after(np.datetime64("2000-02-29"), 5))
         '2005-02-28'
     """
-    moved = pd.Timestamp(day) + pd.DateOffset(years=years)
-    return np.datetime64(moved.date())
+    date = day.astype("datetime64[D]").item()
+    leap = date.month == 2 and date.day == 29
+    return np.datetime64(date.replace(year=date.year + years, day=28 if leap else date.day), "D")
+
+
+def _check_blocks(calendar: str, purge: int, embargo: int) -> None:
+    check_known("calendar", calendar, CALENDARS)
+    check_whole("purge", purge, 0, MOST_DAYS)
+    check_whole("embargo", embargo, 0, MOST_DAYS)
 
 
 @dataclass(frozen=True)

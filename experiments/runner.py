@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 import pandas as pd
 
 from agents.agent import Agent, learns, make_agent, settings_of, warmup_of
-from experiments.config import WITHOUT_EFFECT, PanelConfig, RunConfig
+from experiments.config import WITHOUT_EFFECT, PanelConfig, RunConfig, check_costs
 from experiments.executors import run_in_processes
 from experiments.fanout import Failure, Task
 from experiments.leaderboard import leaderboard
@@ -26,6 +26,7 @@ from experiments.protocols import Fold
 from experiments.store import RunFolder, unit_name
 from experiments.tables import market_days, portfolio_table, results_table
 from experiments.units import Unit, Variant, place, run_chain, takes_a_start
+from qn_env.checks import check_is, check_names, check_path
 from qn_env.errors import ConfigError, LookAheadError, QnError, did_you_mean
 from qn_env.panel import Panel
 from qn_env.sources import embedded, excess, read_panel, read_rate
@@ -150,8 +151,14 @@ def compare(
     for name in settings:
         if name not in known:
             raise ConfigError(f"compare: unknown setting {name!r}. {did_you_mean(name, known)}")
+    if panel is not None:
+        check_is("panel", panel, Panel, "a Panel (qn_env.sources)")
     config = RunConfig(
-        agents=tuple(agents), out=Path(out), costs=tuple(float(c) for c in costs), seeds=seeds, **settings
+        agents=check_names("agents", agents),
+        out=check_path("out", out),
+        costs=check_costs(costs),
+        seeds=seeds,
+        **settings,
     )
     return RunFolder(run(config, panel)).results()
 

@@ -22,6 +22,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from qn_env.checks import MOST_AUDITED, MOST_FIRST_SEED, check_whole, in_words, is_function
 from qn_env.errors import ConfigError, LookAheadError
 from qn_env.panel import Panel
 from qn_env.rebuild import AnyEnv, rebuilt
@@ -139,9 +140,9 @@ def check_no_lookahead(
         ConfigError: an environment that cannot be rebuilt or is another one when rebuilt, or without panel
             or date.
     """
-    for name, value, least in (("days", days, 1), ("seed", seed, 0)):
-        if value < least:
-            raise ConfigError(f"{name} is {value}, expected at least {least}.")
+    days, seed = check_whole("days", days, 1, MOST_AUDITED), check_whole("seed", seed, 0, MOST_FIRST_SEED)
+    if rebuild is not None and not is_function(rebuild):
+        raise ConfigError(f"rebuild is {in_words(rebuild)}, expected a function that takes a panel.")
     panel = _panel_of(env)
     build = _checked(rebuild if rebuild is not None else lambda other: rebuilt(env, other))
     audit = _Audit(env, panel, build, seed)

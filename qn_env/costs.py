@@ -9,12 +9,16 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
+from qn_env.checks import MOST_COST_BPS, MOST_FEE_BPS, check_is, check_items, check_number, in_words
 from qn_env.economics import BASIS_POINT, Costs
 from qn_env.errors import ConfigError
 from qn_env.features import DAYS_PER_YEAR, EwVolatility
 from qn_env.panel import FloatArray, Panel
 
 PerAsset = float | Mapping[str, float] | ArrayLike
+
+MOST_MONEY = 1e18  # beyond all the money there is, in any currency
+MOST_COEFFICIENT = 1e3  # of an impact; estimates are near 1
 
 
 class Cost(Protocol):
@@ -30,6 +34,9 @@ class Proportional:
 
     bps: PerAsset
 
+    def __post_init__(self) -> None:
+        check_per_asset("cost_bps", self.bps, MOST_COST_BPS)
+
     def rates(self, panel: Panel) -> Costs[Any]:
         """Rates per asset [N]."""
         return Costs(per_asset("cost_bps", self.bps, panel) * BASIS_POINT)
@@ -40,6 +47,9 @@ class HalfSpread:
     """Half the bid-ask spread, in basis points of the price, paid on every trade: always adverse."""
 
     half_spread_bps: PerAsset
+
+    def __post_init__(self) -> None:
+        check_per_asset("half_spread_bps", self.half_spread_bps, MOST_COST_BPS)
 
     def rates(self, panel: Panel) -> Costs[Any]:
         """Rates per asset [N]."""
@@ -58,11 +68,15 @@ class SquareRootImpact:
     volume: PerAsset  # daily traded value, in the same money
     coefficient: float = 1.0
 
+    def __post_init__(self) -> None:
+        check_number("SquareRootImpact: capital", self.capital, 0.0, MOST_MONEY)
+        check_number("SquareRootImpact: coefficient", self.coefficient, 0.0, MOST_COEFFICIENT)
+        if not (check_per_asset("SquareRootImpact: volume", self.volume, MOST_MONEY) > 0.0).all():
+            raise ConfigError("SquareRootImpact: volume must be > 0 for every asset.")
+
     def rates(self, panel: Panel) -> Costs[Any]:
         """Rates per day and asset [T, N]."""
         volume = per_asset("volume", self.volume, panel)
-        if not (volume > 0).all() or not self.capital >= 0:
-            raise ConfigError("SquareRootImpact: volume must be > 0 and capital >= 0.")
         sigma = np.nan_to_num(panel.feature(EwVolatility()), nan=0.0)
         return Costs(
             np.zeros(panel.shape[1]), impact=self.coefficient * sigma * np.sqrt(self.capital / volume)
@@ -75,6 +89,9 @@ class Borrow:
 
     annual_bps: PerAsset
 
+    def __post_init__(self) -> None:
+        check_per_asset("annual_bps", self.annual_bps, MOST_FEE_BPS)
+
     def rates(self, panel: Panel) -> Costs[Any]:
         """Daily rates per asset [N]."""
         return Costs(np.zeros(panel.shape[1]), short=_daily(self.annual_bps, panel))
@@ -85,6 +102,9 @@ class Financing:
     """Interest on long weights, `annual_bps` a year, charged on every trading day of the market."""
 
     annual_bps: PerAsset
+
+    def __post_init__(self) -> None:
+        check_per_asset("annual_bps", self.annual_bps, MOST_FEE_BPS)
 
     def rates(self, panel: Panel) -> Costs[Any]:
         """Daily rates per asset [N]."""
@@ -111,24 +131,69 @@ def total(costs: Sequence[Cost], panel: Panel) -> Costs[FloatArray]:
     )
 
 
-def per_asset(name: str, value: PerAsset, panel: Panel) -> FloatArray:
+def check_costs(costs: Sequence[Cost]) -> tuple[Cost, ...]:
+    """A list of costs.
+
+    Raises:
+        ConfigError: what is no list, or holds what has no rates.
+    """
+
+    def is_cost(one: Any) -> bool:
+        return not isinstance(one, type) and callable(getattr(one, "rates", None))
+
+    return check_items("costs", costs, is_cost, "a list of costs (qn_env.costs)")
+
+
+def per_asset(name: str, value: PerAsset, panel: Panel, most: float = np.inf) -> FloatArray:
     """[N] numbers, one for all assets, from a mapping by asset name, or from an array.
 
     Raises:
-        ConfigError: an asset left out, another number of values, a value that is negative or not finite.
+        ConfigError: an asset left out, another number of values, a value that is negative, not finite, above
+            `most` or no number at all.
     """
+    check_is("panel", panel, Panel, "a Panel")
+    given = check_per_asset(name, value, most)
     if isinstance(value, Mapping):
         missing = [asset for asset in panel.assets if asset not in value]
         if missing:
             raise ConfigError(f"{name}: no value for asset {missing[0]!r} ({len(missing)} left out).")
-        numbers = np.array([value[asset] for asset in panel.assets], dtype=np.float64)
-    else:
-        given = np.asarray(value, dtype=np.float64)
-        if given.shape not in ((), (panel.shape[1],)):
-            raise ConfigError(f"{name} has shape {given.shape}, expected one number or [{panel.shape[1]}].")
-        numbers = np.broadcast_to(given, (panel.shape[1],)).copy()
-    bad = ~((numbers >= 0.0) & (numbers < np.inf))
-    if bad.any():
-        asset = panel.assets[int(np.argmax(bad))]
-        raise ConfigError(f"{name} is {numbers[bad][0]} for asset {asset!r}, expected a number >= 0.")
+        return np.array([value[asset] for asset in panel.assets], dtype=np.float64)
+    if given.shape not in ((), (panel.shape[1],)):
+        raise ConfigError(f"{name} has shape {given.shape}, expected one number or [{panel.shape[1]}].")
+    numbers = np.broadcast_to(given, (panel.shape[1],)).copy()
+    _check_bounds(name, numbers, panel.assets, most)
     return numbers
+
+
+def check_per_asset(name: str, value: PerAsset, most: float = np.inf) -> FloatArray:
+    """The numbers of a value per asset, () or [n], checked as far as that can be done without a panel.
+
+    Raises:
+        ConfigError: what is no number, no numbers by name and no array [n]; and a number that is negative,
+            not finite or above `most` (of an array once a panel names its assets).
+    """
+    names = list(value) if isinstance(value, Mapping) else None
+    try:
+        numbers = np.asarray(list(value.values()) if isinstance(value, Mapping) else value)
+    except ValueError as error:  # rows of different lengths
+        raise ConfigError(f"{name} is no array of numbers ({error}).") from error
+    if numbers.dtype.kind not in "iuf" or numbers.ndim > 1:
+        raise ConfigError(
+            f"{name} is {in_words(value)}, expected a number, numbers by asset name, or one per asset [N]."
+        )
+    values: FloatArray = numbers.astype(np.float64)
+    if names is not None:
+        _check_bounds(name, values, names, most)
+    elif not values.ndim:
+        check_number(name, float(values), 0.0, most)
+    return values
+
+
+def _check_bounds(name: str, numbers: FloatArray, assets: Sequence[str], most: float) -> None:
+    # The bounds are written so that NaN fails them.
+    bad = np.flatnonzero(~((numbers >= 0.0) & (numbers <= most) & (numbers < np.inf)))
+    if len(bad):
+        bound = f" and at most {most:g}" if most < np.inf else " and finite"
+        raise ConfigError(
+            f"{name} is {numbers[bad[0]]} for asset {assets[bad[0]]!r}, expected a number >= 0{bound}."
+        )

@@ -11,9 +11,10 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from qn_env.checks import check_is, check_known, check_number, check_whole, in_words
 from qn_env.costs import Cost, PerAsset
 from qn_env.economics import Account, Ledger, advance, aggregate
-from qn_env.errors import ConfigError, did_you_mean
+from qn_env.errors import ConfigError
 from qn_env.features import Feature
 from qn_env.panel import FloatArray, Panel
 from qn_env.rendering import Frame, Screen
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from qn_env.episodes import Episodes
 
 Action = NDArray[Any]
+
+MOST_RESET_SEED = 2**64 - 1  # Gymnasium's generators take any
+_STATE = ("t", "last", "assets", "account", "memory", "equity", "chance")
 
 
 class TradingEnv(gymnasium.Env[Observation, Action]):
@@ -114,9 +118,9 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
             panel=panel,
             window=window,
             cost_bps=cost_bps,
-            costs=tuple(costs),
+            costs=costs,
             vol_target=vol_target,
-            features=tuple(features),
+            features=features,
             observation=observation,
             positions=positions,
             reward=reward,
@@ -137,8 +141,8 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
 
     def _watch(self, mode: str | None) -> None:
         modes: Any = self.metadata["render_modes"]
-        if mode is not None and mode not in modes:
-            raise ConfigError(f"unknown render_mode {mode!r}. {did_you_mean(mode, modes)}")
+        if mode is not None:
+            check_known("render_mode", mode, modes)
         self.render_mode = mode
         self._screen = None if mode is None else Screen(mode, self.panel)
 
@@ -183,7 +187,7 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
         Raises:
             ConfigError: an option that cannot be used.
         """
-        super().reset(seed=seed)
+        super().reset(seed=None if seed is None else check_whole("seed", seed, 0, MOST_RESET_SEED))
         self._t, self._last, self._assets = self.stage.draw(self.np_random, options)
         self._over = False
         nothing = np.zeros(self._shape)
@@ -250,7 +254,11 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
 
         What an agent selects on when it is given no validation environment; the second one knows the days
         before as history.
+
+        Raises:
+            ConfigError: a share that is not between 0 and 1.
         """
+        check_number("latest", latest, 0.0, 1.0, above=True, unit="a share of the days")
         cut: dict[str, np.datetime64] = {}
         begin: dict[str, np.datetime64] = {}
         for name, market in self.panel.markets.items():
@@ -302,7 +310,14 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
         }
 
     def set_state(self, state: Mapping[str, Any]) -> Observation:
-        """Go on from a state of `get_state`, and return what is seen there."""
+        """Go on from a state of `get_state`, and return what is seen there.
+
+        Raises:
+            ConfigError: what is no such state.
+        """
+        check_is("state", state, Mapping, "what get_state returns")
+        if lacking := [part for part in _STATE if part not in state]:
+            raise ConfigError(f"state lacks {', '.join(lacking)}; expected what get_state returns.")
         self._t, self._last, self._over = state["t"], state["last"], False
         self._assets = None if state["assets"] is None else state["assets"].copy()
         self._account = Account(*(part.copy() for part in state["account"]))
@@ -321,7 +336,10 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
         if self._over:
             raise ConfigError("step was called before reset or after the episode's end; call reset first.")
         # A copy: the signals may become the weights that are remembered.
-        signals = np.array(action, dtype=np.float64)
+        try:
+            signals = np.array(action, dtype=np.float64)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ConfigError(f"the action is {in_words(action)}, expected {self._shape} numbers.") from error
         if signals.shape != self._shape:
             raise ConfigError(f"the action has shape {signals.shape}, expected {self._shape}.")
         check_signals(signals, self.panel)

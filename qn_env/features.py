@@ -14,12 +14,16 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from qn_env.checks import MOST_DAYS, check_is, check_number, check_whole, in_words, is_function
+from qn_env.errors import ConfigError
 from qn_env.panel import BoolArray, FloatArray
 
 DAYS_PER_YEAR = 252
 
 # A daily standard deviation below this is a price that does not move, not an estimate of risk.
 SMALLEST_VOLATILITY = 1e-8
+
+MOST_WIDTH = 1e6  # standard deviations; nothing is clipped long before
 
 Feature = Callable[[FloatArray], FloatArray]
 
@@ -62,6 +66,10 @@ class EwVolatility:
     span: int = 60
     min_days: int = 21
 
+    def __post_init__(self) -> None:
+        _check_days(self, "span")
+        _check_days(self, "min_days")
+
     def __call__(self, returns: FloatArray) -> FloatArray:
         """Evaluate on returns [T, N]."""
         frame = pd.DataFrame(returns)
@@ -75,10 +83,13 @@ class MeanReturn:
 
     days: int = 252
 
+    def __post_init__(self) -> None:
+        _check_days(self, "days")
+
     def __call__(self, returns: FloatArray) -> FloatArray:
         """Evaluate on returns [T, N]."""
-        found: FloatArray = pd.DataFrame(returns).rolling(self.days).mean().to_numpy()
-        return found
+        mean: FloatArray = pd.DataFrame(returns).rolling(self.days).mean().to_numpy()
+        return mean
 
 
 @dataclass(frozen=True)
@@ -86,6 +97,9 @@ class Volatility:
     """Standard deviation (ddof 1) of the last `days` daily returns, [T, N], daily (QuantNet, Eq. 9)."""
 
     days: int = 252
+
+    def __post_init__(self) -> None:
+        _check_days(self, "days")
 
     def __call__(self, returns: FloatArray) -> FloatArray:
         """Evaluate on returns [T, N]."""
@@ -111,6 +125,9 @@ class PriceDeviation(Derived):
 
     days: int = 63
 
+    def __post_init__(self) -> None:
+        _check_days(self, "days")
+
     @property
     def parts(self) -> tuple[Feature, ...]:
         """Prices."""
@@ -127,6 +144,9 @@ class CumulativeReturn(Derived):
     """Simple return over the last `days` days, r_{t-days,t}, [T, N] (Lim et al. 2019, Eq. 2)."""
 
     days: int = 252
+
+    def __post_init__(self) -> None:
+        _check_days(self, "days")
 
     @property
     def parts(self) -> tuple[Feature, ...]:
@@ -152,6 +172,10 @@ class NormalisedReturn(Derived):
     days: int = 1
     span: int = 60
 
+    def __post_init__(self) -> None:
+        _check_days(self, "days")
+        _check_days(self, "span")
+
     @property
     def parts(self) -> tuple[Feature, ...]:
         """The return and sigma_t."""
@@ -174,6 +198,10 @@ class MacdTrend(Derived):
 
     short: int = 8
     long: int = 24
+
+    def __post_init__(self) -> None:
+        _check_days(self, "short")
+        _check_days(self, "long")
 
     @property
     def parts(self) -> tuple[Feature, ...]:
@@ -200,6 +228,12 @@ class Winsorised(Derived):
     half_life: float = 252.0
     width: float = 5.0
 
+    def __post_init__(self) -> None:
+        _check_feature(self, "feature", self.feature)
+        name = type(self).__name__
+        check_number(f"{name}: half_life", self.half_life, 0.0, MOST_DAYS, above=True)
+        check_number(f"{name}: width", self.width, 0.0, MOST_WIDTH, above=True)
+
     @property
     def parts(self) -> tuple[Feature, ...]:
         """What is clipped."""
@@ -221,6 +255,11 @@ class Defined(Derived):
 
     features: tuple[Feature, ...]
 
+    def __post_init__(self) -> None:
+        check_is("Defined: features", self.features, tuple, "a tuple of features")
+        for feature in self.features:
+            _check_feature(self, "features", feature)
+
     @property
     def parts(self) -> tuple[Feature, ...]:
         """The features."""
@@ -232,6 +271,17 @@ class Defined(Derived):
         for values in parts:
             known &= np.isfinite(values)
         return known.astype(np.float64)
+
+
+def _check_days(feature: Feature, name: str) -> None:
+    """Refuse a feature's number of days that is none."""
+    check_whole(f"{type(feature).__name__}: {name}", getattr(feature, name), 1, MOST_DAYS)
+
+
+def _check_feature(whole: Feature, name: str, part: object) -> None:
+    """Refuse what is no feature, where a feature is made of others."""
+    if not is_function(part):
+        raise ConfigError(f"{type(whole).__name__}: {name} is {in_words(part)}, expected a feature.")
 
 
 def dmn_features() -> tuple[Feature, ...]:

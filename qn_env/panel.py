@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
@@ -12,6 +13,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from qn_env.checks import check_items, check_names, check_seed, check_text, in_words, is_function
+from qn_env.dates import DateArray as DateArray
+from qn_env.dates import DateLike as DateLike
+from qn_env.dates import as_day as as_day
+from qn_env.dates import check_increasing, read_days
 from qn_env.errors import ConfigError, DataError, did_you_mean
 
 if TYPE_CHECKING:
@@ -22,9 +28,8 @@ BoolArray = NDArray[np.bool_]
 BLOCK_NUMBERS = 2**20  # evaluated at once, to bound memory
 ROWS_NUMBERS = 2**16  # laid side by side at once: few enough for the caches
 IntArray = NDArray[np.intp]
-DateArray = NDArray[np.datetime64]
-DateLike: TypeAlias = str | np.datetime64
-Dates: TypeAlias = DateLike | Mapping[str, str] | Mapping[str, np.datetime64]  # one, or one per market
+# One, or one per market.
+Dates: TypeAlias = DateLike | Mapping[str, str] | Mapping[str, date] | Mapping[str, np.datetime64]
 
 
 def read_only(array: NDArray[Any]) -> NDArray[Any]:
@@ -98,7 +103,7 @@ class Panel:
         """Check arrays, bring the assets of each market together, and freeze them.
 
         Args:
-            dates: [T] days, strictly increasing.
+            dates: [T] days, strictly increasing: datetime64, or what `as_day` takes.
             assets: [N] names.
             market_of: [N] the market of each asset.
             returns: [T, N] simple returns, NaN where an asset does not trade.
@@ -107,14 +112,18 @@ class Panel:
             source: what error messages call this data.
 
         Raises:
+            ConfigError: an argument of another type.
             DataError: shapes that disagree, unsorted or repeated dates, a name twice in a market, a return
                 that is infinite or not above -1, a return on a day marked as not tradable.
         """
-        days = np.array(dates, dtype="datetime64[D]")
-        values = np.array(returns, dtype=np.float64)
+        check_text("source", source)
+        assets, market_of = check_names("assets", assets), check_names("market_of", market_of)
+        remarks = check_items("notes", notes, lambda one: isinstance(one, str), "a list of sentences")
+        days, cut = _days(source, dates)
+        values = _numbers("returns", returns)
         _check_shapes(source, days, values, assets, market_of)
-        mask = np.isfinite(values) if tradable is None else np.array(tradable, dtype=bool)
-        _check_dates(source, days)
+        mask = np.isfinite(values) if tradable is None else _mask(tradable, values.shape)
+        check_increasing(source, days)
         _check_returns(source, days, assets, values, mask)
         order = _group(market_of)
         names = tuple(str(assets[j]) for j in order)
@@ -122,7 +131,7 @@ class Panel:
         _check_names(source, names, groups)
         values, mask = values[:, order], mask[:, order]
         keep = mask.any(axis=1)
-        remarks = tuple(notes)
+        remarks += tuple(cut)
         if not keep.all():
             dropped = days[~keep]
             remarks += (
@@ -192,30 +201,49 @@ class Panel:
         """The panel of the named markets on their own union calendar.
 
         Raises:
-            ConfigError: an unknown market.
+            ConfigError: no market, an unknown one, or one twice.
         """
-        names = [markets] if isinstance(markets, str) else list(markets)
+        names = self.known_markets(markets)
+        if len(set(names)) < len(names):
+            raise ConfigError(f"markets are {', '.join(names)}; expected each once.")
+        columns = np.concatenate([np.arange(self.shape[1])[self.markets[n].columns] for n in names])
+        return self._take(np.ones(len(self.dates), dtype=bool), columns)
+
+    def known_markets(self, markets: Iterable[str]) -> tuple[str, ...]:
+        """The names of markets of this panel, from a list of them or from one name.
+
+        Raises:
+            ConfigError: no market, or an unknown one.
+        """
+        names = check_names("markets", [markets] if isinstance(markets, str) else markets, keys=True)
+        if not names:
+            raise ConfigError("markets is empty; name at least one.")
         for name in names:
             if name not in self.markets:
                 raise ConfigError(f"unknown market {name!r}. {did_you_mean(name, self.markets)}")
-        columns = np.concatenate([np.arange(self.shape[1])[self.markets[n].columns] for n in names])
-        return self._take(np.ones(len(self.dates), dtype=bool), columns)
+        return names
 
     def until(self, end: Dates) -> Panel:
         """The panel cut after a date, or after a date per market; nothing later is referred to.
 
         Assets without an observation by then stay as columns that never trade, so that the asset axis of a
         training block and of a test block agree.
+
+        Raises:
+            ConfigError: what is no date, or a mapping that leaves a market out.
         """
-        ends = per_market(end, self.markets)
+        ends = per_market(end, self.markets, "end")
         return self._without({name: self.dates > ends[name] for name in self.markets})
 
     def since(self, begin: Dates) -> Panel:
         """The panel from a date on, or from a date per market; assets stay as columns, as in `until`.
 
         The first return of an asset is kept: it was earned on the first day that is left.
+
+        Raises:
+            ConfigError: as `until`.
         """
-        begins = per_market(begin, self.markets)
+        begins = per_market(begin, self.markets, "begin")
         return self._without({name: self.dates < begins[name] for name in self.markets})
 
     def with_future_scrambled(self, day: DateLike, *, seed: int = 0) -> Panel:
@@ -223,9 +251,12 @@ class Panel:
 
         An asset keeps its last observation, so that what the accounting books after the fact (a delisting)
         keeps its date. What a causal agent does up to `day` is the same on both panels.
+
+        Raises:
+            ConfigError: what is no date or no seed.
         """
-        rng = np.random.default_rng(seed)
-        later = self.dates > as_day(day)
+        rng = np.random.default_rng(check_seed("seed", seed))
+        later = self.dates > as_day(day, "day")
         last = len(self.dates) - 1 - np.argmax(self.tradable[::-1], axis=0)
         closed = later[:, None] & self.tradable & (rng.random(self.shape) < 0.1)
         closed[last, np.arange(self.shape[1])] = False
@@ -243,11 +274,22 @@ class Panel:
         )
 
     def feature(self, feature: Feature) -> FloatArray:
-        """[T, N] a causal feature on each asset's own trading days; NaN where undefined. Computed once."""
-        return self._evaluated((feature,))[0]
+        """[T, N] a causal feature on each asset's own trading days; NaN where undefined. Computed once.
+
+        Raises:
+            ConfigError: what is no feature.
+        """
+        return self._evaluated(
+            check_items("feature", (feature,), is_function, "a feature (qn_env.features)")
+        )[0]
 
     def features(self, features: Sequence[Feature]) -> FloatArray:
-        """[T, N, F] features side by side, 0 where undefined or not tradable."""
+        """[T, N, F] features side by side, 0 where undefined or not tradable.
+
+        Raises:
+            ConfigError: what is no list of features.
+        """
+        features = check_items("features", features, is_function, "a list of features (qn_env.features)")
         if not features:
             return np.zeros((*self.shape, 0))
         found = np.empty((*self.shape, len(features)))
@@ -337,33 +379,27 @@ class Panel:
         )
 
 
-def as_day(date: DateLike) -> np.datetime64:
-    """A date as datetime64[D].
-
-    Raises:
-        ConfigError: text that is no date.
-    """
-    try:
-        day: np.datetime64 = np.datetime64(str(date)).astype("datetime64[D]")
-        return day
-    except ValueError as error:
-        raise ConfigError(f"{date!r} is not a date; write YYYY-MM-DD.") from error
-
-
-def per_market(dates: Dates, markets: Iterable[str]) -> dict[str, np.datetime64]:
+def per_market(dates: Dates, markets: Iterable[str], name: str = "date") -> dict[str, np.datetime64]:
     """One date for each market, from one for all of them or from a mapping.
 
+    Args:
+        dates: as `as_day` takes them.
+        markets: the markets' names.
+        name: what error messages call the dates.
+
     Raises:
-        ConfigError: a mapping that leaves a market out.
+        ConfigError: what is no date, or a mapping that leaves a market out.
     """
     if not isinstance(dates, Mapping):
-        return dict.fromkeys(markets, as_day(dates))
-    found: dict[str, np.datetime64] = {}
-    for name in markets:
-        if name not in dates:
-            raise ConfigError(f"no date for market {name!r}; a mapping of dates must name every market.")
-        found[name] = as_day(dates[name])
-    return found
+        return dict.fromkeys(markets, as_day(dates, name))
+    days: dict[str, np.datetime64] = {}
+    for market in markets:
+        if market not in dates:
+            raise ConfigError(
+                f"{name}: no date for market {market!r}; a mapping of dates must name every market."
+            )
+        days[market] = as_day(dates[market], f"{name} of market {market!r}")
+    return days
 
 
 def _between_first_and_last(tradable: BoolArray) -> BoolArray:
@@ -380,6 +416,41 @@ def _group(market_of: Sequence[str]) -> IntArray:
     return np.array(sorted(range(len(market_of)), key=lambda j: (first[market_of[j]], j)), dtype=np.intp)
 
 
+def _days(source: str, dates: ArrayLike) -> tuple[DateArray, list[str]]:
+    """[T] days from datetime64 or from dates as one may write them, and a note on times that were cut off."""
+    if isinstance(dates, np.ndarray) and dates.dtype.kind == "M" and dates.ndim == 1:
+        if np.isnat(dates).any():
+            raise DataError(f"{source}: {np.isnat(dates).sum()} dates are NaT, expected a day in every row.")
+        if np.datetime_data(dates.dtype)[0] == "D":  # as computed: of any year
+            return dates.copy(), []
+    listed = check_items("dates", dates, lambda one: True, "a list of days")
+    return read_days(source, pd.Index(listed, dtype=object))
+
+
+def _numbers(name: str, values: ArrayLike) -> FloatArray:
+    """The values as float64, a copy; text that could be read as numbers is refused, too."""
+    try:
+        array = np.array(values)
+    except ValueError as error:  # rows of different lengths
+        raise DataError(f"{name}: no array of numbers ({error}).") from error
+    if array.dtype.kind not in "fiu" and array.size:
+        raise DataError(f"{name} is {in_words(values)} of {array.dtype}, expected an array of numbers.")
+    return array.astype(np.float64, copy=False)
+
+
+def _mask(tradable: ArrayLike, shape: tuple[int, ...]) -> BoolArray:
+    try:
+        array = np.array(tradable)
+    except ValueError as error:
+        raise DataError(f"tradable: no array of True and False ({error}).") from error
+    if array.shape != shape or array.dtype.kind != "b":
+        raise DataError(
+            f"tradable is {in_words(tradable)} of {array.dtype} and shape {array.shape}, expected True and "
+            f"False in the returns' shape {shape}."
+        )
+    return array
+
+
 def _check_shapes(
     source: str, dates: DateArray, returns: FloatArray, assets: Sequence[str], market_of: Sequence[str]
 ) -> None:
@@ -388,17 +459,6 @@ def _check_shapes(
         raise DataError(
             f"{source}: returns have shape {returns.shape} for {len(dates)} dates, {len(assets)} assets and "
             f"{len(market_of)} market labels; expected [dates, assets], none of them empty."
-        )
-
-
-def _check_dates(source: str, dates: DateArray) -> None:
-    step = np.diff(dates)
-    bad = np.flatnonzero(~(step > np.timedelta64(0, "D")))
-    if len(bad):
-        what = "appears twice" if dates[bad[0] + 1] == dates[bad[0]] else f"follows {dates[bad[0]]}"
-        raise DataError(
-            f"{source}: date {dates[bad[0] + 1]} {what} ({len(bad)} such rows); expected strictly increasing "
-            "dates. Sort the rows and remove repeated ones."
         )
 
 

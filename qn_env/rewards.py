@@ -7,8 +7,8 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from qn_env.checks import check_known
 from qn_env.economics import aggregate, equal_market_share, volatility_scale
-from qn_env.errors import ConfigError, did_you_mean
 from qn_env.features import DAYS_PER_YEAR, EwVolatility
 from qn_env.panel import FloatArray, Panel
 from qn_env.tape import Tape
@@ -48,10 +48,8 @@ class Reward:
         Raises:
             ConfigError: an unknown name or weighting.
         """
-        if name not in REWARDS:
-            raise ConfigError(f"unknown reward {name!r}. {did_you_mean(name, REWARDS)}")
-        if weighting not in WEIGHTINGS:
-            raise ConfigError(f"unknown weighting {weighting!r}. {did_you_mean(weighting, WEIGHTINGS)}")
+        check_known("reward", name, REWARDS)
+        check_known("weighting", weighting, WEIGHTINGS)
         risk = (
             volatility_scale(panel.feature(EwVolatility()), RISK_TARGET)
             if name == "volatility_scaled"

@@ -11,16 +11,40 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from qn_env.costs import Cost, PerAsset
+from qn_env.checks import (
+    MOST_COST_BPS,
+    MOST_DAYS,
+    MOST_LAG,
+    MOST_NUMBERS,
+    MOST_VOLATILITY,
+    MOST_WINDOW,
+    check_flag,
+    check_is,
+    check_items,
+    check_known,
+    check_whole,
+    is_function,
+)
+from qn_env.costs import Cost, PerAsset, check_costs, per_asset
 from qn_env.errors import ConfigError, did_you_mean
 from qn_env.features import Feature
-from qn_env.panel import BoolArray, FloatArray, IntArray, Panel, as_day, read_only
-from qn_env.rewards import Reward, RewardName, Weighting, share_of
+from qn_env.panel import BoolArray, FloatArray, IntArray, Panel, as_day, per_market, read_only
+from qn_env.rewards import REWARDS, WEIGHTINGS, Reward, RewardName, Weighting, share_of
 from qn_env.tape import Start, Tape
 
 Observation = dict[str, Any]
 View = Literal["window", "row", "index"]
 VIEWS = get_args(View)
+
+# Least and largest value of every whole-number setting.
+_WHOLE = {
+    "window": (1, MOST_WINDOW),
+    "warmup": (0, MOST_DAYS),
+    "execution_lag": (0, MOST_LAG),
+    "episode_days": (1, MOST_DAYS),
+}
+_WORDS: dict[str, tuple[str, ...]] = {"observation": VIEWS, "reward": REWARDS, "weighting": WEIGHTINGS}
+_FEATURES = "a list of features (qn_env.features)"
 
 # Bounds of the observation space: no return, feature or weight of sound data comes near.
 LIMIT = 1e9
@@ -47,14 +71,42 @@ class EnvConfig:
     episode_days: int | None = None
 
     def __post_init__(self) -> None:
-        if self.window < 1:
-            raise ConfigError(f"window is {self.window}, expected at least 1 day.")
-        if self.observation not in VIEWS:
+        check_is("panel", self.panel, Panel, "a Panel (qn_env.sources)")
+        for name, (least, most) in _WHOLE.items():
+            if name != "episode_days" or self.episode_days is not None:
+                self._take(name, check_whole(name, getattr(self, name), least, most))
+        for name, known in _WORDS.items():
+            check_known(name, getattr(self, name), known)
+        for name in ("positions", "random_start"):
+            self._take(name, check_flag(name, getattr(self, name)))
+        self._take("features", check_items("features", self.features, is_function, _FEATURES))
+        self._take("costs", check_costs(self.costs))
+        per_asset("cost_bps", self.cost_bps, self.panel, MOST_COST_BPS)
+        if self.vol_target is not None:
+            per_asset("vol_target", self.vol_target, self.panel, MOST_VOLATILITY)
+        if self.start is not None:
+            per_market(self.start, self.panel.markets, "start")
+        self.check_size(1)
+
+    def check_size(self, envs: int) -> None:
+        """Refuse observations of so many environments that no memory holds.
+
+        Raises:
+            ConfigError: with the number of their numbers.
+        """
+        N, F = self.panel.shape[1], len(self.features)
+        days = self.window if self.observation == "window" else 1
+        numbers = envs * days * N * (2 + F)
+        if numbers > MOST_NUMBERS:
             raise ConfigError(
-                f"unknown observation {self.observation!r}. {did_you_mean(self.observation, VIEWS)}"
+                f"an observation of {envs} environments, {days} days, {N} assets and {2 + F} parts has "
+                f"{numbers} numbers, expected at most {MOST_NUMBERS}. Take a shorter window, fewer "
+                'environments, or observation="row".'
             )
-        if self.episode_days is not None and self.episode_days < 1:
-            raise ConfigError(f"episode_days is {self.episode_days}, expected at least 1.")
+
+    def _take(self, name: str, value: Any) -> None:
+        """Keep a setting in the type it is declared in."""
+        object.__setattr__(self, name, value)
 
 
 class Span(NamedTuple):
@@ -147,23 +199,25 @@ class Stage:
         Raises:
             ConfigError: an unknown option, market or date, or an episode without a day.
         """
+        if options is not None:
+            check_is("options", options, Mapping, "a dict")
         config, end = self.config, len(self.tape.dates) - 1
         first, days, assets = self.first, config.episode_days, None
         if config.random_start:
             latest = end - (days if days is not None else 1)
             first = int(rng.integers(first, max(latest, first) + 1))
         if options:
-            unknown = sorted(set(options) - {"start", "length", "markets", "reset_mask"})
-            if unknown:
-                known = ("start", "length", "markets")
-                raise ConfigError(f"unknown reset option {unknown[0]!r}. {did_you_mean(unknown[0], known)}")
+            known = ("start", "length", "markets")
+            for name in options:
+                if name not in (*known, "reset_mask"):
+                    raise ConfigError(f"unknown reset option {name!r}. {did_you_mean(str(name), known)}")
             if "start" in options:
-                first = max(int(np.searchsorted(self.tape.dates, as_day(options["start"]))), self.first)
-            days = options.get("length", days)
+                day = as_day(options["start"], "start")
+                first = max(int(np.searchsorted(self.tape.dates, day)), self.first)
+            if options.get("length") is not None:
+                days = check_whole("the episode's length", options["length"], 1, MOST_DAYS)
             if "markets" in options:
                 assets = self._assets_of(options["markets"])
-        if days is not None and days < 1:
-            raise ConfigError(f"the episode's length is {days}, expected at least 1 day.")
         if first >= end:
             raise ConfigError(
                 f"the episode would have no day to trade; the panel ends on {self.tape.dates[-1]}."
@@ -178,11 +232,8 @@ class Stage:
 
     def _assets_of(self, markets: str | Iterable[str]) -> BoolArray:
         panel = self.config.panel
-        names = [markets] if isinstance(markets, str) else list(markets)
         assets = np.zeros(panel.shape[1], dtype=bool)
-        for name in names:
-            if name not in panel.markets:
-                raise ConfigError(f"unknown market {name!r}. {did_you_mean(name, panel.markets)}")
+        for name in panel.known_markets(markets):
             assets[panel.markets[name].columns] = True
         return assets
 

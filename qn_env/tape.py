@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from qn_env.costs import Cost, PerAsset, Proportional, per_asset, total
+from qn_env.checks import MOST_LAG, MOST_VOLATILITY, check_is, check_whole
+from qn_env.costs import Cost, PerAsset, Proportional, check_costs, per_asset, total
 from qn_env.economics import Costs, Day, Ledger, equal_market_share, trade, volatility_scale
 from qn_env.errors import ConfigError
 from qn_env.features import EwVolatility
@@ -101,15 +102,16 @@ class Tape:
         Raises:
             ConfigError: a negative or non-finite cost, a target that is not positive, a negative lag.
         """
-        if execution_lag < 0:
-            raise ConfigError(f"execution_lag is {execution_lag}, expected a number of days >= 0.")
+        check_is("panel", panel, Panel, "a Panel")
+        costs = check_costs(costs)
+        execution_lag = check_whole("execution_lag", execution_lag, 0, MOST_LAG)
         account = _open_accounts(panel, start, 1)
         listed = panel.listed & account
         exits = np.zeros(panel.shape)
         exits[1:] = listed[:-1] & ~listed[1:]
         scale = np.ones(panel.shape)
         if vol_target is not None:
-            targets = per_asset("vol_target", vol_target, panel)
+            targets = per_asset("vol_target", vol_target, panel, MOST_VOLATILITY)
             if not (targets > 0.0).all():
                 raise ConfigError(
                     f"vol_target is {targets.min()}, expected an annualised volatility > 0 or None."
@@ -306,7 +308,7 @@ def _open_accounts(panel: Panel, start: Start, days: int) -> BoolArray:
     if start is None:
         return np.ones(panel.shape, dtype=bool)
     account = np.zeros(panel.shape, dtype=bool)
-    begin = per_market(start, panel.markets)
+    begin = per_market(start, panel.markets, "start")
     for name, market in panel.markets.items():
         own = int(np.searchsorted(panel.dates[market.rows], begin[name]))
         row = market.rows[max(own - days, 0)] if own < len(market.rows) else len(panel.dates)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 import gymnasium
@@ -11,11 +13,12 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from qn_env.checks import MOST_ENVS, check_is, check_known, check_whole, in_words
 from qn_env.economics import Account, Ledger, advance, aggregate
-from qn_env.environment import TradingEnv
-from qn_env.errors import ConfigError
+from qn_env.environment import MOST_RESET_SEED, TradingEnv
+from qn_env.errors import ConfigError, did_you_mean
 from qn_env.panel import BoolArray, FloatArray, IntArray, Panel
-from qn_env.stage import Observation, Span, check_signals
+from qn_env.stage import EnvConfig, Observation, Span, check_signals
 
 ArrayType = NDArray[Any]
 
@@ -65,12 +68,19 @@ class TradingVectorEnv(VectorEnv[Observation, ArrayType, ArrayType]):
         """
         if settings.pop("render_mode", None) is not None:
             raise ConfigError("a batch draws no pictures; render one TradingEnv instead.")
-        if num_envs < 1:
-            raise ConfigError(f"num_envs is {num_envs}, expected at least 1.")
+        num_envs = check_whole("num_envs", num_envs, 1, MOST_ENVS)
+        known = [setting.name for setting in fields(EnvConfig)]
+        for name in settings:
+            if name not in known:
+                raise ConfigError(f"unknown setting {name!r}. {did_you_mean(name, known)}")
+        modes = [mode.value for mode in AutoresetMode]
+        if not isinstance(autoreset_mode, AutoresetMode):
+            autoreset_mode = AutoresetMode(check_known("autoreset_mode", autoreset_mode, modes))
         env = TradingEnv(panel, **settings)
+        env.config.check_size(num_envs)
         self.config, self.stage, self.panel = env.config, env.stage, env.panel
         self.num_envs = num_envs
-        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self.autoreset_mode = autoreset_mode
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
         self.single_observation_space, self.single_action_space = env.observation_space, env.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -95,13 +105,15 @@ class TradingVectorEnv(VectorEnv[Observation, ArrayType, ArrayType]):
         Raises:
             ConfigError: an option that cannot be used.
         """
+        if options is not None:
+            check_is("options", options, Mapping, "a dict")
         self._reseed(seed)
         mask = None if options is None else options.get("reset_mask")
         if mask is None:
             self._allocate()
         elif not self._begun:
             raise ConfigError("reset_mask needs a first reset of all environments.")
-        which = np.arange(self.num_envs) if mask is None else np.flatnonzero(np.asarray(mask, dtype=bool))
+        which = np.arange(self.num_envs) if mask is None else np.flatnonzero(self._mask(mask))
         self._begin(which, options)
         self._begun = True
         nothing = Ledger(*np.zeros((4, *self._shape)))
@@ -195,19 +207,38 @@ class TradingVectorEnv(VectorEnv[Observation, ArrayType, ArrayType]):
         self._memory = self.stage.reward.start(self.num_envs)
         self._equity = np.ones(self.num_envs)
 
+    def _mask(self, mask: Any) -> BoolArray:
+        """[B] the environments to reset."""
+        marks = np.asarray(mask)
+        if marks.shape != (self.num_envs,) or marks.dtype.kind != "b":
+            raise ConfigError(
+                f"reset_mask is {in_words(mask)}, expected True or False for each of {self.num_envs} "
+                "environments."
+            )
+        return marks
+
     def _reseed(self, seed: int | list[int | None] | None) -> None:
-        seeds = [seed + b for b in range(self.num_envs)] if isinstance(seed, int) else seed
+        seeds = self._seeds(seed)
         if seeds is None:
             if not self._generators:
                 self._generators = [gymnasium.utils.seeding.np_random()[0] for _ in range(self.num_envs)]
             return
-        if len(seeds) != self.num_envs:
-            raise ConfigError(f"{len(seeds)} seeds for {self.num_envs} environments.")
-        found = [gymnasium.utils.seeding.np_random(s)[0] for s in seeds]
-        old = self._generators or found
+        fresh = [gymnasium.utils.seeding.np_random(s)[0] for s in seeds]
+        old = self._generators or fresh
         self._generators = [
-            new if s is not None else kept for s, new, kept in zip(seeds, found, old, strict=True)
+            new if s is not None else kept for s, new, kept in zip(seeds, fresh, old, strict=True)
         ]
+
+    def _seeds(self, seed: Any) -> list[int | None] | None:
+        """One seed or None for each environment; None for none."""
+        if seed is None:
+            return None
+        if not isinstance(seed, list | tuple):
+            first = check_whole("seed", seed, 0, MOST_RESET_SEED)
+            return [first + b for b in range(self.num_envs)]
+        if len(seed) != self.num_envs:
+            raise ConfigError(f"{len(seed)} seeds for {self.num_envs} environments.")
+        return [None if s is None else check_whole("seed", s, 0, MOST_RESET_SEED) for s in seed]
 
     def _checked(self, actions: ArrayType) -> FloatArray:
         if not self._begun:
@@ -218,7 +249,11 @@ class TradingVectorEnv(VectorEnv[Observation, ArrayType, ArrayType]):
                 'with reset(options={"reset_mask": mask}).'
             )
         # A copy: the signals may become the weights that are remembered.
-        signals = np.array(actions, dtype=np.float64)
+        try:
+            signals = np.array(actions, dtype=np.float64)
+        except (TypeError, ValueError, OverflowError) as error:
+            text = f"the actions are {in_words(actions)}, expected {self._shape} numbers."
+            raise ConfigError(text) from error
         if signals.shape != self._shape:
             raise ConfigError(f"the actions have shape {signals.shape}, expected {self._shape}.")
         check_signals(signals, self.panel)

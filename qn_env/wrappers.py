@@ -11,11 +11,14 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.utils import RecordConstructorArgs
 
+from qn_env.checks import check_number, in_words
 from qn_env.economics import aggregate, hold
 from qn_env.environment import Action, TradingEnv
 from qn_env.errors import ConfigError
 from qn_env.panel import FloatArray
 from qn_env.stage import Observation, check_signals
+
+MOST_CAP = 1e9  # no weight comes near it
 
 Inner = gymnasium.Env[Observation, Action]
 Limit = gymnasium.ActionWrapper[Observation, Action, Action]
@@ -36,8 +39,8 @@ class LongOnly(Limit, RecordConstructorArgs):
             ConfigError: what is wrapped is not a `TradingEnv`.
         """
         RecordConstructorArgs.__init__(self)
-        super().__init__(env)
         self._market = _trading(env)
+        super().__init__(env)
         self.action_space = spaces.Box(0.0, 1.0, self._market.action_space.shape, np.float32)
 
     def action(self, action: Action) -> Action:
@@ -62,8 +65,8 @@ class MaxWeight(Limit, RecordConstructorArgs):
             ConfigError: a cap that is not positive and finite, or what is wrapped is not a `TradingEnv`.
         """
         RecordConstructorArgs.__init__(self, cap=cap)
-        super().__init__(env)
         self._market, self._cap = _trading(env), _positive(cap)
+        super().__init__(env)
 
     def action(self, action: Action) -> Action:
         """Signals [N] whose weights lie within the cap."""
@@ -94,8 +97,8 @@ class GrossLeverage(Limit, RecordConstructorArgs):
             ConfigError: a cap that is not positive and finite, or what is wrapped is not a `TradingEnv`.
         """
         RecordConstructorArgs.__init__(self, cap=cap)
-        super().__init__(env)
         self._market, self._cap = _trading(env), _positive(cap)
+        super().__init__(env)
 
     def action(self, action: Action) -> Action:
         """Signals [N] whose weights, with those kept, lie within the cap."""
@@ -115,22 +118,22 @@ def _gross(weight: FloatArray, share: FloatArray) -> float:
 
 
 def _trading(env: Inner) -> TradingEnv:
-    inner = env.unwrapped
+    inner = getattr(env, "unwrapped", env)
     if not isinstance(inner, TradingEnv):
-        raise ConfigError(f"an exposure limit wraps a TradingEnv, not a {type(inner).__name__}.")
+        raise ConfigError(f"an exposure limit wraps a TradingEnv, not {in_words(inner)}.")
     return inner
 
 
 def _positive(cap: float) -> float:
-    # Written so that NaN fails it.
-    if not 0.0 < cap < np.inf:
-        raise ConfigError(f"cap is {cap}, expected a positive number.")
-    return cap
+    return check_number("cap", cap, 0.0, MOST_CAP, above=True, unit="a positive number")
 
 
 def _checked(action: Action, env: TradingEnv) -> FloatArray:
     """What the environment would refuse is not brought within a limit in silence."""
-    signals = np.asarray(action, dtype=np.float64)
+    try:
+        signals = np.asarray(action, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ConfigError(f"the action is {in_words(action)}, expected numbers.") from error
     if signals.shape != env.action_space.shape:
         raise ConfigError(f"the action has shape {signals.shape}, expected {env.action_space.shape}.")
     check_signals(signals, env.panel)

@@ -527,7 +527,6 @@ def test_the_command_fails_an_agent_that_peeks(capsys, monkeypatch):
     [
         (["--agent", "mcad"], "Did you mean 'macd'"),
         (["--agent", "nowhere:Agent"], "no module named 'nowhere'"),
-        (["--agent", "macd", "--days", "0"], "days is 0"),
         (["--refit"], "needs --agent"),
     ],
 )

@@ -425,8 +425,6 @@ def test_the_command_fails_an_environment_that_peeks(capsys, monkeypatch, small)
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--days", "0"], "days is 0"),
-        (["--seed", "-1"], "seed is -1"),
         (["--kind", "prices"], "needs --panel"),
         (["--exclude", "Energie"], "Energy"),
     ],
@@ -434,3 +432,20 @@ def test_the_command_fails_an_environment_that_peeks(capsys, monkeypatch, small)
 def test_the_command_refuses_what_it_cannot_use(capsys, words, message):
     assert main(["audit", *words]) == 1
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--days", "0"], "days is 0, expected at least 1"),
+        (["--seed", "-1"], "seed is -1, expected at least 0"),
+        (["--window", "1000000000"], "window is 1000000000, expected at most"),
+        (["--costs-bps", "nan"], "costs_bps is nan"),
+        (["--vol-target", "0"], "vol_target is 0.0"),
+    ],
+)
+def test_numbers_of_the_command_are_refused_as_a_wrong_command_line(capsys, words, message):
+    with pytest.raises(SystemExit) as stopped:
+        main(["audit", *words])
+    assert stopped.value.code == 2
+    assert message in " ".join(capsys.readouterr().err.replace("\u2502", " ").split())

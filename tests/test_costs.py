@@ -108,7 +108,7 @@ def test_costs_differentiate():
         (lambda p: Tape.of(p, cost_bps={"A0": 1.0}), "no value for asset 'A1'"),
         (lambda p: Tape.of(p, cost_bps=[1.0, 2.0, 3.0]), r"has shape \(3,\), expected one number or \[2\]"),
         (lambda p: Tape.of(p, cost_bps=[1.0, -2.0]), "cost_bps is -2.0 for asset 'A1'"),
-        (lambda p: Tape.of(p, costs=(Borrow(np.nan),)), "annual_bps is nan for asset 'A0'"),
+        (lambda p: Tape.of(p, costs=(Borrow(np.nan),)), "annual_bps is nan, expected a number >= 0"),
         (lambda p: Tape.of(p, costs=(SquareRootImpact(1.0, 0.0),)), "volume must be > 0"),
     ],
 )

@@ -208,7 +208,7 @@ def test_a_delisting_is_booked_on_the_markets_next_day_and_charged():
     # B trades on days 0 and 1 only, A on all four: B's exit is booked on day 2.
     returns = np.array([[0.0, 0.0], [0.01, 0.02], [0.01, np.nan], [0.01, np.nan]])
     panel = Panel.build(
-        np.arange("2020-01-01", "2020-01-05", dtype="datetime64[D]"), "AB", ["M", "M"], returns
+        np.arange("2020-01-01", "2020-01-05", dtype="datetime64[D]"), ["A", "B"], ["M", "M"], returns
     )
     book, rewards = stepped(panel, np.ones(panel.shape), cost_bps=10.0)
     np.testing.assert_allclose(book["turnover"][1:], [[1, 1], [0, 1], [0, 0]], atol=1e-15)
@@ -220,7 +220,7 @@ def test_a_delisting_is_booked_on_the_markets_next_day_and_charged():
 def test_a_closed_asset_keeps_its_weight_and_earns_the_whole_move_when_it_reopens():
     returns = np.array([[0.0, 0.0], [0.01, np.nan], [0.01, 0.05], [0.01, 0.01]])
     panel = Panel.build(
-        np.arange("2020-01-01", "2020-01-05", dtype="datetime64[D]"), "AB", ["M", "M"], returns
+        np.arange("2020-01-01", "2020-01-05", dtype="datetime64[D]"), ["A", "B"], ["M", "M"], returns
     )
     signals = np.array([[0.5, 0.5], [0.0, -1.0], [0.0, 0.2], [0.0, 0.0]])
     book, _ = stepped(panel, signals, cost_bps=0.0)
@@ -233,7 +233,7 @@ def test_a_lagged_decision_earns_the_return_after_its_trade():
     # Decided on day 0, traded at the close of day 1, earns the return of day 2.
     panel = Panel.build(
         np.arange("2020-01-01", "2020-01-06", dtype="datetime64[D]"),
-        "A",
+        ["A"],
         ["M"],
         [[0], [0.1], [0.2], [0.3], [0.4]],
     )

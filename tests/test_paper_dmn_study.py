@@ -16,7 +16,7 @@ from experiments.papers.dmn.importance import WHOLE, ranked
 from experiments.papers.dmn.study import read_classes, searched, study
 from experiments.runner import run
 from experiments.store import RunFolder
-from qn_env.errors import ConfigError
+from qn_env.errors import ConfigError, DataError
 from qn_env.sources.synthetic import ar1_trend
 
 WINDOWS = ["2003-2003", "2004-2004"]
@@ -125,6 +125,14 @@ def test_asset_classes_come_from_the_panels_meta_table(data, tmp_path):
         "class": ["FX", "FX", "Equity", "Equity"],
     }
     assert read_classes(tmp_path) is None
+
+
+def test_an_instrument_or_a_class_named_na_keeps_its_name(tmp_path):
+    (tmp_path / "meta.csv").write_text("instrument,market,class\nNA,M,null\nB,M,FX\n")
+    assert read_classes(tmp_path).to_dict("list") == {"instrument": ["NA", "B"], "class": ["null", "FX"]}
+    (tmp_path / "meta.csv").write_text("instrument,market,class\nNA,M,\n")
+    with pytest.raises(DataError, match=r"meta\.csv: column 'class', row 1: empty, expected a name"):
+        read_classes(tmp_path)
 
 
 def test_the_command_prints_exhibit_3(finished, data, capsys):

@@ -517,10 +517,11 @@ def test_days_without_factors_are_counted_not_filled(rng: np.random.Generator) -
 @pytest.mark.parametrize(
     ("column", "row", "value", "text"),
     [
-        ("smb", 3, 1.5, r"column 'smb' on 2019-10-04: found '1.5', expected a daily return as a fraction"),
-        ("rf", 0, "n/a?", r"column 'rf' on 2019-10-01: found 'n/a\?'"),
-        ("date", 5, "4 May", r"column 'date', row 6: found '4 May', expected a date as YYYY-MM-DD"),
-        ("date", 2, "2019-10-02", r"2019-10-02 follows 2019-10-02, expected ascending dates"),
+        ("smb", 3, 1.5, r"column 'smb' on 2019-10-04: found 1\.5, expected a daily return as a fraction"),
+        ("rf", 0, "n/a?", r"column 'rf' on 2019-10-01: found the text 'n/a\?', expected a number"),
+        ("date", 5, "4 May", r"date in data row 6 is '4 May', expected a day written YYYY-MM-DD"),
+        ("date", 5, "04/10/2019", r"date in data row 6 is '04/10/2019'"),
+        ("date", 2, "2019-10-02", r"date 2019-10-02 appears twice .* expected strictly increasing dates"),
     ],
 )
 def test_bad_factors_are_named(tmp_path: Path, column: str, row: int, value: Any, text: str) -> None:
@@ -538,7 +539,7 @@ def test_factor_files_that_are_missing_short_of_columns_or_damaged_are_refused(t
     with pytest.raises(DataError, match=r"few\.parquet: lacks the columns mom; found date"):
         read_factors(tmp_path / "few.parquet")
     (tmp_path / "bad.parquet").write_text("no table")
-    with pytest.raises(DataError, match=r"bad\.parquet: not a readable"):
+    with pytest.raises(DataError, match=r"bad\.parquet: cannot be read as parquet"):
         read_factors(tmp_path / "bad.parquet")
 
 

@@ -85,6 +85,55 @@ def test_what_cannot_be_a_rate_is_refused(columns, column, unit, error, message,
         read_rate(written(tmp_path, **columns), column, unit)
 
 
+BROKEN = {
+    "date,rf\n03/04/2020,0.0001\n": "date in data row 1 is '03/04/2020', expected a day written YYYY-MM-DD",
+    "date,rf\n20200103,0.0001\n": "date in data row 1 is '20200103'",
+    "date,rf\n2020-01-03,0.0001\n,0.0001\n": "date in data row 2 is ''",
+    "date,rf\n2020-01-03,0.0001\n2020-01-06,.\n": "column 'rf' on 2020-01-06: found the text '.', expected a",
+    "date,rf\n2020-01-03,1,1\n": "Expected 2 columns, got 3",
+    "date,rf\n2020-01-03,0.0001\n2020-01-03,0.0002\n": "date 2020-01-03 appears twice",
+    "date,rf\n2020-01-03 10:00,1e-4\n2020-01-03 11:00,1e-4\n": "several times on 2020-01-03",
+    "date,rf\n2020-01-03 00:00+01:00,1e-4\n": "date in data row 1 is .*without time zone",
+    "date,rf\n2020-01-03,\n": "column 'rf' has no number",
+    "date,rf,rf\n2020-01-03,1,2\n": "column 'rf' appears 2 times",
+}
+
+
+@pytest.mark.parametrize("text", BROKEN)
+def test_a_broken_file_of_rates_is_refused_as_a_panel_is(text, tmp_path):
+    path = tmp_path / "rates.csv"
+    path.write_text(text)
+    with pytest.raises(DataError, match=rf"rates\.csv: .*{BROKEN[text]}"):
+        read_rate(path, "rf", "fraction-a-day")
+
+
+@pytest.mark.parametrize(
+    "dates",
+    [
+        [20200102, 20200103, 20200106, 20200107],
+        ["02/01/2020", "03/01/2020", "06/01/2020", "07/01/2020"],
+        DAYS.tz_localize("UTC"),
+    ],
+)
+def test_dates_of_a_parquet_file_of_rates_are_not_guessed(dates, tmp_path):
+    pd.DataFrame({"date": dates, "rf": 1e-4}).to_parquet(tmp_path / "rates.parquet")
+    with pytest.raises(DataError, match=r"date in data row 1 is .*YYYY-MM-DD"):
+        read_rate(tmp_path / "rates.parquet", "rf", "fraction-a-day")
+
+
+def test_a_word_for_a_missing_rate_is_noted(tmp_path):
+    path = tmp_path / "rates.csv"
+    path.write_text("date,rf\n2020-01-02,0.0001\n2020-01-03,NA\n2020-01-06,0.0003\n2020-01-07,0.0004\n")
+    found = excess(four_days(), read_rate(path, "rf", "fraction-a-day"))
+    assert found.notes[-1] == f"{path}: 1 cells hold a word for missing (NA): counted as missing."
+    assert "on 1 of 4 days an earlier day's rate was in force" in found.notes[-2]
+
+
+def test_dates_in_the_index_of_a_parquet_file_are_its_dates(tmp_path):
+    pd.DataFrame({"rf": 1e-4}, index=DAYS.rename("date")).to_parquet(tmp_path / "rates.parquet")
+    assert len(read_rate(tmp_path / "rates.parquet", "rf", "fraction-a-day")) == 4
+
+
 def test_days_out_of_order_are_refused(tmp_path):
     path = tmp_path / "rates.csv"
     path.write_text("date,rf\n2020-01-03,0.0001\n2020-01-02,0.0001\n")

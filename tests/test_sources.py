@@ -202,6 +202,9 @@ def test_an_asset_without_any_observation_is_refused() -> None:
         ([20200102, 20200103], "data row 1 is '20200102'"),
         ([0, 1], "data row 1 is '0'"),
         (pd.DatetimeIndex(["2020-01-02", None]), "data row 2 is 'NaT'"),
+        (["0202-01-02", "2020-01-03"], "data row 1 is '0202-01-02', .* from 1678-01-01"),
+        (pd.DatetimeIndex(["0202-01-02", "2020-01-03"], dtype="datetime64[s]"), "data row 1 is '0202-01-02"),
+        ([pd.Timestamp("2020-01-02"), pd.Timestamp("2020-01-03", tz="UTC")], "data row 2 is .*time zone"),
         (days(2).tz_localize("UTC"), "data row 1 is '2020-01-01 00:00:00.*without time zone"),
         (
             ["2020-01-02 10:00", "2020-01-02 16:00"],
@@ -312,6 +315,44 @@ def test_a_market_called_na_is_a_name_and_numeric_tickers_are_text(tmp_path: Pat
     (tmp_path / "meta.csv").write_text("instrument,market\n0700,NA\nNA,null\n")
     panel = read_panel(tmp_path)
     assert (panel.assets, panel.market_of) == (("0700", "NA"), ("NA", "null"))
+
+
+def test_words_for_missing_numbers_count_as_missing_with_a_note(tmp_path: Path) -> None:
+    path = tmp_path / "X.csv"
+    path.write_text("date,A,B\n2020-01-02,1,NA\n2020-01-03,null,2\n2020-01-06,2,#N/A\n2020-01-07,NAN,4\n")
+    panel = read_panel(tmp_path)
+    np.testing.assert_array_equal(
+        panel.tradable, [[True, False], [False, True], [True, False], [False, True]]
+    )
+    np.testing.assert_array_equal(panel.returns[2:], [[1.0, NAN], [NAN, 1.0]])
+    note = f"{path}: 4 cells hold a word for missing (#N/A, NA, NAN, null): counted as missing."
+    assert panel.notes == (note,)
+
+
+def test_an_empty_cell_needs_no_note(tmp_path: Path) -> None:
+    (tmp_path / "X.csv").write_text('date,A,B\n2020-01-02,1,\n2020-01-03,"",2\n')
+    assert read_panel(tmp_path).notes == ()
+
+
+def test_a_word_for_missing_among_other_text_hides_nothing(tmp_path: Path) -> None:
+    (tmp_path / "X.csv").write_text("date,A\n2020-01-02,NA\n2020-01-03,none\n2020-01-06,1\n")
+    with pytest.raises(DataError, match=r"column 'A' on 2020-01-03: found the text 'none'.*1 such entries"):
+        read_panel(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["NA", "null", "nan", "1e5", "True", "#N/A", "NaT"])
+def test_a_header_an_instrument_and_a_market_keep_their_names(name: str, tmp_path: Path) -> None:
+    (tmp_path / "prices.csv").write_text(f"date,{name}\n2020-01-02,1\n2020-01-03,2\n")
+    (tmp_path / "meta.csv").write_text(f"instrument,market\n{name},{name}\n")
+    panel = read_panel(tmp_path)
+    assert (panel.assets, panel.market_of) == ((name,), (name,))
+    other = from_prices(pd.DataFrame({name: [1.0, 2.0]}, index=["2020-01-02", "2020-01-03"]), {name: name})
+    assert other.fingerprint == panel.fingerprint
+
+
+def test_true_among_numbers_is_not_one() -> None:
+    with pytest.raises(DataError, match="column 'A' holds object, expected numbers"):
+        from_prices(pd.DataFrame({"A": pd.Series([1.0, True], dtype=object)}).set_axis(days(2)), "X")
 
 
 def test_a_parquet_file_may_keep_its_dates_in_the_index(tmp_path: Path) -> None:

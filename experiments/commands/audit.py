@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, get_args
 
-from experiments.config import NAMES, RunConfig
+from experiments.config import NAMES, Kind, RunConfig, check_counts, check_target, take_paths
+from qn_env.checks import (
+    MOST_AUDITED,
+    MOST_COST_BPS,
+    check_flag,
+    check_is,
+    check_known,
+    check_names,
+    check_number,
+    check_text,
+    check_whole,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +50,7 @@ class Audit:
     panel: Path | None = None
     """Folder of Parquet or CSV files; default: the embedded panel."""
 
-    kind: Literal["prices", "returns"] | None = None
+    kind: Kind | None = None
     """What the panel's files hold, where their names do not say it (default: prices)."""
 
     exclude: Annotated[tuple[str, ...], NAMES] = ()
@@ -59,6 +70,19 @@ class Audit:
 
     seed: int = 0
     """Of the days, the changes and the actions; and of the agent's training."""
+
+    def __post_init__(self) -> None:
+        if self.agent is not None:
+            check_text("agent", self.agent)
+        check_flag("refit", self.refit)
+        take_paths(self, "panel")
+        check_names("exclude", self.exclude)
+        if self.kind is not None:
+            check_known("kind", self.kind, get_args(Kind))
+        check_counts(self, "window", "seed")
+        check_whole("days", self.days, 1, MOST_AUDITED)
+        check_number("costs_bps", self.costs_bps, 0.0, MOST_COST_BPS, unit="a number of basis points")
+        check_target(self.vol_target)
 
 
 def audit(config: Audit) -> int:
@@ -114,8 +138,13 @@ def check_agent(
     from agents.audit import audit_agent, check_numbers
     from experiments.protocols import Protocol
     from experiments.units import Unit, Variant, judged_in, trained
+    from qn_env.panel import Panel
 
+    check_text("name", name)
+    check_is("panel", panel, Panel, "a Panel")
     check_numbers(days, seed)
+    check_target(vol_target)
+    check_flag("refit", refit)
     target = vol_target if vol_target is not None else settings_of(make_agent(name)).vol_target
     unit = Unit(name, Variant(name), seed, target, quick=True)
     division = Protocol()

@@ -9,8 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
-from experiments.config import DEFAULT_AGENTS, NAMES
-from qn_env.errors import ConfigError
+from experiments.config import DEFAULT_AGENTS, NAMES, check_agents, check_counts, take_paths
+from qn_env.checks import check_flag, check_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,12 +61,11 @@ class Probes:
     """Folder for probes.csv and what every unit found; an unfinished one goes on where it was."""
 
     def __post_init__(self) -> None:
-        if not self.agents:
-            raise ConfigError("agents is empty; name at least one.")
-        for name, least in (("seeds", 1), ("seed", 0), ("days", 1), ("jobs", 1)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ConfigError(f"{name} is {value}, expected at least {least}.")
+        check_agents(self.agents)
+        check_names("probes", self.probes)
+        check_counts(self, "seeds", "seed", "days", "jobs")
+        check_flag("quick", self.quick)
+        take_paths(self, "out")
 
     @property
     def seed_list(self) -> tuple[int, ...]:

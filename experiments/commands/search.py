@@ -7,15 +7,19 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from tyro.constructors import PrimitiveConstructorSpec
 
-from experiments.config import DivisionConfig, check_least
+from experiments.config import DivisionConfig, check_counts, take_paths
+from qn_env.checks import check_flag, check_is, check_known, check_text
 from qn_env.errors import ConfigError
 
 if TYPE_CHECKING:
     from experiments.search import Search
+
+Sampler = Literal["random", "tpe"]
+Executor = Literal["processes", "dask", "ray"]
 
 
 def read_options(text: str) -> dict[str, Any]:
@@ -75,7 +79,7 @@ class SearchConfig(DivisionConfig):
     fixed: Annotated[Mapping[str, Any], OPTIONS] = field(default_factory=dict)
     """Options of every trial, in place of what was drawn."""
 
-    sampler: Literal["random", "tpe"] = "random"
+    sampler: Sampler = "random"
     """random: every trial by itself, in any order; tpe (package optuna): four at a time in every window, each
     four guided by the scores before them."""
 
@@ -83,7 +87,7 @@ class SearchConfig(DivisionConfig):
     """End a training whose best score is below the median of earlier trials' after as many epochs; trials are
     then taken four at a time in every window, too."""
 
-    executor: Literal["processes", "dask", "ray"] = "processes"
+    executor: Executor = "processes"
     """Where trials run; workers elsewhere have to see --out and be started in the folder of your agent."""
 
     address: str | None = None
@@ -94,8 +98,16 @@ class SearchConfig(DivisionConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, least in (("trials", 1), ("seed", 0), ("jobs", 1)):
-            check_least(name, getattr(self, name), least)
+        check_counts(self, "trials", "seed", "jobs")
+        take_paths(self, "out")
+        check_text("agent", self.agent)
+        for name in ("space", "address"):
+            if getattr(self, name) is not None:
+                check_text(name, getattr(self, name))
+        check_is("fixed", self.fixed, Mapping, "options by name")
+        check_known("sampler", self.sampler, get_args(Sampler))
+        check_known("executor", self.executor, get_args(Executor))
+        check_flag("prune", self.prune)
 
 
 def search_command(config: SearchConfig) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
-from experiments.config import NUMBERS, PanelConfig, RunConfig
+from experiments.config import NUMBERS, PanelConfig, RunConfig, check_costs, check_counts, take, take_paths
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +27,12 @@ class StudyData(PanelConfig):
 
     jobs: int | None = None
     """Processes; default: one per core."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        take_paths(self, "out")
+        take(self, "costs", check_costs(self.costs))
+        check_counts(self, "execution_lag", "seed", "jobs")
 
     @property
     def data(self) -> dict[str, Any]:

@@ -10,15 +10,19 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as arrow
 import pyarrow.csv as arrow_csv
 import pyarrow.parquet as arrow_parquet
 
+from qn_env.checks import check_known, check_names, check_path
 from qn_env.errors import ConfigError, DataError, did_you_mean
 from qn_env.panel import Panel
-from qn_env.sources.frames import KINDS, Kind, check_kind, check_names, few, from_frame, join
+from qn_env.sources.frames import KINDS, Kind, check_once, few, from_frame, join
 
 SUFFIXES = (".parquet", ".csv")
 RESERVED = ("meta", "markets")  # descriptions, never a market's data
+# What spreadsheets and statistics programs write for a number that is missing; among names they are names.
+MISSING = tuple(arrow_csv.ConvertOptions().null_values)
 
 
 def read_panel(folder: str | Path, *, kind: Kind | None = None, exclude: Sequence[str] = ()) -> Panel:
@@ -26,7 +30,9 @@ def read_panel(folder: str | Path, *, kind: Kind | None = None, exclude: Sequenc
 
     The folder holds either one file `returns` or `prices` with a table `meta` (columns `instrument` or
     `asset`, and `market`), or one file per market, named after it. The first column of a data file is
-    `date`, each other column one asset; an empty cell is a day on which the asset does not trade.
+    `date`, each other column one asset; an empty cell is a day on which the asset does not trade. So is, with
+    a note, a cell of a CSV file with a word for it (`MISSING`: NA, null, nan, ...); in `meta` all words are
+    names.
 
     Args:
         folder: the panel folder.
@@ -40,9 +46,9 @@ def read_panel(folder: str | Path, *, kind: Kind | None = None, exclude: Sequenc
         DataError: files that cannot be used as they are.
     """
     if kind is not None:
-        check_kind(kind)
-    left_out = (exclude,) if isinstance(exclude, str) else tuple(exclude)
-    shelf = _shelf(Path(folder))
+        check_known("kind", kind, KINDS)
+    left_out = check_names("exclude", (exclude,) if isinstance(exclude, str) else exclude)
+    shelf = _shelf(check_path("folder", folder))
     if any(name in shelf.files for name in KINDS):
         return _read_one_file(shelf, kind, left_out)
     return _read_market_files(shelf, kind or "prices", left_out)
@@ -96,7 +102,7 @@ def _read_one_file(shelf: _Shelf, kind: Kind | None, exclude: tuple[str, ...]) -
     """All markets in one file, told apart by the table meta."""
     chosen = _choose(shelf, kind)
     path = shelf.files[chosen]
-    frame = _read_data(path)
+    frame, words = _read_data(path)
     meta_path, market_of = _read_meta(shelf)
     _check_listed(path, meta_path, [str(name) for name in frame.columns], market_of)
     _check_excluded(shelf.folder, exclude, list(market_of.values()))
@@ -105,6 +111,7 @@ def _read_one_file(shelf: _Shelf, kind: Kind | None, exclude: tuple[str, ...]) -
     notes = shelf.notes(unread, exclude)
     if all(name in shelf.files for name in KINDS):
         notes.insert(0, f"{shelf.folder}: holds returns and prices; the {chosen} were read.")
+    notes += words
     data = frame[[name for name in frame.columns if name in kept]]
     return from_frame(data, kept, kind=chosen, source=str(path), notes=notes)
 
@@ -124,11 +131,11 @@ def _read_market_files(shelf: _Shelf, kind: Kind, exclude: tuple[str, ...]) -> P
     """One file per market."""
     markets = {stem: path for stem, path in shelf.files.items() if stem not in RESERVED}
     _check_excluded(shelf.folder, exclude, list(markets))
-    panels = [
-        from_frame(_read_data(path), name, kind=kind, source=str(path))
-        for name, path in markets.items()
-        if name not in exclude
-    ]
+    panels = []
+    for name, path in markets.items():
+        if name not in exclude:
+            frame, words = _read_data(path)
+            panels.append(from_frame(frame, name, kind=kind, source=str(path), notes=words))
     return join(panels, source=str(shelf.folder), notes=shelf.notes((), exclude))
 
 
@@ -151,7 +158,7 @@ def _read_meta(shelf: _Shelf) -> tuple[Path, dict[str, str]]:
             "and market. Add it, or give each market a file of its own."
         )
     path = shelf.files["meta"]
-    meta = read_table(path, empty_is_missing=False)
+    meta = read_table(path)
     label = next((name for name in ("instrument", "asset") if name in meta), None)
     if label is None or "market" not in meta:
         raise DataError(
@@ -190,31 +197,61 @@ def _check_listed(path: Path, meta_path: Path, columns: list[str], market_of: di
         )
 
 
-def _read_data(path: Path) -> pd.DataFrame:
-    """[T, N] the numbers of a data file, by date."""
-    table = read_table(path, empty_is_missing=True)
+def _read_data(path: Path) -> tuple[pd.DataFrame, list[str]]:
+    """[T, N] the numbers of a data file, by date, and a note on words for missing ones."""
+    table, words = read_numbers(path)
     if table.index.name == "date":
-        return table
+        return table, words
     if not len(table.columns) or table.columns[0] != "date":
         found = repr(str(table.columns[0])) if len(table.columns) else "missing"
         raise DataError(
             f"{path}: the first column is {found}, expected 'date'. Put the dates first, in a column named "
             "date (columns of a CSV file are separated by commas)."
         )
-    return table.set_index("date")
+    return table.set_index("date"), words
 
 
-def read_table(path: Path, *, empty_is_missing: bool) -> pd.DataFrame:
+def read_table(path: Path) -> pd.DataFrame:
+    """A file of names, CSV or Parquet: of a CSV file every cell is text as it stands, "" where it is empty.
+
+    Raises:
+        DataError: a file that cannot be read, or a column that is there twice.
+    """
+    table: pd.DataFrame = _read(path).to_pandas()
+    return table
+
+
+def read_numbers(path: Path) -> tuple[pd.DataFrame, list[str]]:
+    """A file of dates and numbers, CSV or Parquet, and a note on words for missing numbers in a CSV file.
+
+    A column that holds other text stays text, as does the column `date`.
+
+    Raises:
+        DataError: a file that cannot be read, or a column that is there twice.
+    """
+    table = _read(path)
+    if path.suffix.lower() != ".csv":
+        frame: pd.DataFrame = table.to_pandas()
+        return frame, []
+    columns, words = {}, Counter[str]()
+    for name in table.column_names:
+        columns[name], missing = (table[name], ()) if name == "date" else _to_numbers(table[name])
+        words.update(missing)
+    frame = pa.table(columns).to_pandas()
+    said = f"{words.total()} cells hold a word for missing ({few(sorted(words))})"
+    return frame, [f"{path}: {said}: counted as missing."] if words else []
+
+
+def _read(path: Path) -> pa.Table:
     """One file as it is, or an error that names it."""
-    if not path.stat().st_size:
-        raise DataError(f"{path}: is empty (0 bytes). Write it again.")
     try:
+        if not path.stat().st_size:
+            raise DataError(f"{path}: is empty (0 bytes). Write it again.")
         if path.suffix.lower() == ".csv":
-            return _read_csv(path, empty_is_missing=empty_is_missing)
+            return _read_csv(path)
         with arrow_parquet.ParquetFile(path) as file:  # pandas would add columns for folders named a=b
-            check_names(str(path), file.schema_arrow.names)
-            frame: pd.DataFrame = file.read().to_pandas()
-            return frame
+            check_once(str(path), file.schema_arrow.names)
+            return file.read()
     except DataError:
         raise
     except (pa.ArrowException, OSError, ValueError, csv.Error) as error:
@@ -223,26 +260,29 @@ def read_table(path: Path, *, empty_is_missing: bool) -> pd.DataFrame:
         ) from error
 
 
-def _read_csv(path: Path, *, empty_is_missing: bool) -> pd.DataFrame:
-    """A CSV file, every row of which must be complete (pandas would fill short rows)."""
+def _read_csv(path: Path) -> pa.Table:
+    """The text of a CSV file, every row of which must be complete (pandas would fill short rows)."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         names = next(csv.reader(file), [])
-    check_names(str(path), names)
-    table = arrow_csv.read_csv(
+    check_once(str(path), names)
+    return arrow_csv.read_csv(
         path,
         read_options=arrow_csv.ReadOptions(use_threads=False),  # threads lose the row number in errors
         convert_options=arrow_csv.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=empty_is_missing
+            column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
         ),
     )
-    columns = {name: _to_numbers(table[name]) if empty_is_missing else table[name] for name in names}
-    frame: pd.DataFrame = pa.table(columns).to_pandas()
-    return frame
 
 
-def _to_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The column as float64, to the last bit; as it is where it holds text."""
+def _to_numbers(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, list[str]]:
+    """The column as float64, to the last bit (or its text, if it holds any), and words for missing ones."""
+    missing = arrow.is_in(column, pa.array(MISSING))
+    words = [word for word in column.filter(missing).to_pylist() if word]
+    text = arrow.if_else(missing, pa.scalar(None, pa.string()), column)
     try:
-        return column.cast(pa.float64())
+        numbers = text.cast(pa.float64())
     except pa.ArrowInvalid:
-        return column
+        return text, words
+    undefined = arrow.is_nan(numbers)  # NAN, +nan: words that the list above has in other letters
+    words += text.filter(undefined).to_pylist()
+    return arrow.if_else(undefined, pa.scalar(None, pa.float64()), numbers), words

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, get_args
@@ -10,14 +9,13 @@ from typing import Literal, get_args
 import numpy as np
 import pandas as pd
 
-from qn_env.errors import ConfigError, DataError, did_you_mean
+from qn_env.checks import check_is, check_items, check_known, check_names, check_text
+from qn_env.dates import read_days
+from qn_env.errors import DataError
 from qn_env.panel import BoolArray, DateArray, FloatArray, Panel
 
 Kind = Literal["prices", "returns"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-
-# Looser than this, a day-first date is read as month-first without a word.
-ISO_DAY = re.compile(r"\d{4}-\d{2}-\d{2}(?:[ T]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?)?")
 
 
 def from_prices(
@@ -95,19 +93,21 @@ def from_frame(
         ConfigError: an unknown kind.
         DataError: dates or numbers that cannot be used as they are.
     """
-    check_kind(kind)
+    check_known("kind", kind, KINDS)
+    check_text("source", source)
+    check_is("frame", frame, pd.DataFrame, "a pandas DataFrame of days by assets")
     assets = [str(name) for name in frame.columns]
     _check_shape(source, frame)
-    check_names(source, assets)
+    check_once(source, assets)
     markets, stray = _markets(source, assets, market_of)
-    dates, cut = _dates(source, frame.index)
+    dates, cut = read_days(source, frame.index)
     values = _numbers(source, dates, assets, frame)
     _check_observed(source, assets, values)
     tradable = ~np.isnan(values)
     if kind == "prices":
         _check_prices(source, dates, assets, values)
         values = _returns_between_observations(values)
-    remarks = (*notes, *stray, *cut)
+    remarks = (*_sentences(notes), *stray, *cut)
     return Panel.build(dates, assets, markets, values, tradable=tradable, notes=remarks, source=source)
 
 
@@ -130,6 +130,9 @@ def from_market_frames(
         ConfigError: an unknown kind.
         DataError: no frame, or dates or numbers that cannot be used as they are.
     """
+    check_text("source", source)
+    check_is("frames", frames, Mapping, "a mapping from market to DataFrame")
+    check_names("frames", frames.keys())
     panels = [
         from_frame(frame, name, kind=kind, source=f"{source}: market {name!r}")
         for name, frame in frames.items()
@@ -148,6 +151,8 @@ def join(panels: Sequence[Panel], *, source: str = "join", notes: Iterable[str] 
     Raises:
         DataError: no panel, or an asset twice in a market.
     """
+    check_text("source", source)
+    panels = check_items("panels", panels, lambda one: isinstance(one, Panel), "a list of Panels")
     if not panels:
         raise DataError(f"{source}: no market; expected at least one.")
     dates = np.unique(np.concatenate([panel.dates for panel in panels]))
@@ -161,21 +166,11 @@ def join(panels: Sequence[Panel], *, source: str = "join", notes: Iterable[str] 
         begin, end = end, end + len(panel.assets)
         returns[rows, begin:end] = panel.returns
         tradable[rows, begin:end] = panel.tradable
-    remarks = dict.fromkeys([*notes, *(note for panel in panels for note in panel.notes)])
+    remarks = list(dict.fromkeys([*_sentences(notes), *(note for panel in panels for note in panel.notes)]))
     return Panel.build(dates, assets, markets, returns, tradable=tradable, notes=remarks, source=source)
 
 
-def check_kind(kind: str) -> None:
-    """Refuse a kind of numbers that is neither prices nor returns.
-
-    Raises:
-        ConfigError: an unknown kind.
-    """
-    if kind not in KINDS:
-        raise ConfigError(f"unknown kind {kind!r}. {did_you_mean(str(kind), KINDS)}")
-
-
-def check_names(source: str, names: Sequence[str]) -> None:
+def check_once(source: str, names: Sequence[str]) -> None:
     """Refuse a column name that occurs twice.
 
     Raises:
@@ -201,6 +196,10 @@ def few(names: Iterable[str], *, most: int = 5) -> str:
     return ", ".join(listed[:most]) + more
 
 
+def _sentences(notes: Iterable[str]) -> tuple[str, ...]:
+    return check_items("notes", notes, lambda one: isinstance(one, str), "a list of sentences")
+
+
 def _check_shape(source: str, frame: pd.DataFrame) -> None:
     for count, what in zip(frame.shape, ("rows", "asset columns"), strict=True):
         if not count:
@@ -212,7 +211,9 @@ def _markets(
 ) -> tuple[list[str], list[str]]:
     """The market of each asset, and a note on those that have a market but no data."""
     if isinstance(market_of, str):
-        return [market_of] * len(assets), []
+        return [check_text("market_of", market_of)] * len(assets), []
+    check_is("market_of", market_of, Mapping, "a mapping from asset to market, or one market's name")
+    check_names("market_of", market_of.values())
     known = {str(asset): str(market) for asset, market in market_of.items()}
     missing = [asset for asset in assets if asset not in known]
     if missing:
@@ -225,54 +226,25 @@ def _markets(
     return [known[asset] for asset in assets], [note] if stray else []
 
 
-def _dates(source: str, index: pd.Index) -> tuple[DateArray, list[str]]:
-    """[T] days of an index of dates or ISO text, and a note if times of day were cut off."""
-    stamps = _stamps(source, index)
-    days: DateArray = stamps.astype("datetime64[D]")
-    late = stamps != days
-    if not late.any():
-        return days, []
-    first = pd.Timestamp(stamps[late][0])
-    same = np.flatnonzero(days[1:] == days[:-1])
-    if len(same):
-        raise DataError(
-            f"{source}: several times on {days[same[0]]} ({len(same)} such rows; first time of day {first}); "
-            "expected one row per day. Keep one row, say the last, of each day."
-        )
-    return days, [f"{source}: times of day cut off in {int(late.sum())} rows, the first at {first}."]
-
-
-def _stamps(source: str, index: pd.Index) -> DateArray:
-    """[T] points in time; text must be written YYYY-MM-DD, so that 03/04/2020 is refused and not guessed."""
-    if isinstance(index, pd.DatetimeIndex) and index.tz is None:
-        times = index
-    else:
-        texts = [str(entry) for entry in index]
-        iso = [text if ISO_DAY.fullmatch(text) else None for text in texts]
-        times = pd.to_datetime(iso, format="ISO8601", errors="coerce")
-    bad = np.flatnonzero(times.isna())
-    if len(bad):
-        raise DataError(
-            f"{source}: date in data row {bad[0] + 1} is {str(index[bad[0]])!r}, expected a day written "
-            f"YYYY-MM-DD without time zone ({len(bad)} such rows). Write all dates as YYYY-MM-DD."
-        )
-    stamps: DateArray = times.to_numpy()
-    return stamps
-
-
 def _numbers(source: str, dates: DateArray, assets: list[str], frame: pd.DataFrame) -> FloatArray:
     """[T, N] float64; float32 is widened before any arithmetic."""
     values = np.empty(frame.shape)
     for j, name in enumerate(assets):
-        values[:, j] = _column(source, dates, name, frame.iloc[:, j])
+        values[:, j] = read_column(source, dates, name, frame.iloc[:, j])
     return values
 
 
-def _column(source: str, dates: DateArray, name: str, column: pd.Series) -> FloatArray:
-    """[T] the numbers of a column; text that is no number is refused."""
+def read_column(source: str, dates: DateArray, name: str, column: pd.Series) -> FloatArray:
+    """[T] the numbers of a column, NaN where it is empty; text that is no number is refused.
+
+    Raises:
+        DataError: with the column's name, and the date where it can be told.
+    """
     numbers = column
     if not pd.api.types.is_any_real_numeric_dtype(column.dtype):
-        if not pd.api.types.is_string_dtype(column.dtype):  # true of text and of mixed objects
+        flags = column.map(lambda one: isinstance(one, bool | np.bool_)).any()
+        # Its name is true of text and of mixed objects; pandas takes True among them for 1.
+        if flags or not pd.api.types.is_string_dtype(column.dtype):
             raise DataError(
                 f"{source}: column {name!r} holds {column.dtype}, expected numbers. Convert or remove it."
             )

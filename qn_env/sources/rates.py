@@ -9,9 +9,12 @@ from typing import Literal, get_args
 import numpy as np
 import pandas as pd
 
+from qn_env.checks import check_is, check_known, check_path, check_text
+from qn_env.dates import check_increasing, read_days
 from qn_env.errors import ConfigError, DataError, did_you_mean
 from qn_env.panel import Panel, read_only
-from qn_env.sources.files import read_table
+from qn_env.sources.files import read_numbers
+from qn_env.sources.frames import read_column
 
 RateUnit = Literal["fraction-a-day", "percent-a-year"]
 
@@ -30,33 +33,33 @@ def read_rate(path: str | Path, column: str, unit: RateUnit) -> pd.Series:
             "percent-a-year" is divided by 100 and 252 and in force from the next date on, since it is
             published at the end of its day.
 
+    A day with an empty cell has no rate of its own, nor has one with a word for it (NA, null, ...), which the
+    series' `attrs["notes"]` tell. Dates and numbers are checked as those of panels are.
+
     Raises:
         ConfigError: an unknown unit, no such file or column.
-        DataError: dates out of order, a number that cannot be a rate of this unit.
+        DataError: dates that are not written YYYY-MM-DD, out of order or twice; a number that cannot be a
+            rate of this unit.
     """
-    if unit not in get_args(RateUnit):
-        raise ConfigError(f"unknown unit {unit!r}. {did_you_mean(unit, get_args(RateUnit))}")
-    path = Path(path)
+    check_known("unit", unit, get_args(RateUnit))
+    check_text("column", column)
+    path = check_path("path", path)
     if not path.is_file():
         raise ConfigError(
             f"{path}: no such file. Give a CSV or Parquet file with the columns date and {column}."
         )
-    table = read_table(path, empty_is_missing=True)
+    table, words = read_numbers(path)
+    if table.index.name == "date":
+        table = table.reset_index()
     for needed in ("date", column):
         if needed not in table:
             raise ConfigError(f"{path}: no column {needed!r}. {did_you_mean(needed, list(map(str, table)))}")
-    known = table[["date", column]].dropna()
-    rate = pd.Series(
-        known[column].to_numpy(dtype=np.float64),
-        index=pd.DatetimeIndex(pd.to_datetime(known["date"])),
-        name=column,
-    )
-    late = np.flatnonzero(np.diff(rate.index.to_numpy()) <= np.timedelta64(0, "D"))
-    if len(late):
-        raise DataError(
-            f"{path}: column 'date': {rate.index[late[0] + 1]:%Y-%m-%d} follows "
-            f"{rate.index[late[0]]:%Y-%m-%d}; expected each day once, in order. Sort the file."
-        )
+    days, cut = read_days(str(path), pd.Index(table["date"]))
+    check_increasing(str(path), days)
+    values = read_column(str(path), days, column, table[column])
+    rate = pd.Series(values, index=pd.DatetimeIndex(days), name=column)[~np.isnan(values)]
+    if not len(rate):
+        raise DataError(f"{path}: column {column!r} has no number, expected a rate. Give another column.")
     daily = rate if unit == "fraction-a-day" else _after_publication(rate) / 100.0 / DAYS_PER_YEAR
     bad = daily[~(daily.abs() < LARGEST_A_DAY)]
     if len(bad):
@@ -65,6 +68,7 @@ def read_rate(path: str | Path, column: str, unit: RateUnit) -> pd.Series:
             f"{unit}, which is {bad.iloc[0]:.4g} a day; expected less than {LARGEST_A_DAY} ({len(bad)} such "
             "rows). Give the unit of the file."
         )
+    daily.attrs["notes"] = (*words, *cut)
     return daily
 
 
@@ -79,8 +83,12 @@ def excess(panel: Panel, rate: pd.Series) -> Panel:
         rate: fraction a day by date, as `read_rate` gives it.
 
     Raises:
+        ConfigError: what is no panel or no series of rates by day.
         DataError: a day of the panel without a rate in the month before it.
     """
+    check_is("panel", panel, Panel, "a Panel")
+    check_is("rate", rate, pd.Series, "a series of rates by day, as read_rate gives it")
+    check_is("rate's index", rate.index, pd.DatetimeIndex, "days, as read_rate gives them")
     place = rate.index.searchsorted(pd.DatetimeIndex(panel.dates), side="right") - 1
     known = rate.index.to_numpy()[np.maximum(place, 0)].astype("datetime64[D]")
     age = (panel.dates - known).astype(np.int64)
@@ -98,7 +106,7 @@ def excess(panel: Panel, rate: pd.Series) -> Panel:
     return replace(
         panel,
         returns=read_only(np.maximum(panel.returns - daily[:, None], -1.0 + 1e-9)),
-        notes=(*panel.notes, f"{note}."),
+        notes=(*panel.notes, f"{note}.", *rate.attrs.get("notes", ())),
     )
 
 

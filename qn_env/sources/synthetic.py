@@ -9,7 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from qn_env.checks import MOST_DAYS, MOST_NUMBERS, MOST_SEED, check_items, check_number, check_whole
+from qn_env.errors import ConfigError
 from qn_env.panel import DateArray, FloatArray, Panel
+
+MOST_ASSETS = 100_000  # of a synthetic panel, and markets
+MOST_STRENGTH = 100.0  # of a drift, in standard deviations
 
 
 def ar1_trend(
@@ -34,6 +39,8 @@ def ar1_trend(
         days: trading days, on one weekday calendar.
         seed: the only chance.
     """
+    _check_size(days, markets, assets, seed)
+    _check_law(coefficient, volatility)
     rng = np.random.default_rng(seed)
     returns = rng.standard_normal((days, markets * assets)) * volatility
     _follow(returns, coefficient)
@@ -68,6 +75,9 @@ def drift(
         days: trading days, on one weekday calendar.
         seed: the only chance.
     """
+    _check_size(days, markets, assets, seed)
+    _check_law(0.0, volatility)
+    check_number("strength", strength, -MOST_STRENGTH, MOST_STRENGTH)
     rng = np.random.default_rng(seed)
     returns = (rng.standard_normal((days, markets * assets)) + strength) * volatility
     return _named(np.clip(returns, -0.99, None), [assets] * markets, f"synthetic drift, seed {seed}")
@@ -94,6 +104,9 @@ def latent_drift(
         days: trading days, on one weekday calendar.
         seed: the only chance.
     """
+    _check_size(days, markets, assets, seed)
+    _check_law(persistence, volatility, "persistence")
+    check_number("strength", strength, 0.0, MOST_STRENGTH)
     rng = np.random.default_rng(seed)
     noisy, hidden = rng.standard_normal((2, days, markets * assets))
     hidden *= strength * np.sqrt(1.0 - persistence**2)
@@ -117,6 +130,8 @@ def contagion(
         days: trading days, on one weekday calendar.
         seed: the only chance.
     """
+    _check_size(days, 2, assets, seed)
+    _check_law(coefficient, volatility)
     rng = np.random.default_rng(seed)
     returns = rng.standard_normal((days, 2 * assets)) * volatility
     returns[1:, assets:] += coefficient * returns[:-1, :assets]
@@ -136,6 +151,8 @@ def regime(
 
     Arguments as in `ar1_trend`; the first return of the second half is the first that the other sign moves.
     """
+    _check_size(days, markets, assets, seed)
+    _check_law(coefficient, volatility)
     rng = np.random.default_rng(seed)
     returns = rng.standard_normal((days, markets * assets)) * volatility
     half = days // 2
@@ -162,9 +179,16 @@ def ragged(
         spread: least and greatest daily standard deviation of an asset's innovations, in percent.
         seed: the only chance.
     """
+    sizes = check_items("sizes", sizes, lambda n: True, "the number of assets of each market")
+    check_whole("the number of sizes", len(sizes), 1, MOST_ASSETS)
+    for size in sizes:
+        check_whole("sizes", size, 1, MOST_ASSETS)
+    _check_size(days, 1, sum(sizes), seed, least=4)
+    _check_law(coefficient, 0.01)
+    low, high = _check_spread(spread)
     rng = np.random.default_rng(seed)
     N = sum(sizes)
-    returns = rng.standard_normal((days, N)) * 0.01 * rng.uniform(*spread, N)
+    returns = rng.standard_normal((days, N)) * 0.01 * rng.uniform(low, high, N)
     market = np.repeat(np.arange(len(sizes)), sizes)
     holiday = rng.random((days, len(sizes))) < 0.08
     halted = rng.random((days, N)) < 0.03
@@ -220,6 +244,8 @@ def quantnet2020(*, seed: int, coefficient: float = 0.0, volatility: float = 0.0
         >>> len(sizes), sum(size.assets for size in sizes)
         (58, 3103)
     """
+    check_whole("seed", seed, 0, MOST_SEED)
+    _check_law(coefficient, volatility)
     return ar1_of_sizes(quantnet2020_sizes(), seed=seed, coefficient=coefficient, volatility=volatility)
 
 
@@ -227,6 +253,8 @@ def ar1_of_sizes(
     sizes: Sequence[Size], *, seed: int, coefficient: float = 0.0, volatility: float = 0.01
 ) -> Panel:
     """`quantnet2020` with markets of other sizes."""
+    check_whole("seed", seed, 0, MOST_SEED)
+    _check_law(coefficient, volatility)
     rng = np.random.default_rng(seed)
     T = max(size.samples for size in sizes) + TEST_DAYS
     returns = np.full((T, sum(size.assets for size in sizes)), np.nan)
@@ -242,6 +270,36 @@ def ar1_of_sizes(
     assets = [f"A{j}" for size in sizes for j in range(size.assets)]
     source = f"synthetic AR(1), {len(sizes)} markets, seed {seed}"
     return Panel.build(weekdays(T), assets, market_of, returns, source=source)
+
+
+def _check_size(days: int, markets: int, assets: int, seed: int, *, least: int = 2) -> None:
+    """Refuse a synthetic panel that cannot be made, or that no memory holds."""
+    check_whole("days", days, least, MOST_DAYS)
+    check_whole("markets", markets, 1, MOST_ASSETS)
+    check_whole("assets", assets, 1, MOST_ASSETS)
+    check_whole("seed", seed, 0, MOST_SEED)
+    if (numbers := days * markets * assets) > MOST_NUMBERS:
+        raise ConfigError(
+            f"{days} days of {markets} x {assets} assets are {numbers} returns, expected at most "
+            f"{MOST_NUMBERS}. Take fewer."
+        )
+
+
+def _check_law(coefficient: float, volatility: float, name: str = "coefficient") -> None:
+    """Refuse an AR(1) coefficient that has no stationary law, and a volatility that is none."""
+    check_number(name, coefficient, -1.0, 1.0, above=True)
+    if coefficient == 1.0:
+        raise ConfigError(f"{name} is 1, expected a number between -1 and 1, both left out.")
+    check_number("volatility", volatility, 0.0, 1.0, above=True, unit="a daily standard deviation")
+
+
+def _check_spread(spread: tuple[float, float]) -> tuple[float, float]:
+    """The least and the greatest daily standard deviation, in percent."""
+    pair = check_items("spread", spread, lambda one: True, "a least and a greatest percentage a day")
+    if len(pair) != 2:
+        raise ConfigError(f"spread has {len(pair)} numbers, expected a least and a greatest percentage.")
+    low = check_number("spread", pair[0], 0.0, 100.0)
+    return low, check_number("spread", pair[1], low, 100.0)
 
 
 def _follow(shocks: FloatArray, coefficient: float) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from experiments.config import NAMES, NUMBERS
+from experiments.config import NAMES, NUMBERS, check_agents, check_counts, take_days
 from experiments.papers.config import StudyData
-from qn_env.errors import ConfigError
+from qn_env.checks import MOST_COST_BPS, check_flag, check_number
 
 NETWORKS = ("linear", "mlp", "wavenet", "lstm")
 LOSSES = ("sharpe", "average", "mse", "binary")
@@ -64,9 +64,11 @@ class DmnStudy(StudyData):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("draws", "other_draws", "seeds", "epochs", "patience", "test_years"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}, expected at least 1.")
+        check_counts(self, "draws", "other_draws", "seeds", "epochs", "patience", "test_years")
+        take_days(self, "begin", "test_from")
+        check_agents(self.models, "models")
+        check_number("turnover_bps", self.turnover_bps, 0.0, MOST_COST_BPS, unit="a number of basis points")
+        check_flag("quick", self.quick)
 
     def draws_of(self, model: str) -> int:
         """Trials of a model and recalibration."""

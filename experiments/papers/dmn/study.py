@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from agents.agent import make_agent, settings_of
@@ -19,6 +20,7 @@ from experiments.search import Search, best, search, training_of
 from experiments.store import RunFolder, unit_name
 from experiments.units import Variant
 from qn_env.errors import DataError
+from qn_env.sources.files import read_table
 from qn_env.storage import write_atomically
 
 QUICK_MODELS = ("dmn-linear-sharpe", "dmn-mlp-sharpe", "dmn-lstm-sharpe", "dmn-lstm-mse")
@@ -109,22 +111,31 @@ def read_classes(panel_folder: Path) -> pd.DataFrame | None:
     Columns: `instrument` (or `asset`), and `class`, `dmn_class` or `asset_class`.
 
     Raises:
-        DataError: a file that cannot be read.
+        DataError: a file that cannot be read, or an empty entry in one of both columns.
     """
     for name in ("meta.parquet", "meta.csv"):
         path = panel_folder / name
         if not path.is_file():
             continue
-        try:
-            meta = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype=str)
-        except (ValueError, OSError) as error:
-            raise DataError(f"{path}: not a readable CSV or Parquet file ({error}).") from error
+        meta = read_table(path)
         column = next((c for c in CLASS_COLUMNS if c in meta), None)
         instrument = next((c for c in ("instrument", "asset") if c in meta), None)
         if column is not None and instrument is not None:
             found = meta[[instrument, column]].drop_duplicates()
+            _refuse_empty(path, found)
             return found.set_axis(["instrument", "class"], axis=1)
     return None
+
+
+def _refuse_empty(path: Path, table: pd.DataFrame) -> None:
+    """Refuse a table of names in which one is missing."""
+    empty = (table.isna() | (table == "")).to_numpy()
+    if empty.any():
+        row, column = np.argwhere(empty)[0]
+        raise DataError(
+            f"{path}: column {table.columns[column]!r}, row {table.index[row] + 1}: empty, expected a name "
+            f"({int(empty.sum())} such entries). Fill them in, or remove the column of classes."
+        )
 
 
 def _about(

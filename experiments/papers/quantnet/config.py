@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from experiments.config import COUNTS, NAMES
+from experiments.config import COUNTS, NAMES, check_agents, check_counts, take_paths
 from experiments.papers.config import StudyData
+from qn_env.checks import MOST_DAYS, check_flag, check_items, check_names, check_whole
 from qn_env.errors import ConfigError
 
 LEARNT = ("quantnet", "quantnet-shared", "no-transfer-linear", "no-transfer-lstm")
@@ -21,6 +22,8 @@ SEARCHED = (
     "quantnet",
     "quantnet-lstm-lstm",
 )
+
+MOST_DIMENSION = 10_000  # of the transfer layer: ten times the assets of the largest market
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +64,10 @@ class _Common(StudyData):
     length: int = 63
     """Days of a window."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_counts(self, "steps", "windows", "length")
+
     @property
     def budget(self) -> Budget:
         """What every training may spend."""
@@ -93,9 +100,10 @@ class QuantNetStudy(_Common):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("draws", "seeds", "steps", "windows", "length"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}, expected at least 1.")
+        check_counts(self, "draws", "seeds")
+        take_paths(self, "factors")
+        check_names("named", self.named)
+        check_flag("quick", self.quick)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +119,12 @@ class QuantNetAblation(_Common):
     quick: bool = False
     """One seed, N = 10 and 25, 20 steps."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_counts(self, "seeds")
+        _check_each("dimensions", self.dimensions, 1, MOST_DIMENSION)
+        check_flag("quick", self.quick)
+
 
 @dataclass(frozen=True, kw_only=True)
 class QuantNetSearch(_Common):
@@ -121,6 +135,11 @@ class QuantNetSearch(_Common):
 
     agents: Annotated[tuple[str, ...], NAMES] = SEARCHED
     """The configurations."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_counts(self, "draws")
+        check_agents(self.agents)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,3 +163,21 @@ class QuantNetTransfer:
 
     jobs: int | None = None
     """Processes; default: one per core."""
+
+    def __post_init__(self) -> None:
+        take_paths(self, "out")
+        _check_each("days", self.days, 1, MOST_DAYS)
+        check_agents(self.agents)
+        check_counts(self, "seeds", "seed", "jobs")
+
+
+def _check_each(name: str, values: Any, least: int, most: int) -> None:
+    """Refuse what is no list of whole numbers within bounds.
+
+    Raises:
+        ConfigError: with the setting's name.
+    """
+    if not check_items(name, values, lambda one: True, "a list of whole numbers"):
+        raise ConfigError(f"{name} is empty; name at least one.")
+    for value in values:
+        check_whole(name, value, least, most)

@@ -20,9 +20,12 @@ from experiments.papers.quantnet.measure import MarketDays
 from experiments.papers.quantnet.tables import label
 from experiments.press.items import Table
 from experiments.press.numbers import UNDEFINED, figure
+from qn_env.dates import DateArray, check_increasing, read_days
 from qn_env.errors import DataError, refuse_missing
 from qn_env.extras import require
 from qn_env.panel import FloatArray
+from qn_env.sources.files import read_numbers
+from qn_env.sources.frames import read_column
 
 FACTORS = ("mkt_rf", "smb", "hml", "rmw", "cma", "mom")
 COLUMNS = ("date", *FACTORS, "rf")
@@ -72,12 +75,17 @@ def read_factors(path: Path) -> pd.DataFrame:
     Raises:
         DataError: a file that cannot be read, lacks a column or holds something else than daily fractions.
     """
-    table = _read(path)
+    if not path.is_file():
+        raise DataError(f"{path}: no such file, expected daily factors as CSV or Parquet.")
+    table, _ = read_numbers(path)
+    if table.index.name == "date":
+        table = table.reset_index()
     advice = f"Expected {', '.join(COLUMNS)}: add them or rename what is there."
     refuse_missing(path, "columns", COLUMNS, table.columns, advice)
-    dates = _dates(path, table["date"])
-    numbers = pd.DataFrame({name: _numbers(path, table[name], dates) for name in COLUMNS[1:]})
-    return numbers.set_axis(dates, axis=0)
+    days, _ = read_days(str(path), pd.Index(table["date"]))
+    check_increasing(str(path), days)
+    numbers = pd.DataFrame({name: _numbers(path, table[name], days) for name in COLUMNS[1:]})
+    return numbers.set_axis(pd.DatetimeIndex(days, name="date"), axis=0)
 
 
 def explain(net: FloatArray, dates: Any, factors: pd.DataFrame) -> Regression:
@@ -147,44 +155,15 @@ def _by_term(values: Any) -> dict[str, float]:
     return dict(zip(TERMS, map(float, values), strict=True))
 
 
-def _read(path: Path) -> pd.DataFrame:
-    if not path.is_file():
-        raise DataError(f"{path}: no such file, expected daily factors as CSV or Parquet.")
-    try:
-        return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
-    except (ValueError, OSError) as error:  # pyarrow's and pandas' parsing errors are ValueErrors
-        raise DataError(f"{path}: not a readable CSV or Parquet file ({error}). Write it again.") from error
-
-
-def _dates(path: Path, column: pd.Series[Any]) -> pd.DatetimeIndex:
-    dates = pd.to_datetime(column.astype(str), format="%Y-%m-%d", errors="coerce")
-    if dates.isna().any():
-        row = int(dates.isna().to_numpy().argmax())
+def _numbers(path: Path, column: pd.Series[Any], days: DateArray) -> FloatArray:
+    """[T] one factor as numbers; an empty cell is a day without it."""
+    numbers = read_column(str(path), days, str(column.name), column)
+    bad = np.flatnonzero(np.abs(numbers) > LARGEST)
+    if len(bad):
         raise DataError(
-            f"{path}: column 'date', row {row + 1}: found {str(column.iloc[row])!r}, expected a date as "
-            "YYYY-MM-DD. Fix the file."
-        )
-    wrong = dates.diff().dt.days.to_numpy() <= 0
-    if wrong.any():
-        row = int(wrong.argmax())
-        raise DataError(
-            f"{path}: column 'date': {dates.iloc[row]:%Y-%m-%d} follows {dates.iloc[row - 1]:%Y-%m-%d}, "
-            "expected ascending dates, each once. Sort the file and remove what is there twice."
-        )
-    return pd.DatetimeIndex(dates)
-
-
-def _numbers(path: Path, column: pd.Series[Any], dates: pd.DatetimeIndex) -> FloatArray:
-    """One factor as numbers; an empty cell is a day without it."""
-    numbers: FloatArray = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64)
-    text = np.isnan(numbers) & column.notna().to_numpy()
-    bad = text | (np.abs(numbers) > LARGEST)
-    if bad.any():
-        row = int(bad.argmax())
-        raise DataError(
-            f"{path}: column {column.name!r} on {dates[row]:%Y-%m-%d}: found {str(column.iloc[row])!r}, "
-            f"expected a daily return as a fraction, 0.01 for one per cent ({int(bad.sum())} such rows). "
-            "Divide percentages by 100."
+            f"{path}: column {column.name!r} on {days[bad[0]]}: found {column.iloc[bad[0]]}, expected a "
+            f"daily return as a fraction, 0.01 for one per cent ({len(bad)} such rows). Divide percentages "
+            "by 100."
         )
     return numbers
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from qn_env.errors import DataError
+from qn_env.sources.files import read_table
 
 FILES = ("markets.parquet", "markets.csv")
 MARKET_COLUMNS = ("market", "code")
@@ -27,15 +28,7 @@ def read_places(panel_folder: Path) -> pd.DataFrame | None:
     path = next((panel_folder / name for name in FILES if (panel_folder / name).is_file()), None)
     if path is None:
         return None
-    try:
-        # Namibia's code is NA: only an empty cell is empty.
-        table = (
-            pd.read_parquet(path)
-            if path.suffix == ".parquet"
-            else pd.read_csv(path, dtype=str, keep_default_na=False)
-        )
-    except (ValueError, OSError) as error:
-        raise DataError(f"{path}: not a readable CSV or Parquet file ({error}). Write it again.") from error
+    table = read_table(path)  # Namibia's code is NA: only an empty cell is empty
     if "country" not in table.columns:
         return None
     named = next((name for name in MARKET_COLUMNS if name in table.columns), None)
