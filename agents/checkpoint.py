@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qn_env.errors import ConfigError, FileError
-from qn_env.storage import SEAL, check_seal, make_folder, read_sealed, write_atomically, write_sealed
+from qn_env.storage import SEAL, check_seal, checked, make_folder, read_sealed, write_atomically, write_sealed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,13 +27,18 @@ def save_json(folder: Path, content: dict[str, Any]) -> None:
     write_sealed(make_folder(folder) / JSON_NAME, content)
 
 
-def load_json(folder: Path) -> dict[str, Any]:
+def load_json(folder: Path, of: Any = dict[str, Any]) -> dict[str, Any]:
     """Read `agent.json`.
 
+    Args:
+        folder: where the agent was saved.
+        of: a TypedDict that says what the agent writes; default: any names and values.
+
     Raises:
-        FileError: there is none, it is not JSON, or it was changed.
+        FileError: there is none, it is not JSON, it was changed, or it holds something else.
     """
-    return read_sealed(_existing(folder / JSON_NAME))
+    path = _existing(folder / JSON_NAME)
+    return checked(path, read_sealed(path), of)
 
 
 def save_tensors(folder: Path, tensors: Mapping[str, Tensor]) -> None:

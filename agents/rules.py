@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Self, TypedDict
 
 import numpy as np
 
@@ -150,6 +150,13 @@ RULES: dict[str, Rule] = {
 }
 
 
+class Stored(TypedDict):
+    """What a checkpoint says: the rule, and every market's place on the asset axis."""
+
+    rule: str
+    columns: list[tuple[int, int]]
+
+
 class RuleAgent:
     """A classical strategy as an agent; it learns nothing but where the markets' assets stand."""
 
@@ -196,7 +203,7 @@ class RuleAgent:
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote."""
-        stored = load_json(folder)
+        stored = load_json(folder, Stored)
         agent = cls(stored["rule"])
         agent.columns_ = tuple((int(a), int(b)) for a, b in stored["columns"])
         return agent

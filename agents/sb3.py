@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypedDict
 
 import gymnasium
 import numpy as np
@@ -36,6 +36,17 @@ ALGORITHMS = ("A2C", "DDPG", "PPO", "SAC", "TD3")
 
 # Normalised observations are clipped here, as Stable-Baselines3 does by default.
 CLIP = 10.0
+
+
+class Stored(TypedDict):
+    """What a checkpoint says beside the weights: the algorithm, and how observations are normalised."""
+
+    algorithm: str
+    timesteps: int
+    options: dict[str, Any]
+    shapes: dict[str, list[int]]
+    mean: list[float]
+    spread: list[float]
 
 
 class SB3Agent:
@@ -125,7 +136,7 @@ class SB3Agent:
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote: the policy is rebuilt from its configuration, nothing is unpickled."""
-        stored = load_json(folder)
+        stored = load_json(folder, Stored)
         agent = cls(stored["algorithm"], stored["timesteps"], stored["options"])
         agent._mean, agent._spread = np.array(stored["mean"]), np.array(stored["spread"])
         shapes = {name: tuple(shape) for name, shape in stored["shapes"].items()}

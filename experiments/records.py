@@ -1,18 +1,12 @@
-"""What the JSON files of a run, a search or a study hold, and the check that one does."""
+"""What the JSON files of a run and of a search hold."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict, TypeVar
+from typing import Any, NotRequired, TypedDict
 
-import msgspec
-
-from qn_env.errors import FileError
-from qn_env.storage import read_sealed
-
-T = TypeVar("T")
+from qn_env.storage import checked, read_sealed
 
 
 class MarketRecord(TypedDict):
@@ -128,18 +122,3 @@ def read_trial(path: Path) -> dict[str, Any]:
     if found["score"] is None:
         found["score"] = -math.inf
     return found
-
-
-def checked(path: Path, found: Mapping[str, Any], of: type[Any]) -> dict[str, Any]:
-    """The same names and values, if they are what a file of that kind holds; further names stay.
-
-    Raises:
-        FileError: a name is missing or a value is of another type.
-    """
-    try:
-        msgspec.convert(found, of)
-    except msgspec.ValidationError as error:
-        raise FileError(
-            f"{path}: {error}. It was written by another version of qn_env, or by hand: repeat what wrote it."
-        ) from error
-    return dict(found)

@@ -32,11 +32,12 @@ from agents.audit import AgentAudit
 from agents.checkpoint import refuse_other_files
 from experiments.manifest import NAME as MANIFEST
 from experiments.manifest import Manifest
-from experiments.records import AuditRecord, RunRecord, checked
+from experiments.records import AuditRecord, RunRecord
 from experiments.tables import DAILY
 from qn_env.errors import ConfigError, FileError, QnError, in_a_line, refuse_missing
 from qn_env.storage import (
     REFUSALS,
+    checked,
     digest,
     make_folder,
     parse_json,

@@ -160,6 +160,28 @@ def check_seal(path: Path, seal: object, expected: str) -> None:
         )
 
 
+def checked(path: Path, found: Mapping[str, Any], of: Any) -> dict[str, Any]:
+    """The same names and values, if they are what a file of that kind holds; further names stay.
+
+    Args:
+        path: the file.
+        found: what it holds.
+        of: a TypedDict or another type that says what it has to hold.
+
+    Raises:
+        FileError: a name is missing or a value is of another type.
+    """
+    import msgspec
+
+    try:
+        msgspec.convert(found, of)
+    except msgspec.ValidationError as error:
+        raise FileError(
+            f"{path}: {error}. It was written by another version of qn_env, or by hand: repeat what wrote it."
+        ) from error
+    return dict(found)
+
+
 def _seal(content: Mapping[str, Any]) -> str:
     """Of the values, whatever the order and the layout of the text."""
     return digest(json.dumps(content, sort_keys=True, separators=(",", ":")).encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from functools import lru_cache
 
 import numpy as np
@@ -212,3 +213,17 @@ def test_an_untrained_or_damaged_checkpoint_is_refused(tmp_path):
         load_agent("dmn-lstm-sharpe", tmp_path)
     with pytest.raises(ConfigError, match="not trained"):
         make_agent("quantnet").signals(market())
+
+
+@pytest.mark.parametrize("name", ["quantnet", "dmn-lstm-sharpe", "spatiotemporal-mlp"])
+@pytest.mark.parametrize("value", [None, "x", 10**9, 10**30, -1, 0.5, True, float("nan"), [], {}])
+def test_hyperparameters_of_a_wrong_type_or_size_are_refused_by_name_at_once(name, value):
+    """Also where they come from a file: nothing asks for memory first."""
+    config = make_agent(name).config
+    for field in fields(config):
+        current = getattr(config, field.name)
+        if type(current) in (int, float) and (value is not None or field.name != "hidden"):
+            if isinstance(value, int | float) and not isinstance(value, bool) and isinstance(current, float):
+                continue  # a number, for a number: its own bounds are tested elsewhere
+            with pytest.raises(ConfigError, match=field.name):
+                make_agent(name, options={field.name: value})

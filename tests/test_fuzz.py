@@ -131,6 +131,11 @@ def seal_run(folder: Path) -> None:
     resealed(folder)
 
 
+def as_text(found: object) -> str:
+    """What was read, whatever the order of its names."""
+    return json.dumps(found, sort_keys=True) if isinstance(found, dict) else repr(found)
+
+
 def _figures(table: pd.DataFrame) -> bytes:
     return table.to_csv().encode()
 
@@ -287,7 +292,7 @@ def loaders(tmp_path_factory: pytest.TempPathFactory) -> Loaders:
     _trained("macd", {}, home / "rule")
 
     def one(name: str, read: Callable[[Path], object], *files: str) -> Callable[[Path], object]:
-        return lambda folder: [repr(read(folder / file)) for file in files]
+        return lambda folder: [as_text(read(folder / file)) for file in files]
 
     rates = ("rates.csv", "rates.parquet")
     sealed: dict[str, Any] = {"sealed": True, "seal": seal_json}

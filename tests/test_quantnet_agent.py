@@ -533,7 +533,7 @@ def test_without_transfer_a_market_is_trained_as_if_it_were_alone():
         ({"dropout": 1.0}, r"dropout is 1.0, expected a rate in \[0, 1\)"),
         ({"transfer_dropout": -0.1}, "transfer_dropout is -0.1, expected a rate"),
         ({"embedding_dropout": float("nan")}, "embedding_dropout is nan, expected a rate"),
-        ({"learning_rate": 0.0}, "learning_rate is 0.0, expected a number > 0"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0, expected a number above 0"),
         ({"learning_rate": float("nan")}, "learning_rate is nan"),
         ({"max_norm": float("inf")}, "max_norm is inf"),
         ({"train_cost_bps": -1.0}, "train_cost_bps is -1.0, expected a number >= 0"),

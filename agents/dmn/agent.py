@@ -6,10 +6,11 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, NotRequired, Self, TypedDict
 
 import numpy as np
 import torch
+from msgspec import Meta
 from torch import Tensor
 
 from agents.agent import Settings
@@ -33,6 +34,13 @@ CHUNK = 128
 # Trading days until the slowest input is defined.
 INPUT_DAYS = 315
 READS_PAST: dict[str, type[Network]] = {"linear": LinearNetwork, "mlp": MlpNetwork, "wavenet": WaveNetwork}
+
+
+class Stored(TypedDict):
+    """What a checkpoint says beside the weights."""
+
+    config: dict[str, Any]
+    without: NotRequired[list[Annotated[int, Meta(ge=0, lt=len(FEATURE_NAMES))]]]  # inputs set to zero
 
 
 class DeepMomentum:
@@ -199,7 +207,7 @@ class DeepMomentum:
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote."""
-        stored = load_json(folder)
+        stored = load_json(folder, Stored)
         agent = cls(**stored["config"])
         agent._hidden_inputs = tuple(stored.get("without", ()))
         agent.network = agent._build(0)

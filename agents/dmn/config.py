@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from qn_env.errors import ConfigError, did_you_mean
+from agents.limits import check_counts, check_penalties, check_positive, check_shares, check_widths
+from qn_env.checks import check_known
 
 NetworkName = Literal["linear", "mlp", "wavenet", "lstm", "transformer"]
 LossName = Literal["sharpe", "average", "mse", "binary"]
@@ -41,43 +42,22 @@ class DmnConfig:
     search: SpaceName = "dmn2019"  # what a random search draws from
 
     def __post_init__(self) -> None:
-        for name, kinds in {
-            "network": NetworkName,
-            "loss": LossName,
-            "search": SpaceName,
-            "split": SplitName,
-        }.items():
-            check_name(name, getattr(self, name), get_args(kinds))
-        check_numbers(self, ("hidden", "heads", "context", "batch", "epochs", "patience", "length"))
+        for name, kinds in KINDS.items():
+            check_known(name, getattr(self, name), get_args(kinds))
+        check_widths(self, ("hidden", "heads", "context"))
+        check_training(self)
 
 
-def check_name(name: str, value: str, known: tuple[str, ...]) -> None:
-    """Refuse a word that is none of those known.
-
-    Raises:
-        ConfigError: with the nearest one.
-    """
-    if value not in known:
-        raise ConfigError(
-            f"{name} is {value!r}, expected one of {', '.join(known)}. {did_you_mean(value, known)}"
-        )
+KINDS = {"network": NetworkName, "loss": LossName, "search": SpaceName, "split": SplitName}
 
 
-def check_numbers(config: object, counts: tuple[str, ...]) -> None:
-    """Refuse counts below 1, and rates and weights out of their range.
+def check_training(config: object) -> None:
+    """Refuse what every configuration of a training has, out of its range.
 
     Raises:
         ConfigError: with the name of the field.
     """
-    for name in counts:
-        if not getattr(config, name) >= 1:
-            raise ConfigError(f"{name} is {getattr(config, name)}, expected at least 1.")
-    rate = getattr(config, "dropout")  # noqa: B009 - of any configuration
-    if not 0.0 <= rate < 1.0:
-        raise ConfigError(f"dropout is {rate}, expected a rate in [0, 1).")
-    for name in ("learning_rate", "max_norm"):
-        if not 0.0 < getattr(config, name) < float("inf"):
-            raise ConfigError(f"{name} is {getattr(config, name)}, expected a number > 0.")
-    for name in ("l1", "train_cost_bps"):
-        if not 0.0 <= getattr(config, name) < float("inf"):
-            raise ConfigError(f"{name} is {getattr(config, name)}, expected a number >= 0.")
+    check_counts(config, ("batch", "epochs", "patience", "length"))
+    check_shares(config, ("dropout",))
+    check_positive(config, ("learning_rate", "max_norm"))
+    check_penalties(config, ("l1", "train_cost_bps"))

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypedDict
 
 import numpy as np
 import torch
@@ -19,10 +19,11 @@ from torch import Tensor, nn
 
 from agents.agent import Settings
 from agents.checkpoint import load_json, load_tensors, save_json, save_tensors
-from agents.dmn.config import FEATURE_NAMES, check_numbers
+from agents.dmn.config import FEATURE_NAMES, check_training
 from agents.dmn.lessons import DEFINED, FEATURES, shown
 from agents.dmn.losses import VOL_TARGET
 from agents.dmn.space import DROPOUT, L1
+from agents.limits import check_widths
 from agents.space import Choice, Space
 from agents.training import Training, seeded, train
 from qn_env.environment import TradingEnv
@@ -55,8 +56,15 @@ class SpatioTemporalConfig:
     length: int = 21  # dates of a window
 
     def __post_init__(self) -> None:
-        optional = () if self.hidden is None else ("hidden",)
-        check_numbers(self, ("batch", "epochs", "patience", "length", *optional))
+        check_widths(self, ("hidden",))
+        check_training(self)
+
+
+class Stored(TypedDict):
+    """What a checkpoint says beside the weights."""
+
+    config: dict[str, Any]
+    assets: list[list[str]]
 
 
 class SpatioTemporalNetwork(nn.Module):
@@ -242,7 +250,7 @@ class SpatioTemporal:
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote."""
-        stored = load_json(folder)
+        stored = load_json(folder, Stored)
         agent = cls(**stored["config"])
         agent.assets_ = stored["assets"]
         agent.network = agent._build()

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypedDict
 
 import numpy as np
 import torch
@@ -37,6 +37,14 @@ CONTEXT = 252
 # What shared weights see: a return in units of its asset's own volatility, and whether there is one.
 _NORMALISED = Winsorised(NormalisedReturn(1))
 SHARED_FEATURES = (_NORMALISED, Defined((_NORMALISED,)))
+
+
+class Stored(TypedDict):
+    """What a checkpoint says beside the weights: every market's place on the asset axis and its units."""
+
+    config: dict[str, Any]
+    columns: dict[str, tuple[int, int]]
+    unit: dict[str, list[float]]
 
 
 class QuantNet:
@@ -224,7 +232,7 @@ class QuantNet:
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote."""
-        stored = load_json(folder)
+        stored = load_json(folder, Stored)
         agent = cls(**stored["config"])
         agent.columns_ = {name: slice(a, b) for name, (a, b) in stored["columns"].items()}
         agent.unit_ = {name: np.array(unit) for name, unit in stored["unit"].items()}

@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from agents.limits import (
+    check_counts,
+    check_layers,
+    check_penalties,
+    check_positive,
+    check_shares,
+    check_widths,
+)
 from agents.quantnet.network import Kind
+from qn_env.checks import check_flag
 from qn_env.errors import ConfigError
 
 
@@ -40,24 +49,15 @@ class QuantNetConfig:
     max_norm: float = 1.0  # of the gradient
 
     def __post_init__(self) -> None:
-        for name in ("dropout", "transfer_dropout", "embedding_dropout"):
-            if not 0.0 <= getattr(self, name) < 1.0:
-                raise ConfigError(f"{name} is {getattr(self, name)}, expected a rate in [0, 1).")
-        for name in ("learning_rate", "max_norm"):
-            if not 0.0 < getattr(self, name) < float("inf"):
-                raise ConfigError(f"{name} is {getattr(self, name)}, expected a number > 0.")
-        for name in ("train_cost_bps", "embedding_decay"):
-            if not 0.0 <= getattr(self, name) < float("inf"):
-                raise ConfigError(f"{name} is {getattr(self, name)}, expected a number >= 0.")
-        self._check_counts()
+        check_shares(self, ("dropout", "transfer_dropout", "embedding_dropout"))
+        check_positive(self, ("learning_rate", "max_norm"))
+        check_penalties(self, ("train_cost_bps", "embedding_decay"))
+        check_widths(self, ("dimension", "lags", "embedding", "decoder_hidden"))
+        check_layers(self, ("layers", "transfer_layers"))
+        check_counts(self, ("batch", "length", "steps", "epoch", "patience", "markets"))
+        for name in ("aligned", "pooled"):
+            check_flag(name, getattr(self, name))
         self._check_kinds()
-
-    def _check_counts(self) -> None:
-        optional = [name for name in ("decoder_hidden", "markets") if getattr(self, name) is not None]
-        counts = ("dimension", "layers", "transfer_layers", "lags", "embedding", "batch", "length", "steps")
-        for name in (*counts, "epoch", "patience", *optional):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}, expected at least 1.")
 
     def _check_kinds(self) -> None:
         for name in ("encoder", "transfer", "decoder"):

@@ -195,8 +195,7 @@ def _results(units: Sequence[ProbeUnit], folder: Path) -> list[Found]:
 
 
 def _read(path: Path) -> dict[str, float]:
-    from experiments.records import checked
-    from qn_env.storage import read_sealed
+    from qn_env.storage import checked, read_sealed
 
     return checked(path, read_sealed(path), dict[str, float])
 

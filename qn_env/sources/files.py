@@ -217,8 +217,7 @@ def read_table(path: Path) -> pd.DataFrame:
     Raises:
         DataError: a file that cannot be read, or a column that is there twice.
     """
-    table: pd.DataFrame = _read(path).to_pandas()
-    return table
+    return _as_frame(path, _read(path))
 
 
 def read_numbers(path: Path) -> tuple[pd.DataFrame, list[str]]:
@@ -231,8 +230,7 @@ def read_numbers(path: Path) -> tuple[pd.DataFrame, list[str]]:
     """
     table = _read(path)
     if path.suffix.lower() != ".csv":
-        frame: pd.DataFrame = table.to_pandas()
-        return frame, []
+        return _as_frame(path, table), []
     columns, words = {}, Counter[str]()
     for name in table.column_names:
         columns[name], missing = (table[name], ()) if name == "date" else _to_numbers(table[name])
@@ -255,9 +253,26 @@ def _read(path: Path) -> pa.Table:
     except DataError:
         raise
     except (pa.ArrowException, OSError, ValueError, csv.Error) as error:
-        raise DataError(
-            f"{path}: cannot be read as {path.suffix.lower()[1:]}: {error}. Check or rewrite the file."
-        ) from error
+        raise _unreadable(path, error) from error
+
+
+def _as_frame(path: Path, table: pa.Table) -> pd.DataFrame:
+    try:
+        frame: pd.DataFrame = table.to_pandas()
+    except (
+        pa.ArrowException,
+        ValueError,
+        TypeError,
+        LookupError,
+    ) as error:  # of what pandas left in the file
+        raise _unreadable(path, error) from error
+    return frame
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    return DataError(
+        f"{path}: cannot be read as {path.suffix.lower()[1:]}: {error}. Check or rewrite the file."
+    )
 
 
 def _read_csv(path: Path) -> pa.Table:

@@ -171,11 +171,16 @@ def join(panels: Sequence[Panel], *, source: str = "join", notes: Iterable[str] 
 
 
 def check_once(source: str, names: Sequence[str]) -> None:
-    """Refuse a column name that occurs twice.
+    """Refuse a column without a name, and a name that occurs twice.
 
     Raises:
-        DataError: the first such name.
+        DataError: the first such column.
     """
+    if "" in names:
+        raise DataError(
+            f"{source}: column {names.index('') + 1} has no name ({names.count('')} such columns); expected "
+            "one for each. Name or remove it."
+        )
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise DataError(

@@ -19,10 +19,9 @@ from experiments.fanout import Task
 from experiments.papers.quantnet.config import QuantNetTransfer
 from experiments.papers.quantnet.published import LABELS
 from experiments.probes import transfer
-from experiments.records import checked
 from experiments.units import place
 from qn_env.errors import QnError
-from qn_env.storage import make_folder, read_sealed, write_atomically, write_sealed
+from qn_env.storage import checked, make_folder, read_sealed, write_atomically, write_sealed
 
 # Each model with transfer, and the one without that has the same kind of encoder.
 TWINS: Mapping[str, str] = {
