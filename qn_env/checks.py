@@ -11,11 +11,13 @@ import math
 import reprlib
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date
+from itertools import islice
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qn_env.errors import ConfigError, did_you_mean
 
@@ -34,6 +36,7 @@ MOST_VOLATILITY = 10.0  # annualised: 1,000%
 MOST_AUDITED = 10_000  # days that an audit scrambles after: forty years, each played eight times
 MOST_ENVS = 1_000_000  # episodes in one batch
 MOST_NUMBERS = 2**29  # of one observation or one synthetic panel: 4 GiB of float64
+MOST_ITEMS = 1_000_000  # of a list of names, days or settings
 
 _SHOWN = 60  # characters of a refused value that are told
 
@@ -149,13 +152,23 @@ def check_items(name: str, value: Any, fits: Callable[[Any], bool], expected: st
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
         raise ConfigError(f"{name} is {in_words(value)}, expected {expected}.")
     try:
-        items = tuple(value)
+        items = tuple(islice(value, MOST_ITEMS + 1))  # an iterator may have no end
     except TypeError as error:  # NumPy's arrays without an axis say so only when they are asked
         raise ConfigError(f"{name} is {in_words(value)}, expected {expected}.") from error
+    if len(items) > MOST_ITEMS:
+        raise ConfigError(f"{name} has more than {MOST_ITEMS} entries, expected {expected}.")
     for item in items:
         if not fits(item):
             raise ConfigError(f"{name} holds {in_words(item)}, expected {expected}.")
     return items
+
+
+def as_array(value: Any) -> NDArray[Any]:
+    """A value as NumPy has it; what is no array, rows of different lengths say, is one object."""
+    try:
+        return np.asarray(value)
+    except ValueError:
+        return np.array(None)
 
 
 def check_names(name: str, value: Any, *, keys: bool = False) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
-from qn_env.checks import MOST_COST_BPS, MOST_FEE_BPS, check_is, check_items, check_number, in_words
+from qn_env.checks import MOST_COST_BPS, MOST_FEE_BPS, as_array, check_is, check_items, check_number, in_words
 from qn_env.economics import BASIS_POINT, Costs
 from qn_env.errors import ConfigError
 from qn_env.features import DAYS_PER_YEAR, EwVolatility
@@ -117,8 +117,12 @@ def _daily(annual_bps: PerAsset, panel: Panel) -> FloatArray:
 
 
 def total(costs: Sequence[Cost], panel: Panel) -> Costs[FloatArray]:
-    """All costs together; a rate that is zero everywhere is absent."""
-    found = [cost.rates(panel) for cost in costs]
+    """All costs together; a rate that is zero everywhere is absent.
+
+    Raises:
+        ConfigError: what is no list of costs, or a cost whose rates cannot be used.
+    """
+    found = [_rates(cost, panel) for cost in check_costs(costs)]
 
     def added(parts: list[Any]) -> FloatArray | None:
         present = [part for part in parts if part is not None]
@@ -129,6 +133,21 @@ def total(costs: Sequence[Cost], panel: Panel) -> Costs[FloatArray]:
     return Costs(
         turnover, *(added([getattr(c, name) for c in found]) for name in ("impact", "short", "long"))
     )
+
+
+def _rates(cost: Cost, panel: Panel) -> Costs[Any]:
+    """The rates of a cost, which may be a user's own: finite numbers, for all, per asset, or per day too."""
+    name, found = type(cost).__name__, cost.rates(panel)
+    check_is(f"{name}.rates", found, Costs, "Costs (qn_env.economics)")
+    shapes = ((), panel.shape[1:], panel.shape)
+    for part, given in zip(found._fields, found, strict=True):
+        rate = as_array(0.0 if given is None and part != "turnover" else given)
+        if rate.shape not in shapes or rate.dtype.kind not in "fiu" or not np.isfinite(rate).all():
+            raise ConfigError(
+                f"{name}.rates: {part} is {in_words(given)} of shape {rate.shape}, expected finite numbers: "
+                f"one, {list(shapes[1])} or {list(shapes[2])}."
+            )
+    return found.each(np.asarray)
 
 
 def check_costs(costs: Sequence[Cost]) -> tuple[Cost, ...]:

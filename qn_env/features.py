@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from qn_env.checks import MOST_DAYS, check_is, check_number, check_whole, in_words, is_function
+from qn_env.checks import MOST_DAYS, as_array, check_is, check_number, check_whole, in_words, is_function
 from qn_env.errors import ConfigError
 from qn_env.panel import BoolArray, FloatArray
 
@@ -46,14 +46,30 @@ class Derived(ABC):
 
 
 def evaluate(feature: Feature, returns: FloatArray, known: dict[Feature, FloatArray]) -> FloatArray:
-    """A feature of `returns` [T, N]; it and its parts are taken from `known`, or computed and put there."""
+    """A feature of `returns` [T, N]; it and its parts are taken from `known`, or computed and put there.
+
+    Raises:
+        ConfigError: a feature whose values are no numbers [T, N].
+    """
     if feature not in known:
         if isinstance(feature, Derived):
             parts = [evaluate(part, returns, known) for part in feature.parts]
             known[feature] = feature.combine(returns, *parts)
         else:
-            known[feature] = feature(returns)
+            known[feature] = _values(feature, feature(returns), returns.shape)
     return known[feature]
+
+
+def _values(feature: Feature, found: object, shape: tuple[int, ...]) -> FloatArray:
+    """What a feature gave, which may be a user's function: None would be taken for undefined everywhere."""
+    values = as_array(found)
+    if values.shape != shape or values.dtype.kind not in "fiub":
+        name = getattr(feature, "__name__", type(feature).__name__)
+        raise ConfigError(
+            f"feature {name} gave {in_words(found)} of shape {values.shape}, expected numbers in the shape "
+            f"of the returns it was given, {shape}."
+        )
+    return values
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import time
@@ -35,6 +36,7 @@ from qn_env import TradingEnv, TradingVectorEnv
 from qn_env.audit import check_no_lookahead
 from qn_env.checks import check_number, check_whole, in_words
 from qn_env.costs import Borrow, Financing, HalfSpread, Proportional, SquareRootImpact, per_asset
+from qn_env.economics import Costs
 from qn_env.errors import ConfigError, QnError
 from qn_env.features import (
     CumulativeReturn,
@@ -437,6 +439,63 @@ def test_one_name_is_no_list_of_names() -> None:
         TradingEnv(PANEL, features=MeanReturn(5))  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="costs is a HalfSpread, expected a list of costs"):
         TradingEnv(PANEL, costs=HalfSpread(1.0))  # type: ignore[arg-type]
+
+
+# What a user's own functions and objects give
+
+
+@pytest.mark.parametrize(
+    "given", [None, "x", 3.0, [[1.0], [1.0, 2.0]], np.zeros((3, 8)), np.full((60, 8), "x")]
+)
+def test_a_feature_of_ones_own_must_give_a_number_a_day_and_asset(given: Any) -> None:
+    def own(_: Any) -> Any:
+        return given
+
+    with pytest.raises(
+        ConfigError, match=r"feature own gave .*, expected numbers in the shape of the returns"
+    ):
+        ragged(seed=1, days=60).feature(own)
+
+
+def test_a_feature_of_ones_own_may_give_a_frame() -> None:
+    np.testing.assert_array_equal(PANEL.feature(lambda r: pd.DataFrame(r)), PANEL.returns)  # type: ignore
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        3,
+        None,
+        Costs(None),
+        Costs("x"),
+        Costs(np.nan),
+        Costs(np.zeros(3)),
+        Costs(0.0, impact=[[1.0], [1.0, 2.0]]),
+        Costs(0.0, short=np.full(8, np.inf)),
+    ],
+)
+def test_a_cost_of_ones_own_must_give_finite_rates(given: Any) -> None:
+    class Own:
+        def rates(self, panel: Panel) -> Any:
+            return given
+
+    with pytest.raises(ConfigError, match=r"Own\.rates.*, expected (Costs|finite numbers)"):
+        TradingEnv(PANEL, costs=[Own()])
+
+
+def test_a_cost_of_ones_own_may_give_one_rate_for_all() -> None:
+    class Own:
+        def rates(self, panel: Panel) -> Any:
+            return Costs(1e-4, long=1e-5)
+
+    assert TradingEnv(PANEL, costs=[Own()]).tape.costs.long is not None
+
+
+def test_a_list_without_end_is_refused() -> None:
+    with pytest.raises(
+        ConfigError, match="features has more than 1000000 entries, expected a list of features"
+    ):
+        TradingEnv(PANEL, features=itertools.repeat(MeanReturn(5)))  # type: ignore[arg-type]
 
 
 # Dates

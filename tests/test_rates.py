@@ -134,6 +134,32 @@ def test_dates_in_the_index_of_a_parquet_file_are_its_dates(tmp_path):
     assert len(read_rate(tmp_path / "rates.parquet", "rf", "fraction-a-day")) == 4
 
 
+SERIES = {
+    "several times or twice": (lambda s: pd.concat([s, s[-1:]]), "date 2020-01-07 appears twice"),
+    "out of order": (lambda s: s[::-1], "date 2020-01-06 follows 2020-01-07"),
+    "with a time zone": (lambda s: s.tz_localize("UTC"), "date in data row 1 is .*without time zone"),
+    "text": (lambda s: s.astype(str).replace("0.0001", "x"), "found the text 'x', expected a number"),
+    "without a day": (lambda s: s[:0], "has no number, expected a rate a day"),
+    "without a number": (lambda s: s * np.nan, "has no number, expected a rate a day"),
+    "infinite": (lambda s: s * np.inf, "inf on 2020-01-02, expected a fraction a day"),
+    "in percent": (lambda s: s * 1e4, "1.0 on 2020-01-02, expected a fraction a day, less than 0.01"),
+}
+
+
+@pytest.mark.parametrize("name", SERIES)
+def test_a_series_of_rates_made_by_hand_is_checked_as_a_file_is(name):
+    change, message = SERIES[name]
+    with pytest.raises(DataError, match=rf"rate 'rf': .*{message}"):
+        excess(four_days(), change(pd.Series(1e-4, index=DAYS, name="rf")))
+
+
+def test_a_day_without_a_number_has_no_rate_of_its_own():
+    rate = pd.Series([1e-4, np.nan, 3e-4, 4e-4], index=DAYS, name="rf")
+    found = excess(four_days(), rate)
+    assert np.isfinite(found.returns[found.tradable]).all()
+    assert "on 1 of 4 days an earlier day's rate was in force" in found.notes[-1]
+
+
 def test_days_out_of_order_are_refused(tmp_path):
     path = tmp_path / "rates.csv"
     path.write_text("date,rf\n2020-01-03,0.0001\n2020-01-02,0.0001\n")

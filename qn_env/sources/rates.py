@@ -12,7 +12,7 @@ import pandas as pd
 from qn_env.checks import check_is, check_known, check_path, check_text
 from qn_env.dates import check_increasing, read_days
 from qn_env.errors import ConfigError, DataError, did_you_mean
-from qn_env.panel import Panel, read_only
+from qn_env.panel import DateArray, FloatArray, Panel, read_only
 from qn_env.sources.files import read_numbers
 from qn_env.sources.frames import read_column
 
@@ -84,22 +84,21 @@ def excess(panel: Panel, rate: pd.Series) -> Panel:
 
     Raises:
         ConfigError: what is no panel or no series of rates by day.
-        DataError: a day of the panel without a rate in the month before it.
+        DataError: a day of the panel without a rate in the month before it; rates whose days or numbers
+            `read_rate` would refuse in a file.
     """
     check_is("panel", panel, Panel, "a Panel")
-    check_is("rate", rate, pd.Series, "a series of rates by day, as read_rate gives it")
-    check_is("rate's index", rate.index, pd.DatetimeIndex, "days, as read_rate gives them")
-    place = rate.index.searchsorted(pd.DatetimeIndex(panel.dates), side="right") - 1
-    known = rate.index.to_numpy()[np.maximum(place, 0)].astype("datetime64[D]")
-    age = (panel.dates - known).astype(np.int64)
+    days, rates = _usable(rate)
+    place = np.searchsorted(days, panel.dates, side="right") - 1
+    age = (panel.dates - days[np.maximum(place, 0)]).astype(np.int64)
     missing = (place < 0) | (age > OLDEST)
     if missing.any():
         raise DataError(
             f"{rate.name}: no rate on {panel.dates[missing][0]} nor in the {OLDEST} days before it "
-            f"({int(missing.sum())} such days; the rates cover {rate.index[0]:%Y-%m-%d} to "
-            f"{rate.index[-1]:%Y-%m-%d}). Give a longer series, or a panel within it."
+            f"({int(missing.sum())} such days; the rates cover {days[0]} to {days[-1]}). "
+            "Give a longer series, or a panel within it."
         )
-    daily = rate.to_numpy()[place]
+    daily = rates[place]
     older = int((age > 0).sum())
     note = f"returns are in excess of the rate {rate.name!r}"
     note += f"; on {older} of {len(panel.dates)} days an earlier day's rate was in force" if older else ""
@@ -108,6 +107,26 @@ def excess(panel: Panel, rate: pd.Series) -> Panel:
         returns=read_only(np.maximum(panel.returns - daily[:, None], -1.0 + 1e-9)),
         notes=(*panel.notes, f"{note}.", *rate.attrs.get("notes", ())),
     )
+
+
+def _usable(rate: pd.Series) -> tuple[DateArray, FloatArray]:
+    """[K] the days that have a rate, and the rates; a series made by hand is checked as a file is."""
+    check_is("rate", rate, pd.Series, "a series of rates by day, as read_rate gives it")
+    check_is("rate's index", rate.index, pd.DatetimeIndex, "days, as read_rate gives them")
+    source = f"rate {rate.name!r}"
+    days, _ = read_days(source, rate.index)
+    check_increasing(source, days)
+    numbers = read_column(source, days, str(rate.name), rate)
+    known = ~np.isnan(numbers)
+    if not known.any():
+        raise DataError(f"{source}: has no number, expected a rate a day. Give another series.")
+    bad = np.flatnonzero(np.abs(numbers) >= LARGEST_A_DAY)
+    if len(bad):
+        raise DataError(
+            f"{source}: {numbers[bad[0]]} on {days[bad[0]]}, expected a fraction a day, less than "
+            f"{LARGEST_A_DAY} ({len(bad)} such days). Divide a yearly percentage by 100 and {DAYS_PER_YEAR}."
+        )
+    return days[known], numbers[known]
 
 
 def _after_publication(rate: pd.Series) -> pd.Series:
