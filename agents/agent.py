@@ -11,10 +11,11 @@ import numpy as np
 
 from agents.checkpoint import refuse_other_files
 from agents.importing import FORM, imported_class
+from qn_env.arrays import FloatArray
 from qn_env.environment import TradingEnv
 from qn_env.errors import ConfigError, QnError, did_you_mean, in_a_line
 from qn_env.features import Feature
-from qn_env.panel import FloatArray, Panel
+from qn_env.panel import Panel
 from qn_env.stage import Observation
 
 

@@ -19,10 +19,11 @@ from typing import Literal, NamedTuple, TypeAlias, get_args
 import numpy as np
 
 from agents.agent import Agent, play, signals_of
+from qn_env.arrays import FloatArray
 from qn_env.checks import MOST_AUDITED, MOST_FIRST_SEED, check_is, check_known, check_whole, in_words
 from qn_env.environment import TradingEnv
 from qn_env.errors import ConfigError, LookAheadError
-from qn_env.panel import FloatArray, Panel
+from qn_env.panel import Panel
 from qn_env.scramble import KINDS, scrambled
 
 # In turn where a day is given one only: a crash and a boom come first, they show a peek at a mere sign.

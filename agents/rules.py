@@ -16,6 +16,7 @@ import numpy as np
 
 from agents.agent import Settings
 from agents.checkpoint import load_json, save_json
+from qn_env.arrays import BoolArray, FloatArray
 from qn_env.environment import TradingEnv
 from qn_env.errors import ConfigError, did_you_mean
 from qn_env.features import (
@@ -27,7 +28,7 @@ from qn_env.features import (
     MeanReturn,
     Volatility,
 )
-from qn_env.panel import BoolArray, FloatArray, Panel
+from qn_env.panel import Panel
 from qn_env.stage import Observation
 
 Formula = Callable[[FloatArray, BoolArray], FloatArray]

@@ -22,11 +22,11 @@ from agents.agent import Settings
 from agents.checkpoint import load_json, load_tensors, save_json, save_tensors
 from agents.training import progress, seeded
 from agents.vec_env import SB3VecEnv
+from qn_env.arrays import FloatArray
 from qn_env.environment import TradingEnv
 from qn_env.errors import ConfigError, did_you_mean
 from qn_env.features import dmn_features
 from qn_env.objectives import sharpe
-from qn_env.panel import FloatArray
 from qn_env.stage import Observation
 
 __all__ = ["SB3Agent", "SB3VecEnv"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from experiments.config import RunConfig
+from experiments.settings.config import RunConfig
 
 __all__ = ["RunConfig", "compare"]
 
@@ -10,7 +10,7 @@ __all__ = ["RunConfig", "compare"]
 def __getattr__(name: str) -> object:
     # The harness pulls in pandas and PyTorch; the command line must not wait for them.
     if name == "compare":
-        from experiments.runner import compare
+        from experiments.running.runner import compare
 
         return compare
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -18,8 +18,6 @@ from experiments.commands.compare import Compare, compare_runs
 from experiments.commands.probes import Probes, probes
 from experiments.commands.search import SearchConfig, search_command
 from experiments.commands.signal import Signal, signal
-from experiments.config import RunConfig
-from experiments.configfile import claim_folder, with_config_file, write_config
 from experiments.papers.dmn.config import DmnStudy
 from experiments.papers.quantnet.config import (
     QuantNetAblation,
@@ -27,7 +25,9 @@ from experiments.papers.quantnet.config import (
     QuantNetStudy,
     QuantNetTransfer,
 )
-from experiments.terminal import Terminated, complain, ended_in_a_line, plain_terminal
+from experiments.running.terminal import Terminated, complain, ended_in_a_line, plain_terminal
+from experiments.settings.config import RunConfig
+from experiments.settings.configfile import claim_folder, with_config_file, write_config
 from qn_env.errors import LookAheadError, QnError
 from qn_env.storage import said
 
@@ -142,9 +142,9 @@ def _obeyed(command: Command) -> int:
 
 
 def _run(config: RunConfig) -> int:
-    from experiments.leaderboard import as_text
-    from experiments.runner import load_panel, peeking, run
-    from experiments.store import RunFolder
+    from experiments.results.leaderboard import as_text
+    from experiments.running.runner import load_panel, peeking, run
+    from experiments.storage.store import RunFolder
 
     panel = load_panel(config)
     T, N = panel.shape
@@ -217,7 +217,7 @@ def _report(folder: Path) -> Path:
 
 
 def _report_again(folder: Path) -> None:
-    from experiments.store import RunFolder
+    from experiments.storage.store import RunFolder
 
     page = _report(folder)
     if (note := RunFolder(folder).note) is not None:

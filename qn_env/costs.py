@@ -9,11 +9,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
+from qn_env.arrays import FloatArray
 from qn_env.checks import MOST_COST_BPS, MOST_FEE_BPS, as_array, check_is, check_items, check_number, in_words
 from qn_env.economics import BASIS_POINT, Costs
 from qn_env.errors import ConfigError
 from qn_env.features import DAYS_PER_YEAR, EwVolatility
-from qn_env.panel import FloatArray, Panel
+from qn_env.panel import Panel
 
 PerAsset = float | Mapping[str, float] | ArrayLike
 

@@ -7,15 +7,14 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
+from qn_env.arrays import DateArray
 from qn_env.checks import in_words
 from qn_env.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-DateArray = NDArray[np.datetime64]
 DateLike: TypeAlias = str | date | np.datetime64
 
 # The years that pandas holds to the nanosecond, whole ones.

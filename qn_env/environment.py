@@ -11,12 +11,13 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from qn_env.arrays import FloatArray
 from qn_env.checks import check_is, check_known, check_number, check_whole, in_words
 from qn_env.costs import Cost, PerAsset
 from qn_env.economics import Account, Ledger, advance, aggregate
 from qn_env.errors import ConfigError
 from qn_env.features import Feature
-from qn_env.panel import FloatArray, Panel
+from qn_env.panel import Panel
 from qn_env.rendering import Frame, Screen
 from qn_env.rewards import RewardName, Weighting
 from qn_env.stage import EnvConfig, Observation, Stage, View, check_signals
@@ -293,7 +294,7 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
         """
         from qn_env.episodes import Episodes
 
-        return Episodes(self, generator=generator, units=units)
+        return Episodes(self.stage, generator=generator, units=units)
 
     def get_state(self) -> dict[str, Any]:
         """All that is needed to go on from here in another environment like this one; copies."""

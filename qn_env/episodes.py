@@ -7,20 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from qn_env.arrays import FloatArray, IntArray
 from qn_env.economics import Costs, Initial, Ledger, trade
 from qn_env.errors import ConfigError
-from qn_env.panel import FloatArray, IntArray, Panel
+from qn_env.panel import Panel
 from qn_env.reel import Reel, Rows, Source, Stack, lean
+from qn_env.stage import Stage
 from qn_env.tape import Tape
-
-if TYPE_CHECKING:
-    from qn_env.environment import TradingEnv
 
 Tensor = torch.Tensor
 
@@ -151,33 +150,33 @@ class Episodes:
 
     def __init__(
         self,
-        env: TradingEnv,
+        stage: Stage,
         *,
         generator: torch.Generator | None = None,
         device: torch.device | str = "cpu",
         units: Mapping[str, FloatArray] | None = None,
     ) -> None:
-        """Lay out the environment's panel.
+        """Lay out an environment's panel.
 
         Args:
-            env: whose panel and settings.
+            stage: what the environment is set up from (`TradingEnv.stage`).
             generator: the only chance; default: seed 0.
             device: where tensors live.
             units: [N] by market, what the inputs of windows are divided by, once instead of in every window;
                 the returns that make profit and loss are as they are.
         """
-        self.panel: Panel = env.panel
+        self.panel: Panel = stage.config.panel
         self.generator = generator if generator is not None else torch.Generator().manual_seed(0)
         self._device = torch.device(device)
-        self._env = env
+        self._stage = stage
         _keep_freed_memory()
-        features = env.panel.features(tuple(env.config.features))
+        features = self.panel.features(tuple(stage.config.features))
         self._reels: dict[str, Reel] = {}
-        for name, market in env.panel.markets.items():
+        for name, market in self.panel.markets.items():
             if len(market.rows):
                 own = torch.tensor(market.compact(features), dtype=torch.float32)
                 unit = None if units is None else units.get(name)
-                self._reels[name] = Reel.of(env.tape.of_market(market), own, self._device, unit)
+                self._reels[name] = Reel.of(stage.tape.of_market(market), own, self._device, unit)
 
     @property
     def markets(self) -> tuple[str, ...]:
@@ -236,8 +235,8 @@ class Episodes:
         Raises:
             ConfigError: no asset has two days to trade on.
         """
-        tape = self._env.tape
-        features = self.panel.features(tuple(self._env.config.features))
+        tape = self._stage.tape
+        features = self.panel.features(tuple(self._stage.config.features))
         chunks = [
             _cut(tape, features, np.flatnonzero(tape.decides[:, j]), j, length)
             for j in range(self.panel.shape[1])

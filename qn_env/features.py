@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from qn_env.arrays import BoolArray, FloatArray
 from qn_env.checks import MOST_DAYS, as_array, check_is, check_number, check_whole, in_words, is_function
 from qn_env.errors import ConfigError
-from qn_env.panel import BoolArray, FloatArray
 
 DAYS_PER_YEAR = 252
 

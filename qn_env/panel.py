@@ -13,29 +13,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from qn_env.arrays import BoolArray, DateArray, FloatArray, IntArray, read_only
 from qn_env.checks import check_items, check_names, check_seed, check_text, in_words, is_function
-from qn_env.dates import DateArray as DateArray
-from qn_env.dates import DateLike as DateLike
-from qn_env.dates import as_day as as_day
-from qn_env.dates import check_increasing, read_days
+from qn_env.dates import DateLike, as_day, check_increasing, read_days
 from qn_env.errors import ConfigError, DataError, did_you_mean
 
 if TYPE_CHECKING:
     from qn_env.features import Feature
 
-FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
 BLOCK_NUMBERS = 2**20  # evaluated at once, to bound memory
 ROWS_NUMBERS = 2**16  # laid side by side at once: few enough for the caches
-IntArray = NDArray[np.intp]
 # One, or one per market.
 Dates: TypeAlias = DateLike | Mapping[str, str] | Mapping[str, date] | Mapping[str, np.datetime64]
-
-
-def read_only(array: NDArray[Any]) -> NDArray[Any]:
-    """The same array, no longer writable."""
-    array.setflags(write=False)
-    return array
 
 
 @dataclass(frozen=True, eq=False)

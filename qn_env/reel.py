@@ -13,8 +13,8 @@ from typing import Protocol, Self
 import numpy as np
 import torch
 
+from qn_env.arrays import BoolArray, FloatArray, IntArray
 from qn_env.economics import Costs
-from qn_env.panel import BoolArray, FloatArray, IntArray
 from qn_env.tape import Tape
 
 Tensor = torch.Tensor

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qn_env.arrays import DateArray, FloatArray
 from qn_env.errors import ConfigError
 from qn_env.extras import require
-from qn_env.panel import DateArray, FloatArray, Panel
+from qn_env.panel import Panel
 
 Frame = NDArray[np.uint8]
 

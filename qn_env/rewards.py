@@ -7,10 +7,11 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from qn_env.arrays import FloatArray
 from qn_env.checks import check_known
 from qn_env.economics import aggregate, equal_market_share, volatility_scale
 from qn_env.features import DAYS_PER_YEAR, EwVolatility
-from qn_env.panel import FloatArray, Panel
+from qn_env.panel import Panel
 from qn_env.tape import Tape
 
 RewardName = Literal["net", "log", "volatility_scaled", "differential_sharpe"]

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from qn_env.panel import BoolArray, FloatArray, Panel, read_only
+from qn_env.arrays import BoolArray, FloatArray, read_only
+from qn_env.panel import Panel
 
 _LOWER, _UPPER = -0.9, 9.0  # bounds of a scrambled return
 _SHOCK_DAYS = 5  # on which all returns have the sign of the shock; longer, and no price would survive

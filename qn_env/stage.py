@@ -11,6 +11,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from qn_env.arrays import BoolArray, FloatArray, IntArray, read_only
 from qn_env.checks import (
     MOST_COST_BPS,
     MOST_DAYS,
@@ -26,9 +27,10 @@ from qn_env.checks import (
     is_function,
 )
 from qn_env.costs import Cost, PerAsset, check_costs, per_asset
+from qn_env.dates import as_day
 from qn_env.errors import ConfigError, did_you_mean
 from qn_env.features import Feature
-from qn_env.panel import BoolArray, FloatArray, IntArray, Panel, as_day, per_market, read_only
+from qn_env.panel import Panel, per_market
 from qn_env.rewards import REWARDS, WEIGHTINGS, Reward, RewardName, Weighting, share_of
 from qn_env.tape import Start, Tape
 

@@ -13,22 +13,13 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from qn_env.arrays import BoolArray, DateArray, FloatArray, IntArray, read_only
 from qn_env.checks import MOST_LAG, MOST_VOLATILITY, check_is, check_whole
 from qn_env.costs import Cost, PerAsset, Proportional, check_costs, per_asset, total
 from qn_env.economics import Costs, Day, Ledger, equal_market_share, trade, volatility_scale
 from qn_env.errors import ConfigError
 from qn_env.features import EwVolatility
-from qn_env.panel import (
-    BoolArray,
-    DateArray,
-    Dates,
-    FloatArray,
-    IntArray,
-    Market,
-    Panel,
-    per_market,
-    read_only,
-)
+from qn_env.panel import Dates, Market, Panel, per_market
 
 Start: TypeAlias = Dates | None
 

@@ -13,11 +13,12 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from qn_env.arrays import BoolArray, FloatArray, IntArray
 from qn_env.checks import MOST_ENVS, check_is, check_known, check_whole, in_words
 from qn_env.economics import Account, Ledger, advance, aggregate
 from qn_env.environment import MOST_RESET_SEED, TradingEnv
 from qn_env.errors import ConfigError, did_you_mean
-from qn_env.panel import BoolArray, FloatArray, IntArray, Panel
+from qn_env.panel import Panel
 from qn_env.stage import EnvConfig, Observation, Span, check_signals
 
 ArrayType = NDArray[Any]

@@ -11,11 +11,11 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.utils import RecordConstructorArgs
 
+from qn_env.arrays import FloatArray
 from qn_env.checks import check_number, in_words
 from qn_env.economics import aggregate, hold
 from qn_env.environment import Action, TradingEnv
 from qn_env.errors import ConfigError
-from qn_env.panel import FloatArray
 from qn_env.stage import Observation, check_signals
 
 MOST_CAP = 1e9  # no weight comes near it

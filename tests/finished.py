@@ -11,12 +11,12 @@ from typing import Any
 import pandas as pd
 
 from experiments import RunConfig
-from experiments.configfile import write_config
-from experiments.manifest import NAME as MANIFEST
-from experiments.manifest import Manifest
-from experiments.runner import run
-from experiments.store import RunFolder
-from experiments.units import Variant
+from experiments.running.runner import run
+from experiments.running.units import Variant
+from experiments.settings.configfile import write_config
+from experiments.storage.manifest import NAME as MANIFEST
+from experiments.storage.manifest import Manifest
+from experiments.storage.store import RunFolder
 from qn_env.panel import Panel
 from qn_env.sources import ragged
 

@@ -18,8 +18,8 @@ from agents.agent import AGENTS, Settings, make_agent, settings_of, signals_of, 
 from agents.audit import audit_agent
 from experiments.cli import main
 from experiments.commands.audit import check_agent, check_refit
-from experiments.protocols import Protocol
-from experiments.units import Unit, Variant, trained
+from experiments.running.protocols import Protocol
+from experiments.running.units import Unit, Variant, trained
 from qn_env.environment import TradingEnv
 from qn_env.errors import ConfigError, LookAheadError
 from qn_env.features import MeanReturn
@@ -506,7 +506,7 @@ def test_a_report_says_what_was_compared_and_whether_it_shows_anything():
 
 
 def test_the_command_passes_an_honest_agent(capsys, monkeypatch):
-    monkeypatch.setattr("experiments.runner.load_panel", lambda config: market())
+    monkeypatch.setattr("experiments.running.runner.load_panel", lambda config: market())
     assert main(["audit", "--agent", "macd", "--refit", "--seed", "3", "--days", "2"]) == 0
     out = capsys.readouterr().out
     assert "15 assets in 3 markets" in out
@@ -515,7 +515,7 @@ def test_the_command_passes_an_honest_agent(capsys, monkeypatch):
 
 
 def test_the_command_fails_an_agent_that_peeks(capsys, monkeypatch):
-    monkeypatch.setattr("experiments.runner.load_panel", lambda config: market())
+    monkeypatch.setattr("experiments.running.runner.load_panel", lambda config: market())
     assert main(["audit", "--agent", f"{__name__}:ShiftedTarget", "--vol-target", "0.15"]) == 3
     out = capsys.readouterr().out
     assert "ShiftedTarget: Look-ahead:" in out
@@ -531,6 +531,6 @@ def test_the_command_fails_an_agent_that_peeks(capsys, monkeypatch):
     ],
 )
 def test_the_command_refuses_what_it_cannot_use(capsys, monkeypatch, words, message):
-    monkeypatch.setattr("experiments.runner.load_panel", lambda config: market())
+    monkeypatch.setattr("experiments.running.runner.load_panel", lambda config: market())
     assert main(["audit", *words]) == 1
     assert message in capsys.readouterr().err

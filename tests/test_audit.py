@@ -392,7 +392,7 @@ def test_scrambling_takes_observations_and_assets_away_and_changes_magnitudes():
 
 
 def test_the_command_passes_an_honest_environment(capsys, monkeypatch, small):
-    monkeypatch.setattr("experiments.runner.load_panel", lambda config: small)
+    monkeypatch.setattr("experiments.running.runner.load_panel", lambda config: small)
     words = [
         "audit",
         "--window",

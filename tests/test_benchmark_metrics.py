@@ -9,7 +9,7 @@ import pytest
 
 from experiments.benchmarks.metrics.__main__ import main, returns, shared_row
 from experiments.benchmarks.metrics.peer import NAMES, measured
-from experiments.metrics import performance
+from experiments.results.metrics import performance
 from qn_env.errors import ConfigError
 
 

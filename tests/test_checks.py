@@ -16,14 +16,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import experiments.runner as runner
+import experiments.running.runner as runner
 from agents.agent import make_agent
 from agents.audit import audit_agent
 from experiments.cli import main
 from experiments.commands.audit import Audit, check_agent
 from experiments.commands.probes import Probes
 from experiments.commands.search import SearchConfig
-from experiments.config import RunConfig
 from experiments.papers.dmn.config import DmnStudy
 from experiments.papers.quantnet.config import (
     QuantNetAblation,
@@ -31,7 +30,8 @@ from experiments.papers.quantnet.config import (
     QuantNetStudy,
     QuantNetTransfer,
 )
-from experiments.protocols import Protocol, holdout
+from experiments.running.protocols import Protocol, holdout
+from experiments.settings.config import RunConfig
 from qn_env import TradingEnv, TradingVectorEnv
 from qn_env.audit import check_no_lookahead
 from qn_env.checks import check_number, check_whole, in_words

@@ -13,11 +13,11 @@ import pytest
 
 from experiments import RunConfig
 from experiments.commands.compare import Compare, compare_runs, compared, differences
-from experiments.manifest import Manifest
-from experiments.runner import run
+from experiments.running.runner import run
+from experiments.running.units import Variant
 from experiments.statistics import sharpe_difference
-from experiments.store import RunFolder
-from experiments.units import Variant
+from experiments.storage.manifest import Manifest
+from experiments.storage.store import RunFolder
 from qn_env.errors import ConfigError, FileError
 from qn_env.panel import Panel
 from qn_env.sources import ragged

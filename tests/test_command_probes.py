@@ -11,9 +11,9 @@ import tyro
 import experiments.commands.probes as module
 from agents.agent import AGENTS, make_agent
 from experiments.commands.probes import Probes, ProbeUnit, probes, run, units_of
-from experiments.config import DEFAULT_AGENTS
 from experiments.probes import PROBES
 from experiments.probes.controls import Oracle, constant_forecast
+from experiments.settings.config import DEFAULT_AGENTS
 from qn_env.errors import ConfigError
 from qn_env.storage import write_sealed
 

@@ -17,12 +17,12 @@ import tyro
 
 from agents.space import Choice, Integer, LogUniform, Uniform
 from experiments.commands.search import SearchConfig, read_options, search_command
-from experiments.executors import executor
-from experiments.guided import EPOCHS_ALONE, TOGETHER, TRIALS_ALONE, Guide, guided_search, medians
-from experiments.protocols import Protocol
-from experiments.search import Search, search
+from experiments.running.executors import executor
+from experiments.running.guided import EPOCHS_ALONE, TOGETHER, TRIALS_ALONE, Guide, guided_search, medians
+from experiments.running.protocols import Protocol
+from experiments.running.search import Search, search
+from experiments.running.units import Variant
 from experiments.statistics import recorded_trials
-from experiments.units import Variant
 from qn_env.errors import ConfigError, QnError
 from qn_env.sources.synthetic import noise
 from qn_env.storage import read_sealed, write_sealed
@@ -149,7 +149,7 @@ def test_a_search_without_a_single_good_trial_says_why(place):
 
 
 def test_what_was_searched_with_can_be_fed_back(place):
-    from experiments.configfile import with_config_file
+    from experiments.settings.configfile import with_config_file
 
     asked = config(place, trials=1, fixed={"seconds": 0.0, "x": 0.25})
     search_command(asked)

@@ -15,10 +15,10 @@ import pytest
 from agents.agent import load_agent, settings_of, signals_of, warmup_of
 from experiments import RunConfig
 from experiments.commands.signal import Signal, signal, todays_signals
-from experiments.protocols import holdout
-from experiments.runner import run
-from experiments.store import RunFolder
-from experiments.units import Variant
+from experiments.running.protocols import holdout
+from experiments.running.runner import run
+from experiments.running.units import Variant
+from experiments.storage.store import RunFolder
 from qn_env.environment import TradingEnv
 from qn_env.errors import ConfigError
 from qn_env.panel import Panel

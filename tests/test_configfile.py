@@ -11,10 +11,10 @@ import pytest
 import tyro
 
 from experiments.commands.search import SearchConfig
-from experiments.config import NAMES, NUMBERS, RunConfig
-from experiments.configfile import read_config, shipped, with_config_file, write_config
 from experiments.papers.dmn.config import DmnStudy
 from experiments.papers.quantnet.config import QuantNetStudy
+from experiments.settings.config import NAMES, NUMBERS, RunConfig
+from experiments.settings.configfile import read_config, shipped, with_config_file, write_config
 from qn_env.errors import ConfigError
 
 COMMANDS = {

@@ -16,10 +16,10 @@ import pytest
 from finished import AGENTS, LEARNER, finished_run, small_panel, write_panel
 
 from experiments.cli import main
-from experiments.csvfile import write_csv
-from experiments.scratch import scratch
-from experiments.store import RunFolder
-from experiments.terminal import plain_terminal, printable
+from experiments.running.scratch import scratch
+from experiments.running.terminal import plain_terminal, printable
+from experiments.storage.csvfile import write_csv
+from experiments.storage.store import RunFolder
 
 ROOT = Path(__file__).resolve().parents[1]
 QN = [sys.executable, "-P", "-c", "import sys; from experiments.cli import main; sys.exit(main())"]
@@ -158,7 +158,7 @@ def held(process: int) -> set[Path]:
 
 HOLDS = """
 import time
-from experiments.scratch import scratch
+from experiments.running.scratch import scratch
 
 with scratch() as folder:
     print(folder, flush=True)
@@ -272,7 +272,7 @@ def test_a_temporary_folder_that_is_not_there_is_named(monkeypatch, tmp_path):
 
     from qn_env.errors import FileError
 
-    monkeypatch.setattr("experiments.scratch.MEMORY", tmp_path / "none")
+    monkeypatch.setattr("experiments.running.scratch.MEMORY", tmp_path / "none")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
     says = r"nowhere.*no folder for temporary files can be made.*Set TMPDIR"
     with pytest.raises(FileError, match=says), scratch():

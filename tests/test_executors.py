@@ -17,11 +17,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.executors import DEATHS, SharedFold, executor, shared
-from experiments.fanout import Task
-from experiments.protocols import Fold, holdout
-from experiments.search import Search, search
-from experiments.units import Variant
+from experiments.running.executors import DEATHS, SharedFold, executor, shared
+from experiments.running.fanout import Task
+from experiments.running.protocols import Fold, holdout
+from experiments.running.search import Search, search
+from experiments.running.units import Variant
 from qn_env.errors import ConfigError, FileError
 from qn_env.sources.synthetic import noise
 
@@ -128,7 +128,7 @@ def test_a_ray_cluster_gives_the_same_results(fold, tmp_path):
 def test_units_in_one_worker_run_one_after_the_other(tmp_path):
     from concurrent.futures import ThreadPoolExecutor
 
-    from experiments.executors.attempts import attempted
+    from experiments.running.executors.attempts import attempted
 
     spans = []
 

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from experiments import RunConfig
-from experiments.fanout import Failure, Task, fan_out
-from experiments.runner import run
-from experiments.units import Variant
+from experiments.running.fanout import Failure, Task, fan_out
+from experiments.running.runner import run
+from experiments.running.units import Variant
 from qn_env.sources import ragged
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -34,19 +34,19 @@ from agents.resuming import Keeper, Parts, kept_in
 from experiments.commands.compare import compared, differences
 from experiments.commands.probes import _read as read_probe
 from experiments.commands.signal import todays_signals
-from experiments.configfile import with_config_file
-from experiments.honesty import searched_trials
-from experiments.manifest import NAME as MANIFEST
-from experiments.manifest import Manifest
 from experiments.papers.dmn.importance import _read as read_importance
 from experiments.papers.dmn.study import read_classes
 from experiments.papers.quantnet.factors import read_factors
 from experiments.papers.quantnet.places import read_places
 from experiments.papers.quantnet.transfer import _read as read_transfer
-from experiments.protocols import holdout
-from experiments.records import read_trial
-from experiments.report.folder import read_run
-from experiments.store import RunFolder, as_parquet
+from experiments.results.evidence import searched_trials
+from experiments.results.run import read_run
+from experiments.running.protocols import holdout
+from experiments.settings.configfile import with_config_file
+from experiments.storage.manifest import NAME as MANIFEST
+from experiments.storage.manifest import Manifest
+from experiments.storage.records import read_trial
+from experiments.storage.store import RunFolder, as_parquet
 from qn_env import TradingEnv
 from qn_env.errors import QnError
 from qn_env.sources import read_panel, read_rate

@@ -35,8 +35,8 @@ from experiments.statistics import (
     sharpe_difference,
     sharpe_interval,
 )
+from qn_env.arrays import FloatArray
 from qn_env.errors import ConfigError, DataError
-from qn_env.panel import FloatArray
 from qn_env.sources.synthetic import noise
 
 NAN = np.nan

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,23 @@ MAY_IMPORT = {
     "qn_env": {"qn_env"},
     "agents": {"agents", "qn_env"},
     "experiments": {"experiments", "agents", "qn_env"},
+}
+# The rooms of `experiments`, each with those that it may import: all arrows point to earlier lines.
+_BASIS = {"settings", "storage", "statistics"}
+ROOMS: dict[str, set[str]] = {
+    "settings": set(),
+    "storage": set(),
+    "statistics": set(),
+    "results": _BASIS,
+    "running": {*_BASIS, "results"} - {"statistics"},
+    "press": {"settings", "storage"},
+    "report": {"settings", "statistics", "results", "press"},
+    "probes": {"statistics", "results"},
+    "papers": {*_BASIS, "results", "running", "press", "probes"},
+    "benchmarks": {"results", "running"},
+    "commands": {*_BASIS, "results", "running", "probes"},
+    "cli": {"settings", "storage", "results", "running", "report", "papers", "commands"},
+    "__init__": {"settings", "running"},
 }
 
 
@@ -27,6 +46,44 @@ def test_imports_point_inward(package):
             roots = {name.split(".")[0] for name in names} & set(MAY_IMPORT)
             outward += [f"{path.name}: {name}" for name in roots - MAY_IMPORT[package]]
     assert outward == []
+
+
+def modules() -> dict[str, Path]:
+    """Every module by its dotted name."""
+    paths = [path for package in MAY_IMPORT for path in (ROOT / package).rglob("*.py")]
+    return {".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): p for p in paths}
+
+
+def imported(path: Path, known: Mapping[str, Path]) -> set[str]:
+    """The modules that one imports, wherever in it, also for the type checker alone."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            inner = {f"{node.module}.{name.name}" for name in node.names}
+            found |= {name if name in known else node.module for name in inner}
+    return found & known.keys()
+
+
+def test_no_two_files_import_each_other_by_any_way_round():
+    known = modules()
+    graph = {name: imported(path, known) - {name} for name, path in known.items()}
+    list(graphlib.TopologicalSorter(graph).static_order())  # a CycleError names the circle
+
+
+def test_the_rooms_of_experiments_import_what_the_table_allows_and_it_has_no_way_back():
+    known = modules()
+    arrows: dict[str, set[str]] = {room: set() for room in ROOMS}
+    for name, path in known.items():
+        if not name.startswith("experiments"):
+            continue
+        room = name.split(".")[1] if "." in name else "__init__"
+        targets = {one.split(".")[1] for one in imported(path, known) if one.startswith("experiments.")}
+        arrows[room] |= targets - {room}
+    assert arrows == ROOMS, "the table is what there is: no arrow more, none less"
+    order = list(ROOMS)
+    assert all(order.index(other) < order.index(room) for room, others in ROOMS.items() for other in others)
 
 
 def run(code: str) -> str:

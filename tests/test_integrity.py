@@ -27,10 +27,10 @@ from agents.agent import load_agent
 from agents.checkpoint import load_tensors, read_tensors, write_tensors
 from experiments import RunConfig
 from experiments.cli import main
-from experiments.manifest import NAME as MANIFEST
-from experiments.manifest import Manifest
-from experiments.runner import run
-from experiments.store import RunFolder
+from experiments.running.runner import run
+from experiments.storage.manifest import NAME as MANIFEST
+from experiments.storage.manifest import Manifest
+from experiments.storage.store import RunFolder
 from qn_env.errors import ConfigError, FileError
 from qn_env.storage import UncheckedWarning, read_sealed, write_sealed
 
@@ -175,7 +175,7 @@ def test_a_checkpoint_of_an_earlier_version_is_read_with_a_warning(whole, tmp_pa
 
 
 def test_a_command_notes_files_without_a_checksum_once(tmp_path, capsys):
-    from experiments.terminal import plain_terminal
+    from experiments.running.terminal import plain_terminal
 
     for name in ("a.json", "b.json"):
         (tmp_path / name).write_text("{}")

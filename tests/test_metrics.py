@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments import metrics
-from experiments.books import Book
-from experiments.metrics import all_metrics, performance
-from qn_env.panel import BoolArray, FloatArray
+from experiments.results.books import Book
+from experiments.results.metrics import all_metrics, performance
+from qn_env.arrays import BoolArray, FloatArray
 
 NAN = np.nan
 

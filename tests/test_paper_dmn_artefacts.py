@@ -15,7 +15,6 @@ import pytest
 from agents.dmn.config import DmnConfig
 from agents.dmn.space import dmn2019
 from agents.rules import phi
-from experiments.books import Book
 from experiments.papers.dmn import published
 from experiments.papers.dmn.appendix import exhibit_a1, instruments
 from experiments.papers.dmn.artefacts import write_artefacts
@@ -46,7 +45,9 @@ from experiments.papers.dmn.scores import (
     break_even,
     score,
 )
-from experiments.tables import DAILY, scaled_ex_ante
+from experiments.results.books import Book
+from experiments.results.tables import scaled_ex_ante
+from experiments.storage.store import DAILY
 from qn_env.errors import DataError
 from qn_env.objectives import sharpe
 

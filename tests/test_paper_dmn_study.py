@@ -14,8 +14,8 @@ from experiments.cli import main
 from experiments.papers.dmn.config import LSTM, REFERENCES, REGULARISED, DmnStudy
 from experiments.papers.dmn.importance import WHOLE, ranked
 from experiments.papers.dmn.study import read_classes, searched, study
-from experiments.runner import run
-from experiments.store import RunFolder
+from experiments.running.runner import run
+from experiments.storage.store import RunFolder
 from qn_env.errors import ConfigError, DataError
 from qn_env.sources.synthetic import ar1_trend
 

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.manifest import Manifest
 from experiments.papers.quantnet import published
 from experiments.papers.quantnet.ablation import table_7
 from experiments.papers.quantnet.artefacts import write_ablation, write_artefacts
@@ -34,8 +33,9 @@ from experiments.papers.quantnet.measure import (
 )
 from experiments.papers.quantnet.places import located, read_places
 from experiments.papers.quantnet.tables import UNDEFINED, summary, table_1, table_5, tables_1, tables_3
-from experiments.store import RunFolder, unit_name
-from experiments.tables import market_days, portfolio_table, results_table
+from experiments.results.tables import market_days, portfolio_table, results_table
+from experiments.storage.manifest import Manifest
+from experiments.storage.store import RunFolder, unit_name
 from qn_env.errors import ConfigError, DataError
 from qn_env.objectives import sharpe
 

@@ -19,7 +19,7 @@ from experiments.papers.quantnet.study import (
     study,
     zero_embeddings,
 )
-from experiments.store import RunFolder
+from experiments.storage.store import RunFolder
 from qn_env.errors import ConfigError
 from qn_env.sources.synthetic import ar1_trend
 

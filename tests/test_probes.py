@@ -24,9 +24,10 @@ from experiments.probes.registry import (
 from experiments.probes.table import Found, as_text, deflated, table
 from experiments.probes.trials import costs_trial, share
 from experiments.statistics import sharpe_interval
+from qn_env.arrays import FloatArray
 from qn_env.errors import ConfigError
 from qn_env.objectives import sharpe
-from qn_env.panel import FloatArray, Panel
+from qn_env.panel import Panel
 from qn_env.sources.synthetic import ar1_trend, contagion, drift, latent_drift, noise, ragged, regime
 
 SEEDS = (0, 1, 2)  # declared in advance

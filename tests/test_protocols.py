@@ -9,8 +9,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from experiments.config import CALENDARS, Calendar
-from experiments.protocols import Fold, Protocol, holdout, years_after
+from experiments.running.protocols import Fold, Protocol, holdout, years_after
+from experiments.settings.config import CALENDARS, Calendar
 from qn_env.errors import ConfigError, DataError
 from qn_env.panel import Panel
 from qn_env.sources import ragged

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.config import RunConfig
-from experiments.runner import load_panel
+from experiments.running.runner import load_panel
+from experiments.settings.config import RunConfig
 from qn_env.errors import ConfigError, DataError
 from qn_env.panel import Panel
 from qn_env.sources import excess, from_prices, noise, read_rate

@@ -15,13 +15,13 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from experiments.honesty import Honesty, audit_verdict, cost_curve, honesty
 from experiments.report import write_report
-from experiments.report.folder import Run, read_run
 from experiments.report.looks import DASHES, Look, looks
-from experiments.report.series import Curve, asset_sharpes, bin_edges, path, thinned
 from experiments.report.tables import UNDEFINED, heat_map, leaderboard, rank_figure
 from experiments.report.trust import facts
+from experiments.results.evidence import Honesty, audit_verdict, cost_curve, honesty
+from experiments.results.run import Run, read_run
+from experiments.results.series import Curve, asset_sharpes, bin_edges, path, thinned
 from experiments.statistics import rank_agents
 from qn_env.errors import ConfigError, DataError, QnError
 from qn_env.extras import require
@@ -264,7 +264,7 @@ def test_an_undefined_seed_is_counted_beside_the_mean_of_the_others(tmp_path: Pa
     table.loc[cell & (table["seed"] != 3), "value"] = 0.25
     table.to_parquet(made / "results.parquet")
     run = read_run(made)
-    from experiments.report.series import market_sharpes
+    from experiments.results.series import market_sharpes
 
     shown = heat_map(market_sharpes(run, 0.0), looks(run))
     assert shown["markets"] == list(MARKETS)

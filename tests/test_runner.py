@@ -16,15 +16,15 @@ import pytest
 from safetensors.torch import load_file
 
 import agents.dmn.agent
-import experiments.units
+import experiments.running.units
 from agents.agent import AGENTS, load_agent, make_agent, settings_of, signals_of, warmup_of
 from agents.audit import audit_agent
 from experiments import RunConfig, compare
 from experiments.cli import main
-from experiments.protocols import Protocol, holdout
-from experiments.runner import load_panel, run
-from experiments.store import RunFolder, unit_name
-from experiments.units import Unit, Variant, judged, judged_in, trained
+from experiments.running.protocols import Protocol, holdout
+from experiments.running.runner import load_panel, run
+from experiments.running.units import Unit, Variant, judged, judged_in, trained
+from experiments.storage.store import RunFolder, unit_name
 from qn_env.environment import TradingEnv
 from qn_env.errors import ConfigError, DataError, LookAheadError, QnError
 from qn_env.panel import Panel
@@ -886,7 +886,7 @@ def test_windows_killed_between_two_of_them_go_on_to_the_same_bytes(
     warm: RunFolder, walked: Panel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finished: int
 ) -> None:
     begun: list[str] = []
-    run_one = experiments.units.run_unit
+    run_one = experiments.running.units.run_unit
 
     def run_unit(unit: Unit, *arguments: Any) -> None:
         begun.append(unit.window)
@@ -894,7 +894,7 @@ def test_windows_killed_between_two_of_them_go_on_to_the_same_bytes(
             raise KeyboardInterrupt
         run_one(unit, *arguments)
 
-    monkeypatch.setattr(experiments.units, "run_unit", run_unit)
+    monkeypatch.setattr(experiments.running.units, "run_unit", run_unit)
     with pytest.raises(KeyboardInterrupt):
         run_walked(walked, tmp_path / "run", TINY_DMN, warm_start=True)
     folder = run_walked(walked, tmp_path / "run", TINY_DMN, warm_start=True)

@@ -16,9 +16,9 @@ from agents.agent import AGENTS, make_agent
 from agents.quantnet import QuantNetConfig
 from agents.quantnet.space import quantnet2020
 from agents.space import PRESETS, Choice, Integer, LogUniform, Uniform, draw, preset_space, space_of
-from experiments.protocols import Fold, Protocol, holdout
-from experiments.search import Search, best, search
-from experiments.units import Variant
+from experiments.running.protocols import Fold, Protocol, holdout
+from experiments.running.search import Search, best, search
+from experiments.running.units import Variant
 from qn_env.errors import ConfigError, QnError
 from qn_env.sources.synthetic import noise
 

@@ -18,7 +18,7 @@ from experiments.statistics import (
     robust_error,
     sharpe_interval,
 )
-from qn_env.panel import FloatArray
+from qn_env.arrays import FloatArray
 
 NAN = np.nan
 YEAR = 252**0.5

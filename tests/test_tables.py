@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.leaderboard import as_text, leaderboard
-from experiments.tables import market_days, portfolio_table, results_table, scaled_ex_ante
-from qn_env.panel import FloatArray
+from experiments.results.leaderboard import as_text, leaderboard
+from experiments.results.tables import market_days, portfolio_table, results_table, scaled_ex_ante
+from qn_env.arrays import FloatArray
 
 NAN = np.nan
 DATES = pd.bdate_range("2020-01-01", periods=600)

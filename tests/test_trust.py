@@ -13,7 +13,7 @@ from finished import LEARNER, copied, edit_json, finished_run, resealed, small_p
 
 from agents.agent import load_agent, make_agent
 from experiments.cli import main
-from experiments.configfile import with_config_file
+from experiments.settings.configfile import with_config_file
 from qn_env.errors import ConfigError
 
 # A console script: its folder comes first on the path, not the working directory.
@@ -251,7 +251,7 @@ def test_every_setting_that_names_an_agent_is_looked_at():
     from dataclasses import fields
 
     from experiments.cli import CONFIGURED
-    from experiments.configfile import CODE
+    from experiments.settings.configfile import CODE
 
     settings = {field.name for of in CONFIGURED.values() for field in fields(of)}
     assert {name for name in settings if "agent" in name or "model" in name or "address" in name} <= set(CODE)

@@ -23,9 +23,10 @@ from agents.dmn.space import SPACES
 from agents.dmn.transformer import TransformerNetwork
 from agents.space import Space
 from agents.training import Training, seeded, train
+from qn_env.arrays import FloatArray
 from qn_env.environment import TradingEnv
 from qn_env.errors import ConfigError
-from qn_env.panel import FloatArray, Panel
+from qn_env.panel import Panel
 from qn_env.stage import Observation
 
 # Days a prediction pass handles at once; bounds memory.

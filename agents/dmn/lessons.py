@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from agents.dmn.losses import Pairs
+from qn_env.arrays import FloatArray
 from qn_env.environment import TradingEnv
 from qn_env.episodes import Episode
 from qn_env.errors import ConfigError
 from qn_env.features import EwVolatility, Feature, dmn_features
-from qn_env.panel import FloatArray
 from qn_env.reel import Rows
 
 # The eight inputs, whether all of them are defined, and the daily volatility sigma_t that targets are divided

@@ -26,11 +26,12 @@ from agents.dmn.space import DROPOUT, L1
 from agents.limits import check_widths
 from agents.space import Choice, Space
 from agents.training import Training, seeded, train
+from qn_env.arrays import BoolArray, FloatArray
 from qn_env.environment import TradingEnv
 from qn_env.episodes import Episode
 from qn_env.errors import ConfigError
 from qn_env.objectives import LOSS_FLOOR, sharpe
-from qn_env.panel import BoolArray, FloatArray, Panel
+from qn_env.panel import Panel
 from qn_env.reel import Reel
 from qn_env.stage import Observation
 

@@ -21,12 +21,13 @@ from agents.quantnet.space import quantnet2020
 from agents.quantnet.warm import take_over
 from agents.space import Space
 from agents.training import Training, seeded, train
+from qn_env.arrays import FloatArray
 from qn_env.environment import TradingEnv
 from qn_env.episodes import Episode
 from qn_env.errors import ConfigError, did_you_mean
 from qn_env.features import Defined, NormalisedReturn, Winsorised
 from qn_env.objectives import LOSS_FLOOR, sharpe
-from qn_env.panel import FloatArray, Market, Panel
+from qn_env.panel import Market, Panel
 from qn_env.stage import Observation
 from qn_env.windows import countable, mean_window_sharpe
 

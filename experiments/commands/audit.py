@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
-from experiments.config import NAMES, Kind, RunConfig, check_counts, check_target, take_paths
+from experiments.settings.config import NAMES, Kind, RunConfig, check_counts, check_target, take_paths
 from qn_env.checks import (
     MOST_AUDITED,
     MOST_COST_BPS,
@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     import numpy as np
 
     from agents.audit import AgentAudit, Comparison
-    from experiments.protocols import Fold, Protocol
-    from experiments.units import Unit
+    from experiments.running.protocols import Fold, Protocol
+    from experiments.running.units import Unit
+    from qn_env.arrays import FloatArray
     from qn_env.environment import TradingEnv
-    from qn_env.panel import FloatArray, Panel
+    from qn_env.panel import Panel
 
 PEEKS = 3  # exit code of an audit that does not pass
 
@@ -136,8 +137,8 @@ def check_agent(
     """
     from agents.agent import make_agent, settings_of
     from agents.audit import audit_agent, check_numbers
-    from experiments.protocols import Protocol
-    from experiments.units import Unit, Variant, judged_in, trained
+    from experiments.running.protocols import Protocol
+    from experiments.running.units import Unit, Variant, judged_in, trained
     from qn_env.panel import Panel
 
     check_text("name", name)
@@ -176,7 +177,7 @@ def check_refit(unit: Unit, fold: Fold, panel: Panel, division: Protocol, signal
     """
     from agents.agent import signals_of
     from agents.audit import REPEAT, compare_decisions
-    from experiments.units import judged_in, trained
+    from experiments.running.units import judged_in, trained
     from qn_env.errors import LookAheadError
 
     env = judged_in(unit, unit.agent(), fold)
@@ -222,7 +223,7 @@ def _audit_agent(config: Audit, name: str) -> int:
 
 def _changed_after(panel: Panel, ends: Mapping[str, np.datetime64], seed: int) -> Panel:
     """The panel with everything changed after a day of each market; dates and calendars stay."""
-    from qn_env.panel import read_only
+    from qn_env.arrays import read_only
     from qn_env.scramble import KINDS, scrambled
 
     returns, tradable = panel.returns.copy(), panel.tradable.copy()
@@ -234,7 +235,7 @@ def _changed_after(panel: Panel, ends: Mapping[str, np.datetime64], seed: int) -
 
 
 def _panel(config: Audit) -> Panel:
-    from experiments.runner import load_panel
+    from experiments.running.runner import load_panel
 
     return load_panel(RunConfig(panel=config.panel, kind=config.kind, exclude=config.exclude))
 

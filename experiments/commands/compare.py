@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tyro.conf import Positional
 
-from experiments.config import WITHOUT_EFFECT
+from experiments.settings.config import WITHOUT_EFFECT
 from qn_env.errors import ConfigError
 from qn_env.features import DAYS_PER_YEAR
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from experiments.store import RunFolder
+    from experiments.storage.store import RunFolder
 
 SHOWN = 40  # characters of a setting that are printed
 
@@ -62,8 +62,8 @@ def _short(text: str) -> str:
 
 def compare_runs(config: Compare) -> None:
     """Print what differs between two runs, and write the table where that is asked for."""
-    from experiments.csvfile import write_csv
-    from experiments.store import RunFolder
+    from experiments.storage.csvfile import write_csv
+    from experiments.storage.store import RunFolder
 
     a, b = RunFolder.of_finished(config.a), RunFolder.of_finished(config.b)
     for note in filter(None, (a.note, b.note)):
@@ -151,7 +151,7 @@ def same_data(a: RunFolder, b: RunFolder) -> bool:
 
 def _portfolios(folder: RunFolder, cost_bps: float) -> dict[str, pd.DataFrame]:
     """By agent, the daily net returns of its portfolio, [days, seeds]."""
-    from experiments.books import book_of
+    from experiments.results.books import book_of
 
     days = folder.portfolio()
     days = days[days["cost_bps"] == days["cost_bps"].min()]  # before costs, the same at every level

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
-from experiments.config import DEFAULT_AGENTS, NAMES, check_agents, check_counts, take_paths
+from experiments.settings.config import DEFAULT_AGENTS, NAMES, check_agents, check_counts, take_paths
 from qn_env.checks import check_flag, check_names
 
 if TYPE_CHECKING:
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from experiments.fanout import Failure
     from experiments.probes.table import Found
     from experiments.probes.trials import Build
+    from experiments.running.fanout import Failure
 
 SEEDS, QUICK_SEEDS = 3, 2
 QUICK_DAYS = 2000
@@ -109,8 +109,8 @@ def probes(config: Probes) -> int:
     Raises:
         ConfigError: an unknown probe or agent.
     """
-    from experiments.csvfile import write_csv
     from experiments.probes.table import table
+    from experiments.storage.csvfile import write_csv
     from qn_env.storage import make_folder
 
     units = units_of(config)
@@ -163,9 +163,9 @@ def run(units: Sequence[ProbeUnit], folder: Path, jobs: int | None) -> Mapping[s
         folder: of these files.
         jobs: processes; default: one per core.
     """
-    from experiments.executors import run_in_processes
-    from experiments.fanout import Task
-    from experiments.units import place
+    from experiments.running.executors import run_in_processes
+    from experiments.running.fanout import Task
+    from experiments.running.units import place
 
     waiting = [unit for unit in units if not _path(unit, folder).exists()]
     waiting.sort(key=lambda unit: place(unit.agent))

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from tyro.constructors import PrimitiveConstructorSpec
 
-from experiments.config import DivisionConfig, check_counts, take_paths
+from experiments.settings.config import DivisionConfig, check_counts, take_paths
 from qn_env.checks import check_flag, check_is, check_known, check_text
 from qn_env.errors import ConfigError
 
 if TYPE_CHECKING:
-    from experiments.search import Search
+    from experiments.running.search import Search
 
 Sampler = Literal["random", "tpe"]
 Executor = Literal["processes", "dask", "ray"]
@@ -112,11 +112,12 @@ class SearchConfig(DivisionConfig):
 
 def search_command(config: SearchConfig) -> int:
     """Search what a command describes, write `best.json`, and print the best trial of every window."""
-    from experiments.configfile import claim_folder, write_config
-    from experiments.runner import load_panel
+    from experiments.running.protocols import Protocol
+    from experiments.running.runner import load_panel
+    from experiments.settings.configfile import claim_folder, write_config
 
     panel = load_panel(config)
-    folds = config.division.folds(panel)
+    folds = Protocol.of(config).folds(panel)
     claim_folder(config.out, ["search"])
     write_config(config.out / "config.json", ["search"], config)
     T, N = panel.shape
@@ -136,8 +137,8 @@ def search_command(config: SearchConfig) -> int:
 def searched(config: SearchConfig) -> Search:
     """The trials a command describes."""
     from agents.agent import make_agent, settings_of
-    from experiments.search import Search
-    from experiments.units import Variant
+    from experiments.running.search import Search
+    from experiments.running.units import Variant
 
     target = config.vol_target
     if target is None:
@@ -165,7 +166,7 @@ def write_best(
     Raises:
         QnError: every trial of a window failed.
     """
-    from experiments.search import best
+    from experiments.running.search import best
     from qn_env.storage import write_atomically
 
     winners = []
@@ -183,9 +184,9 @@ def write_best(
 
 
 def _results(config: SearchConfig, one: Search, folds: Sequence[Any]) -> list[dict[str, Any]]:
-    from experiments.executors import executor
-    from experiments.guided import guided_search
-    from experiments.search import search
+    from experiments.running.executors import executor
+    from experiments.running.guided import guided_search
+    from experiments.running.search import search
 
     execute = executor(config.executor, address=config.address, jobs=config.jobs)
     folder = config.out / "trials"

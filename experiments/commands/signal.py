@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from experiments.config import NAMES, PanelConfig
+from experiments.settings.config import NAMES, PanelConfig
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from agents.agent import Agent
-    from experiments.store import RunFolder
-    from experiments.units import Unit
-    from qn_env.panel import FloatArray, Panel
+    from experiments.running.units import Unit
+    from experiments.storage.store import RunFolder
+    from qn_env.arrays import FloatArray
+    from qn_env.panel import Panel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +45,9 @@ class Signal(PanelConfig):
 
 def signal(config: Signal) -> None:
     """Print what the agent decides on the last day of the panel, and write it where that is asked for."""
-    from experiments.csvfile import write_csv
-    from experiments.runner import load_panel
-    from experiments.store import RunFolder
+    from experiments.running.runner import load_panel
+    from experiments.storage.csvfile import write_csv
+    from experiments.storage.store import RunFolder
 
     folder, panel = RunFolder.of_finished(config.run), load_panel(config)
     if (note := folder.note) is not None:
@@ -118,7 +119,7 @@ def decided(agent: Agent, unit: Unit, panel: Panel, start: Mapping[str, str]) ->
     the test block.
     """
     from agents.agent import signals_of
-    from experiments.units import environment
+    from experiments.running.units import environment
 
     steps = getattr(agent, "signals", None) is None
     played = _with_a_day_off(panel) if steps else panel
@@ -132,7 +133,7 @@ def _with_a_day_off(panel: Panel) -> Panel:
 
     import numpy as np
 
-    from qn_env.panel import read_only
+    from qn_env.arrays import read_only
 
     N = panel.shape[1]
     return replace(
@@ -169,8 +170,8 @@ def _table(panel: Panel, signals: Mapping[int, FloatArray], scale: FloatArray) -
 
 def _units(record: Mapping[str, Any], label: str, seed: int | None) -> list[Unit]:
     """The units of an agent in the run's last window, of the seeds that finished all windows."""
-    from experiments.runner import peeking
-    from experiments.units import Unit, Variant
+    from experiments.running.runner import peeking
+    from experiments.running.units import Unit, Variant
     from qn_env.errors import ConfigError, did_you_mean
 
     if label not in record["agents"]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.statistics import LEVEL, resampled_sharpe
-from qn_env.panel import FloatArray
+from qn_env.arrays import FloatArray
 
 __all__ = ["Interval", "day_counts", "interval_of", "resampled_sharpe"]
 

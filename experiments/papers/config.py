@@ -6,7 +6,15 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
-from experiments.config import NUMBERS, PanelConfig, RunConfig, check_costs, check_counts, take, take_paths
+from experiments.settings.config import (
+    NUMBERS,
+    PanelConfig,
+    RunConfig,
+    check_costs,
+    check_counts,
+    take,
+    take_paths,
+)
 
 
 @dataclass(frozen=True, kw_only=True)

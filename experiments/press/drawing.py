@@ -8,12 +8,25 @@ from pathlib import Path
 from typing import Any
 
 from experiments.press.items import Drawing
-from experiments.report.figures import STYLE
 from qn_env.extras import require
 from qn_env.storage import write_atomically
 
 DPI = 130
 QUIET, INK = "#8c959f", "#1c2128"
+STYLE = {
+    "font.size": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.edgecolor": "#8c959f",
+    "grid.color": "#e3e7eb",
+    "axes.axisbelow": True,
+    "axes.titlesize": 12,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "legend.frameon": False,
+    "svg.hashsalt": "qn_env",  # fixed ids: the same run gives the same bytes
+}
 
 
 def write_drawing(drawing: Drawing, folder: Path) -> bytes:

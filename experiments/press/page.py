@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.config import SEEDS
 from experiments.press.items import Drawing, Item, Left, Table
+from experiments.settings.config import SEEDS
 from qn_env.extras import require
 from qn_env.storage import write_atomically
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from agents.agent import Settings
 from experiments.probes.optima import latent_filter
+from qn_env.arrays import FloatArray
 from qn_env.environment import TradingEnv
-from qn_env.panel import FloatArray
 from qn_env.stage import Observation
 
 # mu / sigma of the next returns [N], from today's returns [N] and the forecast of the day before [N].

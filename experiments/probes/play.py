@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from agents.agent import Agent, make_agent, settings_of, signals_of
-from experiments.books import Book
+from experiments.results.books import Book
+from qn_env.arrays import BoolArray, FloatArray
 from qn_env.environment import TradingEnv
 from qn_env.objectives import sharpe
-from qn_env.panel import BoolArray, FloatArray, Panel
+from qn_env.panel import Panel
 from qn_env.tape import Tape, backtest
 
 

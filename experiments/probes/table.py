@@ -12,8 +12,8 @@ import pandas as pd
 from experiments.probes.registry import PROBES, Probe
 from experiments.probes.trials import Figures
 from experiments.statistics import LEVEL, Moments, deflated_sharpe, recorded_trials
+from qn_env.arrays import FloatArray
 from qn_env.features import DAYS_PER_YEAR
-from qn_env.panel import FloatArray
 
 COLUMNS = ["probe", "agent", "measure", "seeds", "value", "low", "high", "bar", "verdict"]
 

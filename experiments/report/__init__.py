@@ -18,11 +18,11 @@ def write_report(folder: Path) -> Path:
         ConfigError: no such folder.
         DataError: a file is missing, was changed, or does not hold what a run writes.
     """
-    from experiments.honesty import honesty, write_record
     from experiments.report.figures import write_figures
-    from experiments.report.folder import read_run
     from experiments.report.page import render
     from experiments.report.trust import tables, write_tables
+    from experiments.results.evidence import honesty, write_record
+    from experiments.results.run import read_run
     from qn_env.storage import write_atomically
 
     run = read_run(Path(folder))

@@ -9,29 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from experiments.honesty import Honesty, cost_curve
-from experiments.report.folder import Run
+from experiments.press.drawing import STYLE
 from experiments.report.looks import Look, looks
-from experiments.report.series import Curve, FloatArray, asset_sharpes, curves, is_long, run_dates
 from experiments.report.tables import common_edges, finite, sample_caption
+from experiments.results.evidence import Honesty, cost_curve
+from experiments.results.run import Run
+from experiments.results.series import Curve, asset_sharpes, curves, is_long, run_dates
 from experiments.statistics import Ranking
+from qn_env.arrays import FloatArray
 from qn_env.extras import require
 from qn_env.storage import own_folder, write_atomically
 
-STYLE = {
-    "font.size": 11,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.edgecolor": "#8c959f",
-    "grid.color": "#e3e7eb",
-    "axes.axisbelow": True,
-    "axes.titlesize": 12,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "legend.frameon": False,
-    "svg.hashsalt": "qn_env",  # fixed ids: the same run gives the same bytes
-}
 DPI = 160
 
 

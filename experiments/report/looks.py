@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from experiments.report.folder import Run
+from experiments.results.run import Run
 
 # Okabe and Ito's colour-blind safe set for the agents that learn, on light and on dark pages.
 LEARNT = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")

@@ -12,21 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments.config import SEEDS
-from experiments.honesty import Honesty, cost_curve
 from experiments.press.items import Table
-from experiments.report.folder import Run
 from experiments.report.looks import Look, looks
-from experiments.report.series import (
-    MAX_POINTS,
-    asset_sharpes,
-    block_ends,
-    curves,
-    is_long,
-    market_sharpes,
-    run_dates,
-    thinned,
-)
 from experiments.report.tables import (
     BAR_HEIGHT,
     BAR_WIDTH,
@@ -42,6 +29,19 @@ from experiments.report.tables import (
     undefined_days,
 )
 from experiments.report.trust import facts, study_texts
+from experiments.results.evidence import Honesty, cost_curve
+from experiments.results.run import Run
+from experiments.results.series import (
+    MAX_POINTS,
+    asset_sharpes,
+    block_ends,
+    curves,
+    is_long,
+    market_sharpes,
+    run_dates,
+    thinned,
+)
+from experiments.settings.config import SEEDS
 from qn_env.extras import require
 
 PLACE = ("out", "jobs")  # settings that change no figure; a run never overwrites another's folder

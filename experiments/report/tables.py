@@ -9,10 +9,11 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from experiments.report.folder import Run
 from experiments.report.looks import Look
-from experiments.report.series import Curve, Figures, FloatArray, bin_edges
+from experiments.results.run import Run
+from experiments.results.series import Curve, Figures, bin_edges
 from experiments.statistics import Ranking
+from qn_env.arrays import FloatArray
 
 UNDEFINED = "\N{EN DASH}"
 BAR_WIDTH, BAR_HEIGHT = 112, 14  # of a whisker, SVG units

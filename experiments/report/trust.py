@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from experiments.honesty import SWEEP_BPS, Honesty, cost_curve
 from experiments.press.files import write_items
 from experiments.press.items import Table
 from experiments.press.numbers import UNDEFINED, bounds, fixed
-from experiments.report.folder import Run
+from experiments.results.evidence import SWEEP_BPS, Honesty, cost_curve
+from experiments.results.run import Run
 from qn_env.errors import refuse_missing
 from qn_env.storage import read_bytes
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.statistics.intervals import LEVEL
-from qn_env.panel import FloatArray
+from qn_env.arrays import FloatArray
 
 REPLICATIONS = 2000
 

@@ -14,9 +14,9 @@ from numpy.typing import ArrayLike
 
 from experiments.statistics.intervals import LEVEL
 from experiments.statistics.sharpe_errors import Moments, independent_error
+from qn_env.arrays import FloatArray
 from qn_env.errors import ConfigError
 from qn_env.features import DAYS_PER_YEAR
-from qn_env.panel import FloatArray
 
 
 class Trials(NamedTuple):

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from experiments.statistics.sharpe_errors import mean_error
+from qn_env.arrays import FloatArray
 from qn_env.features import DAYS_PER_YEAR
 from qn_env.objectives import ROUNDING, sharpe
-from qn_env.panel import FloatArray
 
 REPLICATIONS = 1000
 LEVEL = 0.95

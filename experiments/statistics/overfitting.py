@@ -10,10 +10,10 @@ from itertools import combinations
 
 import numpy as np
 
+from qn_env.arrays import FloatArray
 from qn_env.errors import ConfigError, DataError
 from qn_env.features import DAYS_PER_YEAR
 from qn_env.objectives import ROUNDING
-from qn_env.panel import FloatArray
 
 # Combinations computed at once: bounds the memory of a search with thousands of trials.
 CHUNK = 512

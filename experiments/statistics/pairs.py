@@ -9,8 +9,8 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
+from qn_env.arrays import FloatArray
 from qn_env.errors import ConfigError
-from qn_env.panel import FloatArray
 
 
 def paired_tests(scores: pd.DataFrame, *, against: str | None = None) -> pd.DataFrame:

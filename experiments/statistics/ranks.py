@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from experiments.statistics.intervals import LEVEL
+from qn_env.arrays import FloatArray
 from qn_env.errors import ConfigError
-from qn_env.panel import FloatArray
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,10 +9,11 @@ from typing import Literal, get_args
 import numpy as np
 import pandas as pd
 
+from qn_env.arrays import BoolArray, DateArray, FloatArray
 from qn_env.checks import check_is, check_items, check_known, check_names, check_text
 from qn_env.dates import read_days
 from qn_env.errors import DataError
-from qn_env.panel import BoolArray, DateArray, FloatArray, Panel
+from qn_env.panel import Panel
 
 Kind = Literal["prices", "returns"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -9,10 +9,11 @@ from typing import Literal, get_args
 import numpy as np
 import pandas as pd
 
+from qn_env.arrays import DateArray, FloatArray, read_only
 from qn_env.checks import check_is, check_known, check_path, check_text
 from qn_env.dates import check_increasing, read_days
 from qn_env.errors import ConfigError, DataError, did_you_mean
-from qn_env.panel import DateArray, FloatArray, Panel, read_only
+from qn_env.panel import Panel
 from qn_env.sources.files import read_numbers
 from qn_env.sources.frames import read_column
 

@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from qn_env.arrays import DateArray, FloatArray
 from qn_env.checks import MOST_DAYS, MOST_NUMBERS, MOST_SEED, check_items, check_number, check_whole
 from qn_env.errors import ConfigError
-from qn_env.panel import DateArray, FloatArray, Panel
+from qn_env.panel import Panel
 
 MOST_ASSETS = 100_000  # of a synthetic panel, and markets
 MOST_STRENGTH = 100.0  # of a drift, in standard deviations

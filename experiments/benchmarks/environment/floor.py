@@ -8,8 +8,9 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from qn_env.arrays import FloatArray, IntArray
 from qn_env.economics import BASIS_POINT
-from qn_env.panel import FloatArray, IntArray, Panel
+from qn_env.panel import Panel
 
 
 class FloorEnv:

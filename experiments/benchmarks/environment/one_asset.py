@@ -10,8 +10,9 @@ import numpy as np
 from experiments.benchmarks.environment.play import draw, steps, vector, vector_steps
 from experiments.benchmarks.measure import Block, Row, compare, in_turn
 from experiments.benchmarks.peer import Peer
+from qn_env.arrays import FloatArray
 from qn_env.environment import TradingEnv
-from qn_env.panel import FloatArray, Panel
+from qn_env.panel import Panel
 from qn_env.sources.synthetic import weekdays
 
 INSTALL = "python -m venv peers && peers/bin/pip install gym-anytrading gym-trading-env"

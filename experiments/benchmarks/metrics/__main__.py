@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from experiments.benchmarks.measure import Row, compare, cpu_seconds, in_turn, published
-from experiments.books import Book
-from experiments.metrics import all_metrics, performance
+from experiments.results.books import Book
+from experiments.results.metrics import all_metrics, performance
+from qn_env.arrays import FloatArray
 from qn_env.errors import ConfigError
-from qn_env.panel import FloatArray
 
 SECONDS = 3.0  # for every metric of all columns, on one core
 INSTALL = "python -m venv peer && peer/bin/pip install empyrical-reloaded"

@@ -21,10 +21,10 @@ from experiments.benchmarks.measure import (
     published,
 )
 from experiments.benchmarks.search.batched import Passes, Steps
-from experiments.executors import shared
-from experiments.protocols import Fold, holdout
-from experiments.search import Search, search
-from experiments.units import Variant
+from experiments.running.executors import shared
+from experiments.running.protocols import Fold, holdout
+from experiments.running.search import Search, search
+from experiments.running.units import Variant
 from qn_env.sources.synthetic import ar1_trend
 
 

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
+from qn_env.arrays import FloatArray
 from qn_env.errors import DataError
-from qn_env.panel import FloatArray
 
 
 @dataclass(frozen=True, kw_only=True)

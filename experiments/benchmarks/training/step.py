@@ -46,7 +46,9 @@ class JointStep:
         units = {
             name: np.nanstd(market.compact(panel.returns), axis=0) for name, market in panel.markets.items()
         }
-        self.episodes = Episodes(env, generator=torch.Generator().manual_seed(0), device=device, units=units)
+        self.episodes = Episodes(
+            env.stage, generator=torch.Generator().manual_seed(0), device=device, units=units
+        )
         self.sizes = {name: len(panel.markets[name].assets) for name in self.episodes.markets}
         self.network = joint_network(self.sizes).to(device)
         self.parameters = list(self.network.parameters())

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from experiments.config import NAMES, NUMBERS, check_agents, check_counts, take_days
 from experiments.papers.config import StudyData
+from experiments.settings.config import NAMES, NUMBERS, check_agents, check_counts, take_days
 from qn_env.checks import MOST_COST_BPS, check_flag, check_number
 
 NETWORKS = ("linear", "mlp", "wavenet", "lstm")

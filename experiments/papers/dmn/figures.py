@@ -24,9 +24,9 @@ from experiments.papers.dmn.published import (
 from experiments.papers.dmn.scores import COSTS
 from experiments.press.drawing import INK, QUIET, grid_of, plain
 from experiments.press.items import Drawing
-from experiments.report.series import is_long, path
+from experiments.results.series import is_long, path
+from qn_env.arrays import FloatArray
 from qn_env.extras import require
-from qn_env.panel import FloatArray
 
 LOSS_COLOURS = {"sharpe": "#0072B2", "average": "#009E73", "mse": "#E69F00", "binary": "#CC79A7"}
 MODEL_COLOURS = {"linear": "#009E73", "mlp": "#E69F00", "wavenet": "#CC79A7", "lstm": "#0072B2"}

@@ -11,14 +11,14 @@ import pandas as pd
 
 from agents.agent import load_agent
 from agents.dmn import FEATURE_NAMES
-from experiments.executors import run_in_processes
-from experiments.fanout import Task
-from experiments.manifest import NAME as MANIFEST
-from experiments.manifest import Manifest
 from experiments.papers.dmn import measure
-from experiments.protocols import Fold
-from experiments.store import RunFolder, as_parquet, columns, read_parquet, unit_name
-from experiments.units import Unit, Variant, played_days
+from experiments.running.executors import run_in_processes
+from experiments.running.fanout import Task
+from experiments.running.protocols import Fold
+from experiments.running.units import Unit, Variant, played_days
+from experiments.storage.manifest import NAME as MANIFEST
+from experiments.storage.manifest import Manifest
+from experiments.storage.store import RunFolder, as_parquet, columns, read_parquet, unit_name
 from qn_env.errors import FileError, QnError
 from qn_env.objectives import sharpe
 from qn_env.storage import make_folder, write_atomically

@@ -11,15 +11,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from experiments.books import Book
-from experiments.metrics import all_metrics
 from experiments.papers.dmn.published import ordered
-from experiments.runner import peeking
-from experiments.tables import DAILY
+from experiments.results.books import Book
+from experiments.results.metrics import all_metrics
+from experiments.running.runner import peeking
+from experiments.storage.store import DAILY
+from qn_env.arrays import BoolArray, FloatArray
 from qn_env.economics import volatility_scale
 from qn_env.errors import DataError
 from qn_env.features import EwVolatility
-from qn_env.panel import BoolArray, FloatArray
 
 TARGET = 0.15  # annualised volatility of an asset's position, and of a rescaled portfolio
 
@@ -152,7 +152,8 @@ def rescaled(book: Portfolio) -> Portfolio:
 def ex_ante_scale(gross: FloatArray, target: float = TARGET) -> FloatArray:
     """[D, S] target over the EW volatility (span 60) of the portfolio's own returns up to the day before.
 
-    NaN until there is an estimate. Times `gross` this is `experiments.tables.scaled_ex_ante`; here it is
+    NaN until there is an estimate. Times `gross` this is `experiments.results.tables.scaled_ex_ante`; here
+    it is
     needed by itself, for the turnover.
     """
     scale = np.full(gross.shape, np.nan)

@@ -15,7 +15,7 @@ from experiments.papers.dmn.scores import DEAR, RAW, RESCALED, Level, Score, Sco
 from experiments.press.items import Table
 from experiments.press.numbers import UNDEFINED, bounds, fixed
 from experiments.statistics import LEVEL
-from qn_env.panel import FloatArray
+from qn_env.arrays import FloatArray
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,8 @@ import numpy as np
 from experiments.papers.bootstrap import Interval, day_counts, interval_of, resampled_sharpe
 from experiments.papers.dmn.measure import Measured, Portfolio, metrics
 from experiments.statistics import REPLICATIONS, block_length
+from qn_env.arrays import FloatArray
 from qn_env.economics import BASIS_POINT
-from qn_env.panel import FloatArray
 
 COSTS = (0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0)  # Exhibit 8, basis points
 HIGH_COST = 10.0  # Exhibit 9

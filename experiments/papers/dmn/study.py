@@ -15,10 +15,11 @@ from agents.agent import make_agent, settings_of
 from experiments.papers.dmn.artefacts import write_artefacts
 from experiments.papers.dmn.config import LSTM, REFERENCES, REGULARISED, DmnStudy
 from experiments.papers.dmn.importance import importance
-from experiments.runner import load_panel, run
-from experiments.search import Search, best, search, training_of
-from experiments.store import RunFolder, unit_name
-from experiments.units import Variant
+from experiments.running.protocols import Protocol
+from experiments.running.runner import load_panel, run
+from experiments.running.search import Search, best, search, training_of
+from experiments.running.units import Variant
+from experiments.storage.store import RunFolder, unit_name
 from qn_env.errors import DataError
 from qn_env.sources.files import read_table
 from qn_env.storage import write_atomically
@@ -49,7 +50,7 @@ def study(config: DmnStudy) -> Path:
         test_years=config.test_years,
     )
     panel = load_panel(whole)
-    folds = {fold.name: fold for fold in whole.division.folds(panel)}
+    folds = {fold.name: fold for fold in Protocol.of(whole).folds(panel)}
     searches = [searched(config, model) for model in models]
     trials = search(searches, list(folds.values()), config.out / "trials", jobs=config.jobs, keep=True)
     chosen = [best(trials, model, window) for model in models for window in folds]

@@ -32,8 +32,8 @@ from experiments.papers.quantnet.text import text_of_table1
 from experiments.press.files import write_items
 from experiments.press.items import Item, Left, Table
 from experiments.press.page import budget_line
-from experiments.store import RunFolder
-from qn_env.panel import FloatArray
+from experiments.storage.store import RunFolder
+from qn_env.arrays import FloatArray
 from qn_env.storage import write_atomically
 
 NO_PAIR = "the run has no QuantNet beside a No Transfer model"

@@ -11,7 +11,7 @@ import numpy as np
 from experiments.papers.bootstrap import Interval, day_counts, interval_of, resampled_sharpe
 from experiments.papers.quantnet.measure import MarketDays, Pair
 from experiments.statistics import REPLICATIONS, block_length
-from qn_env.panel import FloatArray
+from qn_env.arrays import FloatArray
 
 
 @dataclass(frozen=True)

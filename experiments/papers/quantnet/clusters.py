@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from qn_env.arrays import FloatArray
 from qn_env.errors import DataError
-from qn_env.panel import FloatArray
 
 N_CLUSTERS = 6  # the paper's
 

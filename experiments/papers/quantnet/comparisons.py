@@ -15,7 +15,7 @@ from experiments.papers.quantnet.published import METRICS
 from experiments.papers.quantnet.tables import label
 from experiments.press.items import Table
 from experiments.press.numbers import UNDEFINED, figure
-from qn_env.panel import FloatArray
+from qn_env.arrays import FloatArray
 
 COMPARED = ("sharpe", "calmar")  # what the paper compares by asset and by market
 GOOD_SHARPE = 1.0

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from experiments.config import COUNTS, NAMES, check_agents, check_counts, take_paths
 from experiments.papers.config import StudyData
+from experiments.settings.config import COUNTS, NAMES, check_agents, check_counts, take_paths
 from qn_env.checks import MOST_DAYS, check_flag, check_items, check_names, check_whole
 from qn_env.errors import ConfigError
 

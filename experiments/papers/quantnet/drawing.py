@@ -11,8 +11,8 @@ import pandas as pd
 from experiments.papers.quantnet.measure import Pair
 from experiments.papers.quantnet.tables import label
 from experiments.press.drawing import QUIET, plain
+from qn_env.arrays import FloatArray
 from qn_env.extras import require
-from qn_env.panel import FloatArray
 
 STRATEGY, REFERENCE = "#0072B2", "#D55E00"
 

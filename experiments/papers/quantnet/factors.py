@@ -20,10 +20,10 @@ from experiments.papers.quantnet.measure import MarketDays
 from experiments.papers.quantnet.tables import label
 from experiments.press.items import Table
 from experiments.press.numbers import UNDEFINED, figure
-from qn_env.dates import DateArray, check_increasing, read_days
+from qn_env.arrays import DateArray, FloatArray
+from qn_env.dates import check_increasing, read_days
 from qn_env.errors import DataError, refuse_missing
 from qn_env.extras import require
-from qn_env.panel import FloatArray
 from qn_env.sources.files import read_numbers
 from qn_env.sources.frames import read_column
 

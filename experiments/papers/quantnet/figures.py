@@ -23,10 +23,10 @@ from experiments.papers.quantnet.measure import MarketDays, Measured, Pair
 from experiments.papers.quantnet.tables import label
 from experiments.press.drawing import INK, QUIET, grid_of, plain
 from experiments.press.items import Drawing
-from experiments.report.series import bin_edges, path
-from experiments.tables import scaled_ex_ante
+from experiments.results.series import bin_edges, path
+from experiments.results.tables import scaled_ex_ante
+from qn_env.arrays import FloatArray
 from qn_env.extras import require
-from qn_env.panel import FloatArray
 
 CLUSTER_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B8860B", "#56B4E9")
 WIDEST_RELATIVE = 300.0  # per cent; longer bars of Figure 8 are cut, their values printed

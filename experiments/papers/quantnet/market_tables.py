@@ -14,7 +14,7 @@ from experiments.papers.quantnet.measure import Measured, Pair
 from experiments.papers.quantnet.tables import label, summary
 from experiments.press.items import Table
 from experiments.press.numbers import figure
-from qn_env.panel import FloatArray
+from qn_env.arrays import FloatArray
 
 GROUPS = 5  # of markets in Figures 5b and 5c
 

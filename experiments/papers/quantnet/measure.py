@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from experiments.books import book_of
 from experiments.papers.quantnet.published import METRICS
-from experiments.store import RunFolder, unit_name
-from experiments.tables import ALL
+from experiments.results.books import book_of
+from experiments.results.tables import ALL
+from experiments.storage.store import RunFolder, unit_name
+from qn_env.arrays import BoolArray, FloatArray
 from qn_env.errors import ConfigError, DataError, did_you_mean
-from qn_env.panel import BoolArray, FloatArray
 
 QUANTNET_LIKE = ("quantnet", "quantnet-shared")
 NO_TRANSFER_LIKE = ("no-transfer-lstm", "no-transfer-linear")

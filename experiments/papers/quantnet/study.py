@@ -20,13 +20,13 @@ from experiments.papers.quantnet.config import (
     QuantNetStudy,
 )
 from experiments.papers.quantnet.places import read_places
-from experiments.protocols import Fold, holdout
-from experiments.runner import load_panel, run
-from experiments.search import Search, best, search
-from experiments.store import RunFolder
-from experiments.units import Unit, Variant, judged
+from experiments.running.protocols import Fold, holdout
+from experiments.running.runner import load_panel, run
+from experiments.running.search import Search, best, search
+from experiments.running.units import Unit, Variant, judged
+from experiments.storage.store import RunFolder
+from qn_env.arrays import FloatArray
 from qn_env.errors import ConfigError
-from qn_env.panel import FloatArray
 from qn_env.storage import write_atomically
 
 ZERO = "quantnet-shared-zero"  # shared weights that treat every market as one never seen

@@ -13,13 +13,13 @@ from typing import Any, TypedDict
 
 import pandas as pd
 
-from experiments.csvfile import write_csv
-from experiments.executors import run_in_processes
-from experiments.fanout import Task
 from experiments.papers.quantnet.config import QuantNetTransfer
 from experiments.papers.quantnet.published import LABELS
 from experiments.probes import transfer
-from experiments.units import place
+from experiments.running.executors import run_in_processes
+from experiments.running.fanout import Task
+from experiments.running.units import place
+from experiments.storage.csvfile import write_csv
 from qn_env.errors import QnError
 from qn_env.storage import checked, make_folder, read_sealed, write_atomically, write_sealed
 

@@ -17,9 +17,9 @@ from statistics import median
 from typing import Any, Literal, Protocol
 
 from agents.space import Choice, Distribution, Integer, LogUniform, Space, Uniform, draw
-from experiments.executors import Execute
-from experiments.protocols import Fold
-from experiments.search import Search, Trial, run_trials
+from experiments.running.executors import Execute
+from experiments.running.protocols import Fold
+from experiments.running.search import Search, Trial, run_trials
 from qn_env.errors import ConfigError
 from qn_env.extras import require
 

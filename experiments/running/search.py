@@ -1,7 +1,8 @@
 """Search over hyperparameters: a trial is trained, scored on the selection block, and stored.
 
 A random search draws without state: a trial's options depend on the seed and its number alone, so the order
-and the number of workers change nothing. `experiments.guided` lets earlier scores choose the next options.
+and the number of workers change nothing. `experiments.running.guided` lets earlier scores choose the next
+options.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from agents.agent import make_agent
 from agents.resuming import kept_in
 from agents.space import Space, draw, preset_space, space_of
 from agents.training import Training, judged_by
-from experiments.executors import Execute, SharedFold, executor, shared
-from experiments.fanout import Task
-from experiments.protocols import Fold
-from experiments.records import read_trial
-from experiments.store import unit_name
-from experiments.units import Unit, Variant, place, trained
+from experiments.running.executors import Execute, SharedFold, executor, shared
+from experiments.running.fanout import Task
+from experiments.running.protocols import Fold
+from experiments.running.units import Unit, Variant, place, trained
+from experiments.storage.records import read_trial
+from experiments.storage.store import unit_name
 from qn_env.errors import ConfigError, QnError
 from qn_env.storage import make_folder, write_sealed
 

@@ -13,10 +13,11 @@ from agents.agent import Agent, load_agent, make_agent, settings_of, signals_of,
 from agents.audit import AgentAudit, audit_agent
 from agents.resuming import kept_in
 from agents.training import recorded_in
-from experiments.protocols import Fold
-from experiments.store import RunFolder, unit_name
+from experiments.running.protocols import Fold
+from experiments.storage.store import RunFolder, unit_name
+from qn_env.arrays import FloatArray
 from qn_env.environment import TradingEnv
-from qn_env.panel import FloatArray, Panel
+from qn_env.panel import Panel
 from qn_env.tape import Start, Tape, backtest
 
 # Long units first: the last ones to run are short, and no core waits.

@@ -212,7 +212,7 @@ def _found(name: str) -> Any:
 
 
 def _shipped() -> Any:
-    return files("experiments.papers") / "configs"
+    return files("experiments.settings") / "configs"
 
 
 def _parsed(path: Any) -> dict[str, Any]:

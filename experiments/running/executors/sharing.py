@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from experiments.protocols import Fold
+from experiments.running.protocols import Fold
 from qn_env.panel import Panel
 from qn_env.storage import make_folder, own_folder, read_object, write_atomically
 

@@ -16,11 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from experiments.books import Book, book_of
-from experiments.metrics import break_even_bps
-from experiments.records import read_trial
-from experiments.report.folder import Run
-from experiments.report.series import asset_sharpes, market_sharpes
+from experiments.results.books import Book, book_of
+from experiments.results.metrics import break_even_bps
+from experiments.results.run import Run
+from experiments.results.series import asset_sharpes, market_sharpes
 from experiments.statistics import (
     Moments,
     Overfitting,
@@ -40,11 +39,12 @@ from experiments.statistics import (
     robust_error,
     sharpe_difference,
 )
-from experiments.store import unit_name
+from experiments.storage.records import read_trial
+from experiments.storage.store import unit_name
+from qn_env.arrays import FloatArray
 from qn_env.errors import LookAheadError
 from qn_env.features import DAYS_PER_YEAR
 from qn_env.objectives import sharpe
-from qn_env.panel import FloatArray
 from qn_env.storage import write_atomically
 
 REFERENCE = "buy-and-hold"  # what an agent has to beat; where it did not run, the best agent

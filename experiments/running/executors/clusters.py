@@ -6,10 +6,10 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from experiments.executors.attempts import attempted
-from experiments.executors.local import DEATHS
-from experiments.fanout import Failure, Task, worker_environment
-from experiments.progress import ProgressBoard
+from experiments.running.executors.attempts import attempted
+from experiments.running.executors.local import DEATHS
+from experiments.running.fanout import Failure, Task, worker_environment
+from experiments.running.progress import ProgressBoard
 from qn_env.extras import require
 
 Ended = Iterator[tuple[str, Failure | None]]

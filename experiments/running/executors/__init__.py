@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from experiments.executors.clusters import run_on_dask, run_on_ray
-from experiments.executors.local import DEATHS, run_in_processes
-from experiments.executors.sharing import SharedFold, shared
-from experiments.fanout import Failure, Task
+from experiments.running.executors.clusters import run_on_dask, run_on_ray
+from experiments.running.executors.local import DEATHS, run_in_processes
+from experiments.running.executors.sharing import SharedFold, shared
+from experiments.running.fanout import Failure, Task
 from qn_env.errors import ConfigError, did_you_mean
 
 __all__ = ["DEATHS", "EXECUTORS", "Execute", "SharedFold", "executor", "run_in_processes", "shared"]

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from experiments.metrics import drawdowns, growth_of_one
-from experiments.report.folder import Run
+from experiments.results.metrics import drawdowns, growth_of_one
+from experiments.results.run import Run
 from qn_env.errors import DataError
 
 MAX_POINTS = 1500  # per line on the page; longer series are thinned

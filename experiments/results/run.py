@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from experiments.store import TABLES, RunFolder
+from experiments.storage.store import TABLES, RunFolder
 from qn_env.errors import ConfigError, DataError
 
 HEADLINE_COST_BPS = 2.0  # the environment's default; the page opens on the run's cost nearest to it

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import pandas as pd
 
-from experiments.config import CALENDARS, PROTOCOLS, Calendar
+from experiments.settings.config import CALENDARS, PROTOCOLS, Calendar, DivisionConfig
+from qn_env.arrays import DateArray, IntArray
 from qn_env.checks import MOST_DAYS, MOST_YEARS, check_is, check_known, check_number, check_whole
-from qn_env.dates import DateArray, DateLike, as_day
+from qn_env.dates import DateLike, as_day
 from qn_env.errors import DataError
-from qn_env.panel import IntArray, Market, Panel
+from qn_env.panel import Market, Panel
 
 BLOCK_DAYS = 752  # about three years, QuantNet's test block
 MIN_TRAIN_DAYS = 252
@@ -81,6 +83,20 @@ class Protocol:
         check_whole("years", self.years, 1, MOST_YEARS)
         check_whole("train_years", self.train_years, 1, MOST_YEARS)
         check_number("select", self.select, 0.0, LARGEST_SHARE, above=True, unit="a share of the days")
+
+    @classmethod
+    def of(cls, config: DivisionConfig) -> Self:
+        """The protocol that a configuration asks for."""
+        return cls(
+            name=config.protocol,
+            calendar=config.calendar,
+            begin=config.begin,
+            test_from=config.test_from,
+            years=config.test_years,
+            train_years=config.train_years,
+            purge=config.purge,
+            embargo=config.embargo,
+        )
 
     def folds(self, panel: Panel) -> list[Fold]:
         """The windows, in time order.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from tyro.constructors import PrimitiveConstructorSpec
 
@@ -79,9 +79,6 @@ SEEDS = 5  # fewer, and a learnt agent's figures are not comparable
 QUICK_SEEDS = 2
 # Settings that change no figure of a run; its data are recorded by their fingerprint.
 WITHOUT_EFFECT = ("out", "jobs", "panel", "risk_free", "tensorboard", "resume")
-
-if TYPE_CHECKING:
-    from experiments.protocols import Protocol
 
 # How a comma-separated list is read from the command line.
 NAMES: PrimitiveConstructorSpec[tuple[str, ...]] = PrimitiveConstructorSpec(
@@ -183,22 +180,6 @@ class DivisionConfig(PanelConfig):
         check_counts(self, "test_years", "train_years", "purge", "embargo", "execution_lag")
         take_days(self, "begin", "test_from")
         check_target(self.vol_target)
-
-    @property
-    def division(self) -> Protocol:
-        """How the panel is divided."""
-        from experiments.protocols import Protocol
-
-        return Protocol(
-            name=self.protocol,
-            calendar=self.calendar,
-            begin=self.begin,
-            test_from=self.test_from,
-            years=self.test_years,
-            train_years=self.train_years,
-            purge=self.purge,
-            embargo=self.embargo,
-        )
 
 
 @dataclass(frozen=True, kw_only=True)

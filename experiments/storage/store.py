@@ -30,10 +30,9 @@ from pandas.api import types
 from agents.agent import Agent
 from agents.audit import AgentAudit
 from agents.checkpoint import refuse_other_files
-from experiments.manifest import NAME as MANIFEST
-from experiments.manifest import Manifest
-from experiments.records import AuditRecord, RunRecord
-from experiments.tables import DAILY
+from experiments.storage.manifest import NAME as MANIFEST
+from experiments.storage.manifest import Manifest
+from experiments.storage.records import AuditRecord, RunRecord
 from qn_env.errors import ConfigError, FileError, QnError, in_a_line, refuse_missing
 from qn_env.storage import (
     REFUSALS,
@@ -47,6 +46,8 @@ from qn_env.storage import (
     write_atomically,
 )
 
+# Of every asset, market and portfolio; late is of the same decisions, each traded one trading day later.
+DAILY = ("gross", "turnover", "gross_late", "turnover_late")
 FORMAT = 2  # of the run folder: with checksums
 OTHER_VERSION = "It was written by another version of qn_env, or by hand."
 Kind = Literal["day", "text", "number", "truth"]

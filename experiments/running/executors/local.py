@@ -9,9 +9,9 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from experiments.executors.attempts import attempted
-from experiments.fanout import Failure, Task, end_with, fan_out, worker_environment
-from experiments.scratch import scratch
+from experiments.running.executors.attempts import attempted
+from experiments.running.fanout import Failure, Task, end_with, fan_out, worker_environment
+from experiments.running.scratch import scratch
 
 DEATHS = 3  # a unit whose process died so often is reported
 DIED = Failure("ProcessDied", f"its process died {DEATHS} times (killed, or out of memory)", "")

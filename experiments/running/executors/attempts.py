@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from experiments.fanout import Failure, Task, attempt
+from experiments.running.fanout import Failure, Task, attempt
 
 # A worker may have several threads, but trainings seed generators of the whole process.
 _ALONE = threading.Lock()

@@ -7,12 +7,12 @@ from collections.abc import Collection, Mapping
 import numpy as np
 import pandas as pd
 
-from experiments.books import book_of
-from experiments.config import SEEDS
-from experiments.metrics import performance
+from experiments.results.books import book_of
+from experiments.results.metrics import performance
+from experiments.results.tables import ALL, scaled_ex_ante
+from experiments.settings.config import SEEDS
 from experiments.statistics import mean_sharpe, sharpe_interval
-from experiments.tables import ALL, scaled_ex_ante
-from qn_env.panel import FloatArray
+from qn_env.arrays import FloatArray
 
 # Fewer common days, and agents are ranked by the mean over markets instead of by a portfolio.
 MIN_PORTFOLIO_DAYS = 252

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.progress import ProgressBoard, reported
-from experiments.scratch import scratch
+from experiments.running.progress import ProgressBoard, reported
+from experiments.running.scratch import scratch
 
 QUIET = "ignore:resource_tracker:UserWarning"
 PARENT_SECONDS = 0.2  # how often a worker looks whether its parent is still there

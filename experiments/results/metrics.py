@@ -13,11 +13,11 @@ from functools import partial
 import numpy as np
 from numpy.typing import ArrayLike
 
-from experiments.books import Book
+from experiments.results.books import Book
+from qn_env.arrays import BoolArray, FloatArray
 from qn_env.economics import BASIS_POINT
 from qn_env.features import DAYS_PER_YEAR
 from qn_env.objectives import sharpe
-from qn_env.panel import BoolArray, FloatArray
 
 # Columns measured at once: small enough for their days to stay in a core's cache from pass to pass.
 CHUNK = 8

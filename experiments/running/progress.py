@@ -14,8 +14,8 @@ from typing import Self
 from tqdm import tqdm
 
 from agents.training import listening
-from experiments.scratch import scratch
-from experiments.terminal import printable
+from experiments.running.scratch import scratch
+from experiments.running.terminal import printable
 from qn_env.errors import FileError
 from qn_env.storage import write_atomically
 

@@ -18,14 +18,14 @@ from typing import Any, NoReturn
 import pandas as pd
 
 from agents.agent import Agent, learns, make_agent, settings_of, warmup_of
-from experiments.config import WITHOUT_EFFECT, PanelConfig, RunConfig, check_costs
-from experiments.executors import run_in_processes
-from experiments.fanout import Failure, Task
-from experiments.leaderboard import leaderboard
-from experiments.protocols import Fold
-from experiments.store import RunFolder, unit_name
-from experiments.tables import market_days, portfolio_table, results_table
-from experiments.units import Unit, Variant, place, run_chain, takes_a_start
+from experiments.results.leaderboard import leaderboard
+from experiments.results.tables import market_days, portfolio_table, results_table
+from experiments.running.executors import run_in_processes
+from experiments.running.fanout import Failure, Task
+from experiments.running.protocols import Fold, Protocol
+from experiments.running.units import Unit, Variant, place, run_chain, takes_a_start
+from experiments.settings.config import WITHOUT_EFFECT, PanelConfig, RunConfig, check_costs
+from experiments.storage.store import RunFolder, unit_name
 from qn_env.checks import check_is, check_names, check_path
 from qn_env.errors import ConfigError, LookAheadError, QnError, did_you_mean
 from qn_env.panel import Panel
@@ -89,7 +89,7 @@ def run(
     """
     named = {label: (variants or {}).get(label, Variant(label)) for label in config.agents}
     panel = panel if panel is not None else load_panel(config)
-    folds = {fold.name: fold for fold in config.division.folds(panel)}
+    folds = {fold.name: fold for fold in Protocol.of(config).folds(panel)}
     units = _units(config, named, list(folds))
     if resume or config.resume:
         folder = RunFolder.resume(config.folder, plan_of(config, named, panel))

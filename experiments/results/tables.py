@@ -7,15 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from experiments.books import Book, book_of
-from experiments.metrics import all_metrics
+from experiments.results.books import Book, book_of
+from experiments.results.metrics import all_metrics
+from experiments.storage.store import DAILY
+from qn_env.arrays import BoolArray, FloatArray
 from qn_env.economics import volatility_scale
 from qn_env.features import EwVolatility
-from qn_env.panel import BoolArray, FloatArray
 
 ALL = "*"  # all assets of a market; all markets
-# Of every asset, market and portfolio; late is of the same decisions, each traded one trading day later.
-DAILY = ("gross", "turnover", "gross_late", "turnover_late")
 SCALED_TARGET = 0.10  # annualised volatility of returns shown on one scale
 
 
