@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias, TypeGuard
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 
 from qn_env.arrays import FloatArray
@@ -16,7 +17,8 @@ from qn_env.errors import ConfigError
 from qn_env.features import DAYS_PER_YEAR, EwVolatility
 from qn_env.panel import Panel
 
-PerAsset = float | Mapping[str, float] | ArrayLike
+PerAsset: TypeAlias = float | Mapping[str, float] | ArrayLike
+PerDay: TypeAlias = PerAsset | pd.DataFrame
 
 MOST_MONEY = 1e18  # beyond all the money there is, in any currency
 MOST_COEFFICIENT = 1e3  # of an impact; estimates are near 1
@@ -26,35 +28,51 @@ class Cost(Protocol):
     """A cost that knows its rates on a panel."""
 
     def rates(self, panel: Panel) -> Costs[Any]:
-        """Rates per asset [N], or per day and asset [T, N]."""
+        """Rates per asset [N], or per day and asset [T, N].
+
+        Row t is known at the close of day t: a trade at that close pays it, and so does a weight held from
+        there to the market's next trading day. Only an asset's own days are read: where it is closed, what
+        it is charged is the rate of its last own day.
+        """
 
 
 @dataclass(frozen=True, eq=False)
 class Proportional:
-    """`bps` basis points per unit of turnover, one for all or per asset."""
+    """`bps` basis points per unit of turnover: one for all, per asset, or per day and asset (`per_day`).
 
-    bps: PerAsset
+    Examples:
+        >>> from qn_env.sources.synthetic import noise
+        >>> panel = noise(markets=1, assets=2, days=3, seed=0)
+        >>> table = pd.DataFrame({"A0": [2.0, 8.0, 2.0], "A1": 1.0}, pd.DatetimeIndex(panel.dates))
+        >>> Proportional(table).rates(panel).turnover.round(6).tolist()
+        [[0.0002, 0.0001], [0.0008, 0.0001], [0.0002, 0.0001]]
+    """
+
+    bps: PerDay
 
     def __post_init__(self) -> None:
-        check_per_asset("cost_bps", self.bps, MOST_COST_BPS)
+        check_per_day("cost_bps", self.bps, MOST_COST_BPS)
 
     def rates(self, panel: Panel) -> Costs[Any]:
-        """Rates per asset [N]."""
-        return Costs(per_asset("cost_bps", self.bps, panel) * BASIS_POINT)
+        """Rates [N] or [T, N]."""
+        return Costs(per_day("cost_bps", self.bps, panel, MOST_COST_BPS) * BASIS_POINT)
 
 
 @dataclass(frozen=True, eq=False)
 class HalfSpread:
-    """Half the bid-ask spread, in basis points of the price, paid on every trade: always adverse."""
+    """Half the bid-ask spread, in basis points of the price, paid on every trade: always adverse.
 
-    half_spread_bps: PerAsset
+    One for all, per asset, or per day and asset (`per_day`).
+    """
+
+    half_spread_bps: PerDay
 
     def __post_init__(self) -> None:
-        check_per_asset("half_spread_bps", self.half_spread_bps, MOST_COST_BPS)
+        check_per_day("half_spread_bps", self.half_spread_bps, MOST_COST_BPS)
 
     def rates(self, panel: Panel) -> Costs[Any]:
-        """Rates per asset [N]."""
-        return Costs(per_asset("half_spread_bps", self.half_spread_bps, panel) * BASIS_POINT)
+        """Rates [N] or [T, N]."""
+        return Costs(per_day("half_spread_bps", self.half_spread_bps, panel, MOST_COST_BPS) * BASIS_POINT)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,35 +104,41 @@ class SquareRootImpact:
 
 @dataclass(frozen=True, eq=False)
 class Borrow:
-    """Fee on short weights, `annual_bps` a year, charged on every trading day of the market."""
+    """Fee on short weights, `annual_bps` a year, charged on every trading day of the market.
 
-    annual_bps: PerAsset
+    One for all, per asset, or per day and asset (`per_day`).
+    """
+
+    annual_bps: PerDay
 
     def __post_init__(self) -> None:
-        check_per_asset("annual_bps", self.annual_bps, MOST_FEE_BPS)
+        check_per_day("annual_bps", self.annual_bps, MOST_FEE_BPS)
 
     def rates(self, panel: Panel) -> Costs[Any]:
-        """Daily rates per asset [N]."""
+        """Daily rates [N] or [T, N]."""
         return Costs(np.zeros(panel.shape[1]), short=_daily(self.annual_bps, panel))
 
 
 @dataclass(frozen=True, eq=False)
 class Financing:
-    """Interest on long weights, `annual_bps` a year, charged on every trading day of the market."""
+    """Interest on long weights, `annual_bps` a year, charged on every trading day of the market.
 
-    annual_bps: PerAsset
+    One for all, per asset, or per day and asset (`per_day`).
+    """
+
+    annual_bps: PerDay
 
     def __post_init__(self) -> None:
-        check_per_asset("annual_bps", self.annual_bps, MOST_FEE_BPS)
+        check_per_day("annual_bps", self.annual_bps, MOST_FEE_BPS)
 
     def rates(self, panel: Panel) -> Costs[Any]:
-        """Daily rates per asset [N]."""
+        """Daily rates [N] or [T, N]."""
         return Costs(np.zeros(panel.shape[1]), long=_daily(self.annual_bps, panel))
 
 
-def _daily(annual_bps: PerAsset, panel: Panel) -> FloatArray:
-    """[N] decimal rate per trading day of a yearly fee in basis points."""
-    return per_asset("annual_bps", annual_bps, panel) * BASIS_POINT / DAYS_PER_YEAR
+def _daily(annual_bps: PerDay, panel: Panel) -> FloatArray:
+    """[N] or [T, N] decimal rate per trading day of a yearly fee in basis points."""
+    return per_day("annual_bps", annual_bps, panel, MOST_FEE_BPS) * BASIS_POINT / DAYS_PER_YEAR
 
 
 def total(costs: Sequence[Cost], panel: Panel) -> Costs[FloatArray]:
@@ -148,7 +172,7 @@ def _rates(cost: Cost, panel: Panel) -> Costs[Any]:
                 f"{name}.rates: {part} is {in_words(given)} of shape {rate.shape}, expected finite numbers: "
                 f"one, {list(shapes[1])} or {list(shapes[2])}."
             )
-    return found.each(np.asarray)
+    return found.each(lambda rate: np.asarray(rate) + np.zeros(panel.shape[1]))  # one for all: one for each
 
 
 def check_costs(costs: Sequence[Cost]) -> tuple[Cost, ...]:
@@ -217,3 +241,72 @@ def _check_bounds(name: str, numbers: FloatArray, assets: Sequence[str], most: f
         raise ConfigError(
             f"{name} is {numbers[bad[0]]} for asset {assets[bad[0]]!r}, expected a number >= 0{bound}."
         )
+
+
+def per_day(name: str, value: PerDay, panel: Panel, most: float = np.inf) -> FloatArray:
+    """[N] numbers as in `per_asset`; or [T, N] from a frame of dates by assets, or from an array.
+
+    A frame's columns are asset names, or pairs (market, asset) where two markets share a name. It may cover
+    more dates and assets than the panel, so it also fits every part of the panel; an array [T, N] fits the
+    panel alone, its assets in the panel's order. What is said of days on which an asset does not trade is not
+    read, and 0 here.
+
+    Raises:
+        ConfigError: as in `per_asset`; an index that is not of dates, a date or a name that appears twice, an
+            asset left out, an array of another shape, a value that is missing, negative, not finite or above
+            `most` on a day its asset trades.
+    """
+    if not _is_table(value):
+        return per_asset(name, value, panel, most)
+    check_is("panel", panel, Panel, "a Panel")
+    check_per_day(name, value, most)
+    table = _aligned(name, value, panel) if isinstance(value, pd.DataFrame) else np.asarray(value, np.float64)
+    if table.shape != panel.shape:
+        raise ConfigError(f"{name} has shape {table.shape}, expected days by assets, {panel.shape}.")
+    bad = panel.tradable & ~((table >= 0.0) & (table <= most) & (table < np.inf))
+    if bad.any():
+        t, j = np.argwhere(bad)[0]
+        bound = f" and at most {most:g}" if most < np.inf else " and finite"
+        raise ConfigError(
+            f"{name} is {table[t, j]} for asset {panel.assets[j]!r} on {panel.dates[t]}, expected a number "
+            f">= 0{bound} on every day it trades ({bad.sum()} such entries)."
+        )
+    return np.where(panel.tradable, table, 0.0)
+
+
+def check_per_day(name: str, value: PerDay, most: float = np.inf) -> None:
+    """`check_per_asset`, or of a table that it holds numbers, before a panel says which of them are read.
+
+    Raises:
+        ConfigError: as in `check_per_asset`, and a table that holds something else than numbers.
+    """
+    if not _is_table(value):
+        check_per_asset(name, value, most)
+        return
+    kinds = value.dtypes if isinstance(value, pd.DataFrame) else [np.asarray(value).dtype]
+    wrong = [kind for kind in kinds if kind.kind not in "iuf"]
+    if wrong:
+        raise ConfigError(f"{name} holds {wrong[0]}, expected numbers, by date and asset.")
+
+
+def _is_table(value: Any) -> TypeGuard[pd.DataFrame | FloatArray]:
+    """Whether a value says a number for every day and asset."""
+    return isinstance(value, pd.DataFrame) or (isinstance(value, np.ndarray) and value.ndim == 2)
+
+
+def _aligned(name: str, frame: pd.DataFrame, panel: Panel) -> FloatArray:
+    """[T, N] the frame's numbers on the panel's dates and assets, NaN on a date that it does not have."""
+    if not isinstance(frame.index, pd.DatetimeIndex) or frame.index.tz is not None:
+        raise ConfigError(
+            f"{name}: the index is {frame.index.dtype}, expected dates without a time zone (pd.to_datetime)."
+        )
+    for what, labels in (("date", frame.index), ("asset", frame.columns)):
+        if not labels.is_unique:
+            raise ConfigError(f"{name}: {what} {labels[labels.duplicated()][0]!s} appears twice.")
+    named = frame.columns.nlevels == 1
+    wanted: list[Any] = list(panel.assets) if named else list(zip(panel.market_of, panel.assets, strict=True))
+    missing = [label for label in wanted if label not in frame.columns]
+    if missing:
+        raise ConfigError(f"{name}: no column for asset {missing[0]!r} ({len(missing)} left out).")
+    found: FloatArray = frame.reindex(pd.DatetimeIndex(panel.dates)).loc[:, wanted].to_numpy(dtype=np.float64)
+    return found

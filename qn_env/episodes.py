@@ -230,7 +230,8 @@ class Episodes:
 
         The natural batch of a network that treats assets alike (Lim et al. 2019): B counts windows of all
         assets, markets in order. A last window that is too short is padded at its end with days that are
-        neither listed nor counted.
+        neither listed nor counted. The day before a halt is charged for holding through it, for each of the
+        days on which the market trades.
 
         Raises:
             ConfigError: no asset has two days to trade on.
@@ -345,7 +346,8 @@ def _cut(
 
     def windows(values: NDArray[Any], dtype: str) -> NDArray[Any]:
         padded = np.concatenate([values, np.zeros((pad, *values.shape[1:]), values.dtype)])
-        return padded.reshape(-1, length, 1, *values.shape[1:]).astype(dtype)
+        # Not -1: what has no features has no size to infer the number of windows from.
+        return padded.reshape(len(padded) // length, length, 1, *values.shape[1:]).astype(dtype)
 
     return {
         "inputs": windows(tape.returns[now, asset], "float32"),
@@ -353,9 +355,17 @@ def _cut(
         "next_returns": windows(tape.returns[following, asset], "float64"),
         "listed": windows(np.ones(len(now), dtype=bool), "bool"),
         "scale": windows(tape.scale[now, asset], "float64"),
-        **{
-            name: windows(np.broadcast_to(rate, tape.returns.shape)[now, asset], "float64")
-            for name, rate in tape.costs._asdict().items()
-            if rate is not None
-        },
+        **{name: windows(rate, "float64") for name, rate in _charged(tape, rows, asset).items()},
+    }
+
+
+def _charged(tape: Tape, rows: IntArray, asset: int) -> dict[str, FloatArray]:
+    """By name of a cost, the rate [L - 1] that an asset's own day of [L] is charged up to the next one."""
+    now = rows[:-1]
+    market_days = np.diff(tape.awake[:, asset].cumsum()[rows])  # a fee is due on each of them
+    return {
+        name: np.broadcast_to(rate, tape.returns.shape)[now, asset]
+        * (market_days if name in ("short", "long") else 1.0)
+        for name, rate in tape.costs._asdict().items()
+        if rate is not None
     }

@@ -48,7 +48,8 @@ class Tape:
         exits: [T, N] 1.0 where its delisting is booked on this day.
         scale: [T, N] weight per unit of signal; 1 without a volatility target, 0 where nothing can be held.
         share: [T, N] weight in the panel's mean (assets of a market, then markets).
-        costs: rates of every cost, [N] or [T, N]; while a market is closed, those of its last own day.
+        costs: rates of every cost, [N] or [T, N]; row t is what is charged for a trade at the close of t and
+            for holding from there: on a day on which the asset is closed, the rates of its last own day.
         lag: the market's trading days between a decision and its trade.
     """
 
@@ -121,7 +122,7 @@ class Tape:
             exits=read_only(exits),
             scale=read_only(scale),
             share=read_only(equal_market_share(listed, panel.market_index)),
-            costs=_standing(total((Proportional(cost_bps), *costs), panel), panel.awake),
+            costs=_standing(total((Proportional(cost_bps), *costs), panel), panel.tradable),
             lag=execution_lag,
         )
 
@@ -282,16 +283,22 @@ def _latest(mask: BoolArray) -> IntArray:
     return latest
 
 
-def _standing(costs: Costs[FloatArray], awake: BoolArray) -> Costs[FloatArray]:
-    """The rates, on days [T] on which a market is closed those of its last own day.
+def _standing(costs: Costs[FloatArray], tradable: BoolArray) -> Costs[FloatArray]:
+    """The rates with those of closed days [T, N] replaced by those of the asset's last own day, 0 before it.
 
-    A trade on the eve of a holiday is settled after it: at the rate that was known when it was made, so that
-    the panel's union calendar charges what the market's own calendar does.
+    A trade is settled on the market's next own day, when holidays may lie behind it; the rate it pays is that
+    of the close it was made at, in the modes that walk the union calendar as on the market's own one.
     """
     if all(rate is None or rate.ndim == 1 for rate in costs):
         return costs
-    rows = _latest(awake).clip(0)  # before its first own day a market holds nothing
-    return costs.each(lambda rate: rate if rate.ndim == 1 else np.take_along_axis(rate, rows, 0))
+    latest = _latest(tradable)
+
+    def carried(rate: FloatArray) -> FloatArray:
+        if rate.ndim == 1:
+            return rate
+        return read_only(np.where(latest < 0, 0.0, np.take_along_axis(rate, latest.clip(0), axis=0)))
+
+    return costs.each(carried)
 
 
 def _open_accounts(panel: Panel, start: Start, days: int) -> BoolArray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
@@ -67,6 +68,46 @@ def test_half_the_spread_is_paid_on_every_trade_and_always_adverse():
     assert (ledger.cost >= 0).all()
 
 
+def table_of(panel: Panel, values: np.ndarray) -> pd.DataFrame:
+    columns = pd.MultiIndex.from_arrays([panel.market_of, panel.assets])
+    one = len(panel.markets) == 1
+    return pd.DataFrame(values, pd.DatetimeIndex(panel.dates), list(panel.assets) if one else columns)
+
+
+def test_a_spread_of_the_day_is_paid_for_the_trades_of_that_day():
+    # Bought at the close of day 0 (4 bp), doubled on day 1 (10 bp), closed on day 2, sold on day 3 (6 bp).
+    returns = np.zeros((5, 2))
+    returns[2, 0] = np.nan  # B keeps the market open
+    panel = Panel.build(weekdays(5), ["A", "B"], ["M", "M"], returns)
+    spread = np.array([[4.0, 0.0], [10.0, 0.0], [np.nan, 0.0], [6.0, 0.0], [1.0, 0.0]])
+    signals = np.array([[0.5], [1.0], [0.2], [0.0], [0.0]]) * [1.0, 0.0]
+    for told in (spread, table_of(panel, spread)):
+        ledger = backtest(Tape.of(panel, costs=(HalfSpread(told),)), signals)
+        np.testing.assert_allclose(ledger.cost[:, 0], [0.5 * 4e-4, 0.5 * 10e-4, 0.0, 6e-4], atol=1e-18)
+        assert not ledger.cost[:, 1].any()
+
+
+def test_a_table_is_found_by_date_and_name_in_any_part_of_the_panel():
+    panel = ragged(sizes=(2, 1), days=60, seed=3)
+    frame = table_of(panel, np.random.default_rng(0).uniform(1.0, 9.0, panel.shape))
+    shuffled = frame.iloc[::-1, ::-1]
+    for part in (panel, panel.until(panel.dates[40]), panel.select(["M1"])):
+        expected = frame.loc[part.dates, list(zip(part.market_of, part.assets, strict=True))] * 1e-4
+        found = Proportional(shuffled).rates(part).turnover
+        np.testing.assert_array_equal(found, np.where(part.tradable, expected, 0.0))
+    fees = Borrow(frame).rates(panel).short
+    np.testing.assert_allclose(fees[panel.tradable], frame.to_numpy()[panel.tradable] * 1e-4 / 252)
+    np.testing.assert_array_equal(Financing(frame).rates(panel).long, fees)
+
+
+def test_a_table_of_one_number_is_that_number():
+    panel = ragged(sizes=(2,), days=50, seed=2)
+    signals = np.random.default_rng(0).uniform(-1, 1, panel.shape)
+    for cost in (Proportional, HalfSpread, Borrow, Financing):
+        one, table = (costs_of(panel, signals, cost(bps)) for bps in (30.0, np.full(panel.shape, 30.0)))
+        np.testing.assert_allclose(table, one, rtol=1e-13)
+
+
 def test_impact_grows_with_the_root_of_the_trade():
     panel = noise(markets=1, assets=1, days=60, seed=0)
     tape = Tape.of(panel, costs=(SquareRootImpact(capital=4e6, volume=1e8, coefficient=0.5),))
@@ -110,6 +151,17 @@ def test_costs_differentiate():
         (lambda p: Tape.of(p, cost_bps=[1.0, -2.0]), "cost_bps is -2.0 for asset 'A1'"),
         (lambda p: Tape.of(p, costs=(Borrow(np.nan),)), "annual_bps is nan, expected a number >= 0"),
         (lambda p: Tape.of(p, costs=(SquareRootImpact(1.0, 0.0),)), "volume must be > 0"),
+        (
+            lambda p: Tape.of(p, cost_bps=np.ones((3, 2))),
+            r"has shape \(3, 2\), expected days by assets, \(130",
+        ),
+        (lambda p: Proportional(-np.ones(p.shape)).rates(p), "-1.0 for asset 'A0' on 2000-01-03.*260 such"),
+        (lambda p: Borrow(table_of(p, np.ones(p.shape))[1:]).rates(p), "nan for asset 'A0' on 2000-01-03"),
+        (lambda p: Borrow(table_of(p, np.ones(p.shape))[["A1"]]).rates(p), "no column for asset 'A0'"),
+        (lambda p: Borrow(table_of(p, np.ones(p.shape)).iloc[[0, 0]]).rates(p), "date 2000-01-03.* twice"),
+        (lambda p: Borrow(table_of(p, np.ones(p.shape))[["A1", "A1"]]).rates(p), "asset A1 appears twice"),
+        (lambda p: Borrow(table_of(p, np.ones(p.shape)).reset_index(drop=True)).rates(p), "expected dates"),
+        (lambda p: Borrow(np.full(p.shape, "x")), "annual_bps holds .*, expected numbers, by date and asset"),
     ],
 )
 def test_bad_rates_are_refused(build, message):

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 import qn_env
+from qn_env.costs import SquareRootImpact
 from qn_env.environment import TradingEnv
 from qn_env.errors import ConfigError
 from qn_env.features import MeanReturn, NormalisedReturn
@@ -359,7 +360,13 @@ def test_bad_reset_options_are_refused(panel, options, message):
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"execution_lag": 2}, {"reward": "differential_sharpe", "random_start": True}]
+    "settings",
+    [
+        {},
+        {"execution_lag": 2},
+        {"reward": "differential_sharpe", "random_start": True},
+        {"execution_lag": 1, "costs": (SquareRootImpact(1e6, 1e7),)},
+    ],
 )
 def test_an_episode_goes_on_exactly_from_a_kept_state(panel, settings):
     env = TradingEnv(panel, window=3, vol_target=0.15, **settings)

@@ -159,6 +159,11 @@ def test_an_assets_trajectory_earns_what_the_backtest_of_its_market_says(seed):
             assert getattr(mine, field)[0, : len(own) - 1].sum().item() == pytest.approx(total, abs=1e-12)
 
 
+def test_trajectories_need_no_features(panel):
+    episode = TradingEnv(panel, window=1).episodes().trajectories(20)
+    assert episode.features.shape == (*episode.shape, 0)
+
+
 def test_gradients_reach_the_signals_through_settle(panel):
     for episode in episodes_of(panel, cost_bps=5.0, vol_target=0.15).sample(length=10, batch=2).values():
         signals = torch.zeros_like(episode.next_returns, requires_grad=True)

@@ -10,7 +10,7 @@ import skfolio.measures
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments import metrics
+from experiments.results import metrics
 from experiments.results.books import Book
 from experiments.results.metrics import all_metrics, performance
 from qn_env.arrays import BoolArray, FloatArray
