@@ -22,7 +22,14 @@ from experiments.storage.csvfile import write_csv
 from experiments.storage.store import RunFolder
 
 ROOT = Path(__file__).resolve().parents[1]
-QN = [sys.executable, "-P", "-c", "import sys; from experiments.cli import main; sys.exit(main())"]
+# Signals as in a terminal: whoever runs the tests (nohup) may ignore some of them.
+CODE = """
+import signal, sys
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+from experiments.cli import main
+sys.exit(main())
+"""
+QN = [sys.executable, "-P", "-c", CODE]
 PATIENCE = 120.0
 # Ends its process as often as a file beside it says, a line each time.
 MORTAL = """
