@@ -57,6 +57,9 @@ class Settings:
     train_cost_bps: float = 0.0  # cost inside the reward it learns from
 
 
+QUEUE = 9  # place of an agent whose training is short, or that has none
+
+
 @dataclass(frozen=True, kw_only=True)
 class Entry:
     """One registered agent: where it is, and how it is built."""
@@ -65,6 +68,7 @@ class Entry:
     options: Mapping[str, Any] = field(default_factory=dict)  # arguments of the class
     quick: Mapping[str, Any] = field(default_factory=dict)  # further ones for a quick, not comparable run
     learns: bool = False
+    queue: int = QUEUE  # place among the trainings that wait; the longest begin first
 
 
 AGENTS: dict[str, Entry] = {}
@@ -77,6 +81,7 @@ def register(
     options: Mapping[str, Any] | None = None,
     quick: Mapping[str, Any] | None = None,
     learns: bool = False,
+    queue: int = QUEUE,
 ) -> None:
     """Give an agent a name; the command line, the harness and the conformance suite read this registry.
 
@@ -86,13 +91,15 @@ def register(
         options: keyword arguments of the class.
         quick: keyword arguments that replace some of them in a quick run.
         learns: whether its seed matters.
+        queue: its place among the trainings that wait. Give a long one a small number: when the last to begin
+            are short, no core waits.
 
     Raises:
         ConfigError: the name is taken.
     """
     if name in AGENTS:
         raise ConfigError(f"an agent named {name!r} is registered already ({AGENTS[name].path}).")
-    AGENTS[name] = Entry(path=path, options=options or {}, quick=quick or {}, learns=learns)
+    AGENTS[name] = Entry(path=path, options=options or {}, quick=quick or {}, learns=learns, queue=queue)
 
 
 def make_agent(name: str, *, quick: bool = False, options: Mapping[str, Any] | None = None) -> Agent:
@@ -261,6 +268,7 @@ for _name, _options in _QUANTNET.items():
         options=_options,
         quick={"steps": 200, "patience": 3},
         learns=True,
+        queue={"quantnet-shared": 0, "no-transfer-lstm": 1, "quantnet": 2}.get(_name, QUEUE),
     )
 for _network in ("linear", "mlp", "wavenet", "lstm"):
     for _loss in ("sharpe", "average", "mse", "binary"):
@@ -271,6 +279,7 @@ for _network in ("linear", "mlp", "wavenet", "lstm"):
             # An epoch of the linear model is a step or two.
             quick={"epochs": 40, "patience": 10} if _network == "linear" else {"epochs": 10, "patience": 4},
             learns=True,
+            queue=4 if (_network, _loss) == ("lstm", "sharpe") else QUEUE,
         )
 register(
     "momentum-transformer",
@@ -293,4 +302,5 @@ register(
     options={"algorithm": "PPO"},
     quick={"timesteps": 4096},
     learns=True,
+    queue=3,
 )

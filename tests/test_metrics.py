@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from experiments.results import metrics
 from experiments.results.books import Book
+from experiments.results.headings import HEADINGS, LEADERBOARD, SCALED
 from experiments.results.metrics import all_metrics, performance
 from qn_env.arrays import BoolArray, FloatArray
 
@@ -276,3 +277,13 @@ def test_growth_hits_and_drawdowns_agree_with_pandas(seed: int) -> None:
     np.testing.assert_allclose(found["hit_rate"], (frame > 0).mean(), rtol=1e-12)
     ratio = frame[frame > 0].mean() / frame[frame < 0].mean().abs()
     np.testing.assert_allclose(found["profit_loss_ratio"], ratio, rtol=1e-12)
+
+
+def test_every_metric_has_one_heading_and_every_heading_a_figure():
+    gross = np.random.default_rng(3).normal(0.0, 0.01, (50, 2))
+    found = metrics.all_metrics(Book(gross, np.abs(gross)), np.ones(gross.shape, dtype=bool), 2.0)
+    assert set(HEADINGS) == set(found) | {*SCALED, "undefined"}
+    assert set(LEADERBOARD) < set(found)
+    for row in HEADINGS.values():
+        assert format(0.1234 if row.form != "d" else 12, row.form)
+        assert row.help

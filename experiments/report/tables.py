@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from experiments.report.looks import Look
+from experiments.results.headings import LEADERBOARD, SCALED, picked
 from experiments.results.run import Run
 from experiments.results.series import Curve, Figures, bin_edges
 from experiments.statistics import Ranking
@@ -21,27 +22,7 @@ HISTOGRAM_WIDTH, HISTOGRAM_HEIGHT = 220, 72
 STRONG_SHARPE = 1.5  # at and beyond it a heat-map cell has its full colour
 
 
-class Column(NamedTuple):
-    """One column of the leaderboard."""
-
-    key: str
-    title: str
-    kind: Literal["number", "percent", "count"]
-    help: str
-
-
-COLUMNS = (
-    Column("ann_return", "Return", "percent", "252 x mean daily net return"),
-    Column("ann_volatility", "Volatility", "percent", "annualised standard deviation of daily net returns"),
-    Column("max_drawdown", "Max drawdown", "percent", "deepest fall from a peak"),
-    Column("calmar", "Calmar", "number", "compound annual return over the absolute maximum drawdown"),
-    Column("turnover", "Turnover", "number", "annualised mean absolute change of weight per asset"),
-    Column("ann_return_10", "Return at 10%", "percent", "return after ex-ante scaling to 10% volatility"),
-    Column(
-        "max_drawdown_10", "Drawdown at 10%", "percent", "drawdown after ex-ante scaling to 10% volatility"
-    ),
-    Column("undefined", "Undefined", "count", "per-asset Sharpe ratios without a value"),
-)
+COLUMNS = picked(*LEADERBOARD, *SCALED, "undefined")  # behind the Sharpe ratio
 
 
 class Cell(NamedTuple):
@@ -127,7 +108,7 @@ def _row(
         "whisker": whisker(row["sharpe_low"], row["sharpe"], row["sharpe_high"], scale),
         "seeds": seeds,
         "spread": spread,
-        "cells": [cell(row[column.key], column.kind) for column in COLUMNS],
+        "cells": [cell(row[column.name], column.kind) for column in COLUMNS],
     }
 
 

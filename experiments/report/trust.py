@@ -14,6 +14,7 @@ from experiments.press.files import write_items
 from experiments.press.items import Table
 from experiments.press.numbers import UNDEFINED, bounds, fixed
 from experiments.results.evidence import SWEEP_BPS, Honesty, cost_curve
+from experiments.results.headings import LEADERBOARD, picked
 from experiments.results.run import Run
 from qn_env.errors import refuse_missing
 from qn_env.storage import read_bytes
@@ -118,11 +119,7 @@ def leaderboard_table(run: Run) -> Table:
             "Agent": row["agent"],
             "Sharpe": fixed(row["sharpe"], ".2f"),
             "95% interval": bounds(row["sharpe_low"], row["sharpe_high"]),
-            "Return": fixed(row["ann_return"], ".2%"),
-            "Volatility": fixed(row["ann_volatility"], ".2%"),
-            "Max drawdown": fixed(row["max_drawdown"], ".1%"),
-            "Calmar": fixed(row["calmar"], ".2f"),
-            "Turnover": fixed(row["turnover"], ".1f"),
+            **{one.title: fixed(row[one.name], one.form) for one in picked(*LEADERBOARD)},
             "Seeds": f"{row['seeds']}",
         }
         for row in rows.to_dict("records")

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.results.books import book_of
+from experiments.results.headings import LEADERBOARD, SCALED, picked
 from experiments.results.metrics import performance
 from experiments.results.tables import ALL, scaled_ex_ante
 from experiments.settings.config import SEEDS
@@ -16,8 +17,6 @@ from qn_env.arrays import FloatArray
 
 # Fewer common days, and agents are ranked by the mean over markets instead of by a portfolio.
 MIN_PORTFOLIO_DAYS = 252
-
-SHOWN = ("sharpe", "ann_return", "ann_volatility", "max_drawdown", "calmar", "turnover")
 
 
 def leaderboard(
@@ -77,7 +76,7 @@ def _figures(mine: pd.DataFrame, basis: str) -> dict[str, float]:
     whole = mine["asset"] == ALL
     rows = mine[whole & ((mine["market"] == ALL) == (basis == "portfolio"))]
     means = rows.groupby("metric")["value"].mean()
-    return {metric: float(means.get(metric, np.nan)) for metric in SHOWN}
+    return {metric: float(means.get(metric, np.nan)) for metric in LEADERBOARD}
 
 
 def _sharpe_figures(net: FloatArray, seed: int) -> dict[str, float]:
@@ -136,18 +135,6 @@ def _market_net(
     return np.stack(stack)
 
 
-# Column of the table, heading, format.
-PRINTED = (
-    ("ann_return", "return", ".2%"),
-    ("ann_volatility", "volat.", ".2%"),
-    ("max_drawdown", "max DD", ".1%"),
-    ("calmar", "Calmar", ".2f"),
-    ("turnover", "turnover", ".1f"),
-    ("ann_return_10", "return*", ".2%"),
-    ("max_drawdown_10", "max DD*", ".1%"),
-)
-
-
 def as_text(table: pd.DataFrame) -> str:
     """The leaderboard as it is printed, one block per cost.
 
@@ -157,10 +144,11 @@ def as_text(table: pd.DataFrame) -> str:
 
 
 def _block(cost: float, rows: pd.DataFrame) -> str:
-    cells = [["", "agent", "Sharpe", "95% interval", *(heading for _, heading, _ in PRINTED), "seeds"]]
+    columns = picked(*LEADERBOARD, *SCALED)
+    cells = [["", "agent", "Sharpe", "95% interval", *(column.narrow for column in columns), "seeds"]]
     for _, row in rows.iterrows():
         interval = f"[{_number(row['sharpe_low'], '.2f')}, {_number(row['sharpe_high'], '.2f')}]"
-        shown = [_number(row[column], form) for column, _, form in PRINTED]
+        shown = [_number(row[column.name], column.form) for column in columns]
         seeds = f"{row['seeds']}" if row["comparable"] else f"{row['seeds']} !"
         cells.append(
             [str(row["rank"]), str(row["agent"]), _number(row["sharpe"], ".2f"), interval, *shown, seeds]

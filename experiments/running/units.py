@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from agents.agent import Agent, load_agent, make_agent, settings_of, signals_of, warmup_of
+from agents.agent import AGENTS, QUEUE, Agent, load_agent, make_agent, settings_of, signals_of, warmup_of
 from agents.audit import AgentAudit, audit_agent
 from agents.resuming import kept_in
 from agents.training import recorded_in
@@ -20,13 +20,10 @@ from qn_env.environment import TradingEnv
 from qn_env.panel import Panel
 from qn_env.tape import Start, Tape, backtest
 
-# Long units first: the last ones to run are short, and no core waits.
-SLOW_FIRST = ("quantnet-shared", "no-transfer-lstm", "quantnet", "ppo", "dmn-lstm-sharpe")
-
 
 def place(agent: str) -> int:
-    """An agent's place in the queue."""
-    return SLOW_FIRST.index(agent) if agent in SLOW_FIRST else len(SLOW_FIRST)
+    """An agent's place in the queue: as registered, the longest trainings first."""
+    return AGENTS[agent].queue if agent in AGENTS else QUEUE
 
 
 @dataclass(frozen=True)

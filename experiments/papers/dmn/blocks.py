@@ -32,7 +32,7 @@ def blocks_tables(measured: Measured) -> list[Table]:
     by_agent = data.groupby(["agent", "label"], sort=False)[[metric.name for metric in METRICS]]
     mean, spread = by_agent.mean(), by_agent.std()
     cells = {
-        metric.label: [
+        metric.title: [
             f"{fixed(m, metric.form)} ({fixed(s, metric.form)})"
             for m, s in zip(mean[metric.name], spread[metric.name], strict=True)
         ]

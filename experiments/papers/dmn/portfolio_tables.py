@@ -54,7 +54,7 @@ def shown_figures(data: pd.DataFrame) -> pd.DataFrame:
     """The rows of `portfolio_figures` as a reader sees them; the paper's figures where it has some."""
     shown = pd.DataFrame({"Strategy": data["label"]})
     for metric in METRICS:
-        shown[metric.label] = [fixed(value, metric.form) for value in data[metric.name]]
+        shown[metric.title] = [fixed(value, metric.form) for value in data[metric.name]]
         if metric.name == "sharpe":
             shown["95% interval"] = interval_cells(data, "sharpe")
             if data["sharpe_published"].notna().any():

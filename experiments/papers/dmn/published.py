@@ -9,25 +9,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from experiments.results.headings import printed
 
-class Metric(NamedTuple):
-    """One column of Exhibits 2, 3 and 9."""
-
-    name: str  # in the results table
-    label: str  # in the paper
-    form: str  # how a value is written
-
-
-METRICS = (
-    Metric("ann_return", "E[R]", ".1%"),
-    Metric("ann_volatility", "Vol.", ".1%"),
-    Metric("downside_risk", "Downside dev.", ".1%"),
-    Metric("max_drawdown", "MDD", ".1%"),
-    Metric("sharpe", "Sharpe", ".2f"),
-    Metric("sortino", "Sortino", ".2f"),
-    Metric("calmar_arith", "Calmar", ".2f"),
-    Metric("hit_rate", "% positive", ".1%"),
-    Metric("profit_loss_ratio", "Ave. P / Ave. L", ".3f"),
+# Columns of Exhibits 2, 3 and 9, under the paper's headings.
+METRICS = printed(
+    {
+        "ann_return": "E[R]",
+        "ann_volatility": "Vol.",
+        "downside_risk": "Downside dev.",
+        "max_drawdown": "MDD",
+        "sharpe": "Sharpe",
+        "sortino": "Sortino",
+        "calmar_arith": "Calmar",
+        "hit_rate": "% positive",
+        "profit_loss_ratio": "Ave. P / Ave. L",
+    }
 )
 
 REFERENCES = ("long-only", "sgn-returns", "macd")

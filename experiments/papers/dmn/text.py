@@ -38,7 +38,7 @@ def text_of_exhibits(tables: Sequence[Table], orderings: pd.DataFrame, heading: 
 def _cells(data: pd.DataFrame) -> list[list[str]]:
     head = [""]
     for metric in METRICS:
-        head += [SHORT.get(metric.name, metric.label)]
+        head += [SHORT.get(metric.name, metric.title)]
         head += ["95% interval", "paper"] if metric.name == "sharpe" else []
     cells = [head]
     for row, interval in zip(data.to_dict("records"), interval_cells(data, "sharpe"), strict=True):

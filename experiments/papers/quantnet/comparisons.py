@@ -20,7 +20,7 @@ from qn_env.arrays import FloatArray
 COMPARED = ("sharpe", "calmar")  # what the paper compares by asset and by market
 GOOD_SHARPE = 1.0
 PAPER_PAIR = Pair("quantnet", "no-transfer-linear")
-METRIC_LABELS = {metric.name: metric.label for metric in METRICS}
+METRIC_LABELS = {metric.name: metric.title for metric in METRICS}
 
 
 def compared(pairs: Sequence[Pair]) -> list[str]:

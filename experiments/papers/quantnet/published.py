@@ -9,24 +9,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from experiments.results.headings import printed
 
-class Metric(NamedTuple):
-    """One row of Tables 1 and 5."""
-
-    name: str  # in the results table
-    label: str  # in the paper
-
-
-METRICS = (
-    Metric("cagr", "Ann Ret"),
-    Metric("ann_volatility", "Ann Vol"),
-    Metric("calmar", "CR"),
-    Metric("downside_risk", "DownRisk"),
-    Metric("kurtosis", "Kurt"),
-    Metric("max_drawdown", "MDD"),
-    Metric("sharpe", "SR"),
-    Metric("skew", "Skew"),
-    Metric("sortino", "SortR"),
+# Rows of Tables 1 and 5, under the paper's names.
+METRICS = printed(
+    {
+        "cagr": "Ann Ret",
+        "ann_volatility": "Ann Vol",
+        "calmar": "CR",
+        "downside_risk": "DownRisk",
+        "kurtosis": "Kurt",
+        "max_drawdown": "MDD",
+        "sharpe": "SR",
+        "skew": "Skew",
+        "sortino": "SortR",
+    }
 )
 
 LABELS: Mapping[str, str] = {

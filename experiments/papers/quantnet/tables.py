@@ -62,7 +62,7 @@ def table_1(measured: Measured, found: Intervals | None) -> pd.DataFrame:
             paper = TABLE_1.get(agent, {}).get(metric.name, (np.nan, np.nan))
             bounds = found.median[agent] if found and metric.name == "sharpe" else Interval(np.nan, np.nan)
             rows.append(
-                {"metric": metric.name, "label": metric.label, "agent": agent, **summary(values[agent])}
+                {"metric": metric.name, "label": metric.title, "agent": agent, **summary(values[agent])}
                 | {"undefined_values": int(measured.undefined.loc[metric.name, agent])}
                 | {"seeds": len(measured.seeds[agent]), "median_low": bounds.low, "median_high": bounds.high}
                 | {"published_median": paper[0], "published_mean_deviation": paper[1]}
@@ -97,14 +97,14 @@ def _shown_1(data: pd.DataFrame, shown: tuple[str, str]) -> pd.DataFrame:
     rows = []
     for metric in METRICS:
         own = data[data["metric"] == metric.name].set_index("agent")
-        rows.append([metric.label, *(bracketed(row, shown) for _, row in own.iterrows())])
+        rows.append([metric.title, *(bracketed(row, shown) for _, row in own.iterrows())])
         if metric.name == "sharpe" and own["median_low"].notna().any() and shown[0] == "median":
             rows.append(["SR, 95% interval", *(interval_cell(row) for _, row in own.iterrows())])
         if own["undefined_values"].any():
-            rows.append([f"{metric.label}, undefined", *(f"{n}" for n in own["undefined_values"])])
+            rows.append([f"{metric.title}, undefined", *(f"{n}" for n in own["undefined_values"])])
         if shown == MEDIAN_MAD:
             paper = ("published_median", "published_mean_deviation")
-            rows.append([f"{metric.label}, paper", *(bracketed(row, paper) for _, row in own.iterrows())])
+            rows.append([f"{metric.title}, paper", *(bracketed(row, paper) for _, row in own.iterrows())])
     agents = data["agent"].unique()
     return pd.DataFrame(rows, columns=["Metric", *(label(agent) for agent in agents)])
 
@@ -218,7 +218,7 @@ def table_5(measured: Measured, markets: Sequence[str], agents: Sequence[str]) -
                 values = measured.of(metric.name).loc[market, agent]
                 rows.append({"market": market, "metric": metric.name, "agent": agent, **summary(values)})
     data = pd.DataFrame(rows)
-    labels = {metric.name: metric.label for metric in METRICS}
+    labels = {metric.name: metric.title for metric in METRICS}
     parts = []
     for words, shown in (("Mean (SD)", MEAN_SD), ("Median (MAD)", MEDIAN_MAD)):
         cells = data.assign(cell=[_counted(row, shown) for _, row in data.iterrows()])
@@ -254,7 +254,7 @@ def table_5_published() -> Table:
     ]
     data = pd.DataFrame(rows)
     cells = data.assign(
-        label=data["metric"].map({metric.name: metric.label for metric in METRICS}),
+        label=data["metric"].map({metric.name: metric.title for metric in METRICS}),
         mean_cell=[bracketed(row, MEAN_SD) for _, row in data.iterrows()],
         median_cell=[bracketed(row, MEDIAN_MAD) for _, row in data.iterrows()],
         agent=data["agent"].map(label),

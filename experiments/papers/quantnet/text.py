@@ -28,7 +28,7 @@ def text_of_table1(data: pd.DataFrame, differences: pd.DataFrame, heading: str) 
     """
     lines = [heading, "Median (mean absolute deviation) over assets"]
     for block in TEXT_BLOCKS:
-        labels = {metric.name: metric.label for metric in METRICS}
+        labels = {metric.name: metric.title for metric in METRICS}
         first = block[0] == "sharpe"
         extra = ["SR, 95% interval", "SR in the paper"] if first else []
         cells = [["", *(labels[name] for name in block), *extra]]
