@@ -76,7 +76,7 @@ def _figures(mine: pd.DataFrame, basis: str) -> dict[str, float]:
     whole = mine["asset"] == ALL
     rows = mine[whole & ((mine["market"] == ALL) == (basis == "portfolio"))]
     means = rows.groupby("metric")["value"].mean()
-    return {metric: float(means.get(metric, np.nan)) for metric in LEADERBOARD}
+    return {metric: float(means.get(metric, np.nan)) for metric in ("sharpe", *LEADERBOARD)}
 
 
 def _sharpe_figures(net: FloatArray, seed: int) -> dict[str, float]:
