@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from qn_env.arrays import FloatArray
+from qn_env.arrays import BoolArray, FloatArray
 from qn_env.checks import MOST_COST_BPS, MOST_FEE_BPS, as_array, check_is, check_items, check_number, in_words
 from qn_env.economics import BASIS_POINT, Costs
 from qn_env.errors import ConfigError
@@ -234,13 +234,21 @@ def check_per_asset(name: str, value: PerAsset, most: float = np.inf) -> FloatAr
 
 
 def _check_bounds(name: str, numbers: FloatArray, assets: Sequence[str], most: float) -> None:
-    # The bounds are written so that NaN fails them.
-    bad = np.flatnonzero(~((numbers >= 0.0) & (numbers <= most) & (numbers < np.inf)))
+    bad = np.flatnonzero(_outside(numbers, most))
     if len(bad):
-        bound = f" and at most {most:g}" if most < np.inf else " and finite"
         raise ConfigError(
-            f"{name} is {numbers[bad[0]]} for asset {assets[bad[0]]!r}, expected a number >= 0{bound}."
+            f"{name} is {numbers[bad[0]]} for asset {assets[bad[0]]!r}, expected {_bounds(most)}."
         )
+
+
+def _outside(numbers: FloatArray, most: float) -> BoolArray:
+    """Which numbers are no cost; written so that NaN is none."""
+    outside: BoolArray = ~((numbers >= 0.0) & (numbers <= most) & (numbers < np.inf))
+    return outside
+
+
+def _bounds(most: float) -> str:
+    return f"a number >= 0 and {f'at most {most:g}' if most < np.inf else 'finite'}"
 
 
 def per_day(name: str, value: PerDay, panel: Panel, most: float = np.inf) -> FloatArray:
@@ -263,13 +271,12 @@ def per_day(name: str, value: PerDay, panel: Panel, most: float = np.inf) -> Flo
     table = _aligned(name, value, panel) if isinstance(value, pd.DataFrame) else np.asarray(value, np.float64)
     if table.shape != panel.shape:
         raise ConfigError(f"{name} has shape {table.shape}, expected days by assets, {panel.shape}.")
-    bad = panel.tradable & ~((table >= 0.0) & (table <= most) & (table < np.inf))
+    bad = panel.tradable & _outside(table, most)
     if bad.any():
         t, j = np.argwhere(bad)[0]
-        bound = f" and at most {most:g}" if most < np.inf else " and finite"
         raise ConfigError(
-            f"{name} is {table[t, j]} for asset {panel.assets[j]!r} on {panel.dates[t]}, expected a number "
-            f">= 0{bound} on every day it trades ({bad.sum()} such entries)."
+            f"{name} is {table[t, j]} for asset {panel.assets[j]!r} on {panel.dates[t]}, expected "
+            f"{_bounds(most)} on every day it trades ({bad.sum()} such entries)."
         )
     return np.where(panel.tradable, table, 0.0)
 

@@ -58,10 +58,10 @@ CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.syml
 
 
 class Bomb:
-    """Leaves a mark when it is unpickled."""
+    """Starts a program when it is unpickled, which `_watch` sees."""
 
     def __reduce__(self) -> tuple[object, ...]:
-        return os.system, ("touch /tmp/qn-env-bomb",)
+        return os.system, ("true",)
 
 
 # What is watched.

@@ -34,7 +34,7 @@ class Heading(NamedTuple):
 _ROWS = (
     Heading("sharpe", "Sharpe", ".2f", "annualised mean over standard deviation of daily net returns"),
     Heading("ann_return", "Return", ".2%", "252 x mean daily net return", "return"),
-    Heading("cagr", "Compound return", ".2%", "compound annual growth of net returns", "CAGR"),
+    Heading("cagr", "Compound return", ".2%", "compound annual growth of net returns"),
     Heading(
         "ann_volatility",
         "Volatility",
@@ -42,21 +42,19 @@ _ROWS = (
         "annualised standard deviation of daily net returns",
         "volat.",
     ),
-    Heading("downside_risk", "Downside risk", ".2%", "annualised root mean square of the losses", "downside"),
+    Heading("downside_risk", "Downside risk", ".2%", "annualised root mean square of the losses"),
     Heading("max_drawdown", "Max drawdown", ".1%", "deepest fall from a peak", "max DD"),
     Heading("sortino", "Sortino", ".2f", "annualised return over the downside risk"),
     Heading("calmar", "Calmar", ".2f", "compound annual return over the absolute maximum drawdown"),
     Heading("calmar_arith", "Calmar", ".2f", "annualised return over the absolute maximum drawdown"),
-    Heading("hit_rate", "Hit rate", ".1%", "share of the days with a result that gained", "hits"),
-    Heading("profit_loss_ratio", "Profit to loss", ".3f", "average gain over average loss", "P / L"),
-    Heading("skew", "Skewness", ".2f", "skewness of daily net returns", "skew"),
-    Heading("kurtosis", "Kurtosis", ".2f", "excess kurtosis of daily net returns", "kurt"),
+    Heading("hit_rate", "Hit rate", ".1%", "share of the days with a result that gained"),
+    Heading("profit_loss_ratio", "Profit to loss", ".3f", "average gain over average loss"),
+    Heading("skew", "Skewness", ".2f", "skewness of daily net returns"),
+    Heading("kurtosis", "Kurtosis", ".2f", "excess kurtosis of daily net returns"),
     Heading("turnover", "Turnover", ".1f", "annualised mean absolute change of weight per asset", "turnover"),
-    Heading("cost_drag", "Cost drag", ".2%", "annualised return that costs take", "drag"),
-    Heading(
-        "break_even_bps", "Break-even", ".1f", "cost in basis points that takes the whole return", "even"
-    ),
-    Heading("days", "Days", "d", "days that count", "days"),
+    Heading("cost_drag", "Cost drag", ".2%", "annualised return that costs take"),
+    Heading("break_even_bps", "Break-even", ".1f", "cost in basis points that takes the whole return"),
+    Heading("days", "Days", "d", "days that count"),
     # Of the leaderboard alone.
     Heading(
         "ann_return_10", "Return at 10%", ".2%", "return after ex-ante scaling to 10% volatility", "return*"
@@ -89,9 +87,8 @@ def printed(labels: Mapping[str, str]) -> tuple[Heading, ...]:
         >>> printed({"ann_return": "E[R]"})[0][:3]
         ('ann_return', 'E[R]', '.1%')
     """
-    found = []
-    for name, label in labels.items():
-        row = HEADINGS[name]
-        form = ".1%" if row.kind == "percent" else row.form
-        found.append(row._replace(title=label, form=form))
-    return tuple(found)
+    rows = [(HEADINGS[name], label) for name, label in labels.items()]
+    return tuple(
+        row._replace(title=label, short="", form=".1%" if row.kind == "percent" else row.form)
+        for row, label in rows
+    )

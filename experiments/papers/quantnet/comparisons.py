@@ -11,7 +11,7 @@ import pandas as pd
 from experiments.papers.quantnet import published
 from experiments.papers.quantnet.bootstrap import Intervals
 from experiments.papers.quantnet.measure import Measured, Pair
-from experiments.papers.quantnet.published import METRICS
+from experiments.papers.quantnet.published import METRIC_LABELS
 from experiments.papers.quantnet.tables import label
 from experiments.press.items import Table
 from experiments.press.numbers import UNDEFINED, figure
@@ -20,7 +20,6 @@ from qn_env.arrays import FloatArray
 COMPARED = ("sharpe", "calmar")  # what the paper compares by asset and by market
 GOOD_SHARPE = 1.0
 PAPER_PAIR = Pair("quantnet", "no-transfer-linear")
-METRIC_LABELS = {metric.name: metric.title for metric in METRICS}
 
 
 def compared(pairs: Sequence[Pair]) -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.papers.quantnet.clusters import Clusters
-from experiments.papers.quantnet.comparisons import COMPARED, METRIC_LABELS
+from experiments.papers.quantnet.comparisons import COMPARED
 from experiments.papers.quantnet.drawing import (
     REFERENCE,
     STRATEGY,
@@ -20,6 +20,7 @@ from experiments.papers.quantnet.drawing import (
 )
 from experiments.papers.quantnet.market_tables import line
 from experiments.papers.quantnet.measure import MarketDays, Measured, Pair
+from experiments.papers.quantnet.published import METRIC_LABELS
 from experiments.papers.quantnet.tables import label
 from experiments.press.drawing import INK, QUIET, grid_of, plain
 from experiments.press.items import Drawing

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from experiments.papers.quantnet import published
-from experiments.papers.quantnet.comparisons import COMPARED, METRIC_LABELS, PAPER_PAIR, compared, p_cell
+from experiments.papers.quantnet.comparisons import COMPARED, PAPER_PAIR, compared, p_cell
 from experiments.papers.quantnet.measure import Measured, Pair
+from experiments.papers.quantnet.published import METRIC_LABELS
 from experiments.papers.quantnet.tables import label, summary
 from experiments.press.items import Table
 from experiments.press.numbers import figure

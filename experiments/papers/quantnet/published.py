@@ -25,6 +25,7 @@ METRICS = printed(
         "sortino": "SortR",
     }
 )
+METRIC_LABELS: Mapping[str, str] = {metric.name: metric.title for metric in METRICS}
 
 LABELS: Mapping[str, str] = {
     "buy-and-hold": "Buy and hold",

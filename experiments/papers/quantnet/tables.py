@@ -12,7 +12,7 @@ from experiments.papers.bootstrap import Interval
 from experiments.papers.quantnet import published
 from experiments.papers.quantnet.bootstrap import Intervals
 from experiments.papers.quantnet.measure import Measured
-from experiments.papers.quantnet.published import LABELS, METRICS, TABLE_1, TABLE_3
+from experiments.papers.quantnet.published import LABELS, METRIC_LABELS, METRICS, TABLE_1, TABLE_3
 from experiments.press.items import Table
 from experiments.press.numbers import UNDEFINED, figure, listed, setting
 
@@ -218,14 +218,13 @@ def table_5(measured: Measured, markets: Sequence[str], agents: Sequence[str]) -
                 values = measured.of(metric.name).loc[market, agent]
                 rows.append({"market": market, "metric": metric.name, "agent": agent, **summary(values)})
     data = pd.DataFrame(rows)
-    labels = {metric.name: metric.title for metric in METRICS}
     parts = []
     for words, shown in (("Mean (SD)", MEAN_SD), ("Median (MAD)", MEDIAN_MAD)):
         cells = data.assign(cell=[_counted(row, shown) for _, row in data.iterrows()])
         wide = cells.pivot(index="metric", columns=["market", "agent"], values="cell")
-        wide = wide.loc[list(labels), [(m, a) for m in markets for a in agents]]
+        wide = wide.loc[list(METRIC_LABELS), [(m, a) for m in markets for a in agents]]
         wide.columns = pd.Index([f"{market}: {label(agent)}" for market, agent in wide.columns])
-        wide.insert(0, "Metric", [labels[name] for name in labels])
+        wide.insert(0, "Metric", list(METRIC_LABELS.values()))
         wide.insert(0, "Statistic", words)
         parts.append(wide)
     return Table(
@@ -254,7 +253,7 @@ def table_5_published() -> Table:
     ]
     data = pd.DataFrame(rows)
     cells = data.assign(
-        label=data["metric"].map({metric.name: metric.title for metric in METRICS}),
+        label=data["metric"].map(METRIC_LABELS),
         mean_cell=[bracketed(row, MEAN_SD) for _, row in data.iterrows()],
         median_cell=[bracketed(row, MEDIAN_MAD) for _, row in data.iterrows()],
         agent=data["agent"].map(label),

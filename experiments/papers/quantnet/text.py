@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from experiments.papers.quantnet.published import BUY_AND_HOLD_NOTE, METRICS
+from experiments.papers.quantnet.published import BUY_AND_HOLD_NOTE, METRIC_LABELS
 from experiments.papers.quantnet.tables import interval_cell, label
 from experiments.press.numbers import aligned, figure
 
@@ -28,10 +28,9 @@ def text_of_table1(data: pd.DataFrame, differences: pd.DataFrame, heading: str) 
     """
     lines = [heading, "Median (mean absolute deviation) over assets"]
     for block in TEXT_BLOCKS:
-        labels = {metric.name: metric.title for metric in METRICS}
         first = block[0] == "sharpe"
         extra = ["SR, 95% interval", "SR in the paper"] if first else []
-        cells = [["", *(labels[name] for name in block), *extra]]
+        cells = [["", *(METRIC_LABELS[name] for name in block), *extra]]
         for agent, own in data.groupby("agent", sort=False):
             by_metric = own.set_index("metric")
             row = [label(str(agent)), *(_bracketed_short(by_metric.loc[name]) for name in block)]
