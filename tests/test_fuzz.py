@@ -187,7 +187,7 @@ def _config(folder: Path) -> object:
     for name in ("config.json", "config.toml"):
         words = with_config_file(["run", "--config", str(folder / name)], cli.CONFIGURED)
         try:
-            found.append(tyro.cli(cli.Command, args=words))
+            found.append(tyro.cli(cli.OPTIONS, args=words))
         except SystemExit as ended:
             assert ended.code == 2  # noqa: PT017 - what tyro does with a wrong word
     return repr(found)

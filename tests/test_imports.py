@@ -30,8 +30,8 @@ ROOMS: dict[str, set[str]] = {
     "probes": {"statistics", "results"},
     "papers": {*_BASIS, "results", "running", "press", "probes"},
     "benchmarks": {"results", "running"},
-    "commands": {*_BASIS, "results", "running", "probes"},
-    "cli": {"settings", "storage", "results", "running", "report", "papers", "commands"},
+    "commands": {*_BASIS, "results", "running", "report", "probes"},
+    "cli": {"settings", "running", "papers", "commands"},
     "__init__": {"settings", "running"},
 }
 

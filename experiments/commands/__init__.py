@@ -1,1 +1,1 @@
-"""The commands of `qn` beside run, report and paper: what each is told, and what it prints."""
+"""The commands of `qn`: what each is told, and what it prints. The studies' stand with the papers."""

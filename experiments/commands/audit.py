@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
+from experiments.running.terminal import EXIT_LOOKAHEAD
 from experiments.settings.config import NAMES, Kind, RunConfig, check_counts, check_target, take_paths
 from qn_env.checks import (
     MOST_AUDITED,
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from qn_env.arrays import FloatArray
     from qn_env.environment import TradingEnv
     from qn_env.panel import Panel
-
-PEEKS = 3  # exit code of an audit that does not pass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +98,7 @@ def audit(config: Audit) -> int:
     _print_panel(env.panel)
     report = check_no_lookahead(env, days=config.days, seed=config.seed)
     print(report)
-    return 0 if report.passed else PEEKS
+    return 0 if report.passed else EXIT_LOOKAHEAD
 
 
 def build(config: Audit) -> TradingEnv:
@@ -216,7 +215,7 @@ def _audit_agent(config: Audit, name: str) -> int:
         )
     except LookAheadError as error:
         print(f"Agent {name}: {error}")
-        return PEEKS
+        return EXIT_LOOKAHEAD
     print(f"Agent {name}: {found}")
     return 0
 

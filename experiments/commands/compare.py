@@ -60,7 +60,7 @@ def _short(text: str) -> str:
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
 
 
-def compare_runs(config: Compare) -> None:
+def compare_runs(config: Compare) -> int:
     """Print what differs between two runs, and write the table where that is asked for."""
     from experiments.storage.csvfile import write_csv
     from experiments.storage.store import RunFolder
@@ -87,6 +87,7 @@ def compare_runs(config: Compare) -> None:
     if config.out is not None:
         write_csv(config.out, table)
         print(f"Written to {config.out}.")
+    return 0
 
 
 def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Setting]:

@@ -43,7 +43,7 @@ class Signal(PanelConfig):
     """Import paths of agents that the run may name, whose code is run; default: qn_env's own agents only."""
 
 
-def signal(config: Signal) -> None:
+def signal(config: Signal) -> int:
     """Print what the agent decides on the last day of the panel, and write it where that is asked for."""
     from experiments.running.runner import load_panel
     from experiments.storage.csvfile import write_csv
@@ -68,6 +68,7 @@ def signal(config: Signal) -> None:
         write_csv(config.out, table)
         print(f"Written to {config.out}.")
     print("Research, not investment advice.")
+    return 0
 
 
 def todays_signals(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sys
+import textwrap
 import threading
 import unicodedata
 import warnings
@@ -17,6 +19,7 @@ from qn_env.storage import UncheckedWarning
 # Controls, formats (they turn the direction of a line), surrogates: nothing that a reader would see.
 UNSEEN = ("Cc", "Cf", "Cs")
 LAYOUT = "\n\t"
+EXIT_LOOKAHEAD = 3  # exit code of a command that found look-ahead
 LONGEST = 2000  # characters of an error
 
 
@@ -41,6 +44,12 @@ def complain(text: str) -> None:
     if len(told) > LONGEST:
         told = f"{told[: LONGEST // 2]} ... {told[-LONGEST // 2 :]}"
     print(f"qn: {told}", file=sys.stderr)
+
+
+def print_wrapped(text: str) -> None:
+    """Print a paragraph broken between words; a long path stays whole, so that it can be copied."""
+    width = shutil.get_terminal_size().columns
+    print(textwrap.fill(text, width=max(width, 60), break_long_words=False, break_on_hyphens=False))
 
 
 class Terminated(BaseException):

@@ -1,0 +1,51 @@
+"""`qn run`: agents on a panel, compared; the leaderboard, the run folder and its page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from experiments.settings.config import RunConfig
+from experiments.settings.configfile import write_config
+
+if TYPE_CHECKING:
+    from experiments.storage.store import RunFolder
+
+
+def run_command(config: RunConfig) -> int:
+    """Run what a configuration describes and print the leaderboard; 3 where an agent saw the future."""
+    from experiments.report import write_report
+    from experiments.running.runner import load_panel, peeking, run
+    from experiments.running.terminal import EXIT_LOOKAHEAD, print_wrapped
+    from experiments.storage.store import RunFolder
+
+    panel = load_panel(config)
+    T, N = panel.shape
+    print(
+        f"Panel: {N} assets in {len(panel.markets)} markets, {T} days, {panel.dates[0]} to {panel.dates[-1]}."
+    )
+    for note in panel.notes:
+        print_wrapped(f"Note: {note}")
+    folder = RunFolder(run(config, panel))
+    write_config(folder.path / "config.json", ["run"], config)
+    folder.enter("config.json")
+    _print_leaderboard(folder)
+    failed = folder.record()["failed"]
+    for note in folder.unreadable_checkpoints():
+        print_wrapped(f"Note: {note}")
+    for failure in failed:
+        print(f"failed: {failure['agent']} seed {failure['seed']}: {failure['error']}")
+    print(f"Results, checkpoints and page: {folder.path} (open {write_report(folder.path)})")
+    print("Research, not investment advice.")
+    return EXIT_LOOKAHEAD if peeking(failed) else 0
+
+
+def _print_leaderboard(folder: RunFolder) -> None:
+    from experiments.results.leaderboard import as_text
+
+    board = folder.leaderboard()
+    print(f"\n{as_text(board)}\n")
+    print("* scaled ex ante to 10% volatility")
+    if not board["comparable"].all():
+        print("! not comparable: a quick run, or a learnt agent with fewer than 5 seeds")
+    if board["basis"].iloc[0] == "markets":
+        print("Figures are means over markets: too few days have half of them in their test block.")
