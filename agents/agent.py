@@ -11,6 +11,7 @@ import numpy as np
 
 from agents.checkpoint import refuse_other_files
 from agents.importing import FORM, imported_class
+from agents.training import Monitor
 from qn_env.arrays import FloatArray
 from qn_env.environment import TradingEnv
 from qn_env.errors import ConfigError, QnError, did_you_mean, in_a_line
@@ -27,6 +28,8 @@ class Agent(Protocol):
         settings: `Settings()`, the environment the agent asks for.
         warmup: 0, trading days it needs before its first valid signal.
         learns: True; False says that the seed has no effect.
+        monitor: an `agents.training.Monitor`; the harness replaces it before `fit`, to show how far the
+            training is, to end it early, and to let it go on after a kill (`agents.training.train`).
 
     Optional methods:
         signals(panel) -> [T, N]: a whole history in one pass, equal to `act` day by day from `reset` on.
@@ -196,6 +199,12 @@ def warmup_of(agent: Agent) -> int:
 def learns(agent: Agent) -> bool:
     """Whether an agent's seed matters."""
     return bool(getattr(agent, "learns", True))
+
+
+def watch(agent: Agent, monitor: Monitor) -> None:
+    """Hand a training's monitor to an agent that has one."""
+    if isinstance(getattr(agent, "monitor", None), Monitor):
+        agent.monitor = monitor  # type: ignore[attr-defined]
 
 
 def play(agent: Agent, env: TradingEnv) -> FloatArray:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,21 +15,6 @@ from torch import Tensor, nn
 from agents.checkpoint import read_tensors, write_tensors
 from qn_env.errors import FileError
 from qn_env.storage import make_folder
-
-_folder: ContextVar[Path | None] = ContextVar("kept_in", default=None)
-
-
-@contextmanager
-def kept_in(folder: Path) -> Iterator[None]:
-    """Trainings inside the block write their state here after every epoch, and go on from it if it is there.
-
-    A training that was killed and goes on ends with the same bytes as one that was not.
-    """
-    token = _folder.set(folder)
-    try:
-        yield
-    finally:
-        _folder.reset(token)
 
 
 @dataclass(frozen=True)
@@ -51,9 +34,8 @@ class Keeper:
     parts: Parts
 
     @classmethod
-    def of(cls, identity: str, parts: Parts) -> Keeper:
+    def of(cls, identity: str, parts: Parts, folder: Path | None) -> Keeper:
         """The keeper of the training that `identity` (settings, seed, data) and the first weights name."""
-        folder = _folder.get()
         if folder is None:
             return cls(None, parts)
         digest = hashlib.sha256(identity.encode())

@@ -20,7 +20,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from agents.agent import Settings
 from agents.checkpoint import load_json, load_tensors, save_json, save_tensors
-from agents.training import progress, seeded
+from agents.training import Monitor, seeded
 from agents.vec_env import SB3VecEnv
 from qn_env.arrays import FloatArray
 from qn_env.environment import TradingEnv
@@ -80,6 +80,7 @@ class SB3Agent:
         self.timesteps = timesteps
         self.options = options if options is not None else dict(DEFAULTS.get(algorithm, {}))
         self.settings = Settings(window=1, features=dmn_features(), vol_target=0.15, train_cost_bps=2.0)
+        self.monitor = Monitor()
         self.policy: BasePolicy | None = None
         self._space: spaces.Dict | None = None
         self._mean: FloatArray = np.zeros(0)
@@ -89,7 +90,8 @@ class SB3Agent:
         """Learn by playing `env`; keep the policy with the best net Sharpe ratio on `validation`."""
         env, validation = (env, validation) if validation is not None else env.split()
         self._space = _dict_space(env)
-        with seeded(seed), progress(f"{self.algorithm.lower()} seed {seed}", self.timesteps) as report:
+        title = f"{self.algorithm.lower()} seed {seed}"
+        with seeded(seed), self.monitor.reporting(title, self.timesteps) as report:
             venv = VecNormalize(DummyVecEnv([lambda: FlattenObservation(env)]), clip_obs=CLIP)
             algorithm: type[BaseAlgorithm] = getattr(stable_baselines3, self.algorithm)
             # Stable-Baselines3 seeds the global generators itself; the block restores them.

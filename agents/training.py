@@ -6,7 +6,6 @@ import math
 import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -21,14 +20,8 @@ from agents.resuming import Keeper, Parts
 from qn_env.errors import QnError
 from qn_env.extras import require
 
-# Told (done, total) of the training under way; set by whoever wants to show it.
+# Told (done, total) of a training under way.
 Progress = Callable[[int, int], None]
-_listener: ContextVar[Progress | None] = ContextVar("progress", default=None)
-# Told how the training under way stands after every epoch; True ends it. Set by a search.
-Judge = Callable[["Training"], bool]
-_judge: ContextVar[Judge | None] = ContextVar("judge", default=None)
-# Where scalars of the trainings go, for TensorBoard; set by whoever wants them.
-_scalars: ContextVar[Path | None] = ContextVar("scalars", default=None)
 
 
 @dataclass(frozen=True)
@@ -40,6 +33,57 @@ class Training:
     best_score: float = -math.inf
     # The best score after each epoch: how it came there, no part of where it ended.
     curve: tuple[float, ...] = field(default=(), compare=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Monitor:
+    """Who watches a training, and what it leaves behind; no part of it changes a weight.
+
+    Whoever starts a training hands it over as the agent's attribute `monitor`.
+
+    Attributes:
+        progress: told (done, total) after every epoch; None: a bar on the terminal.
+        ends: told how the training stands before every epoch but the first, also when it was killed and goes
+            on; True ends it. It has to depend on what it is told alone.
+        checkpoints: folder where the training's state is stored after every epoch; it goes on from what is
+            there, and ends with the same bytes as one that was not killed. None: nothing is stored.
+        scalars: folder of losses and scores for TensorBoard (package `tensorboard`); None: none.
+    """
+
+    progress: Progress | None = None
+    ends: Callable[[Training], bool] | None = None
+    checkpoints: Path | None = None
+    scalars: Path | None = None
+
+    @contextmanager
+    def reporting(self, title: str, total: int) -> Iterator[Progress]:
+        """What is told how far a training is: `progress`, or a bar of that title."""
+        if self.progress is not None:
+            yield self.progress
+            return
+        # disable=None: no bar where the output is no terminal.
+        with tqdm(total=total, desc=title, disable=None, leave=False) as bar:
+            yield lambda done, _total: bar.update(done - bar.n) and None
+
+    @contextmanager
+    def recording(self, title: str) -> Iterator[Callable[[Mapping[str, float], int], None]]:
+        """What records scalars of an epoch, where there is a folder for them."""
+        if self.scalars is None:
+            yield lambda _scalars, _epoch: None
+            return
+        require("tensorboard", what="Recording scalars", extra="tracking")
+        from torch.utils.tensorboard import SummaryWriter
+
+        make: Any = SummaryWriter
+        writer = make(str(self.scalars / title.replace(" ", "-")))
+        try:
+            yield partial(_write, writer)
+        finally:
+            writer.close()
+
+    def ended(self, state: Training) -> bool:
+        """Whether a training is not to go on."""
+        return self.ends is not None and state.epochs > 0 and self.ends(state)
 
 
 def train(
@@ -54,11 +98,9 @@ def train(
     title: str,
     identity: str,
     generators: Mapping[str, torch.Generator],
+    monitor: Monitor,
 ) -> Training:
     """Train until `patience` epochs bring no better score, and leave the best weights in the network.
-
-    Inside `agents.resuming.kept_in` the state is stored after every epoch, and a training that was killed
-    goes on from there to the same weights.
 
     Args:
         network: what is trained.
@@ -71,19 +113,22 @@ def train(
         title: what the progress bar says.
         identity: configuration, seed and data of this training as text; another one never goes on from it.
         generators: every generator that `losses` and the network draw from, by name.
+        monitor: who watches it, and where its state is stored.
 
     Raises:
         QnError: a loss that is not a finite number.
     """
     state = Training()
     best = {name: value.clone() for name, value in network.state_dict().items()}
-    keeper = Keeper.of(identity, Parts(network, optimizer, generators))
+    keeper = Keeper.of(identity, Parts(network, optimizer, generators), monitor.checkpoints)
     stored = keeper.load()
     if stored is not None:
         state, best = Training(**stored[0]), stored[1]
         state = replace(state, curve=tuple(state.curve))  # JSON has lists
-    with progress(title, epochs) as report, _written(title) as write:
-        while state.epochs < epochs and state.epochs - state.best_epoch < patience and not _ended(state):
+    with monitor.reporting(title, epochs) as report, monitor.recording(title) as write:
+        while state.epochs < epochs and state.epochs - state.best_epoch < patience:
+            if monitor.ended(state):
+                break
             network.train()
             mean_loss, mean_norm = _epoch(network, optimizer, losses(), max_norm)
             network.eval()
@@ -121,77 +166,9 @@ def _epoch(
     return float(np.mean(values)), float(torch.stack(norms).mean())
 
 
-@contextmanager
-def progress(title: str, total: int) -> Iterator[Progress]:
-    """A callback that shows how far a training is: to the listener if there is one, else as a bar."""
-    listener = _listener.get()
-    if listener is not None:
-        yield listener
-        return
-    # disable=None: no bar where the output is no terminal.
-    with tqdm(total=total, desc=title, disable=None, leave=False) as bar:
-        yield lambda done, _total: bar.update(done - bar.n) and None
-
-
-@contextmanager
-def listening(listener: Progress) -> Iterator[None]:
-    """Send the progress of the trainings inside the block to `listener`."""
-    token = _listener.set(listener)
-    try:
-        yield
-    finally:
-        _listener.reset(token)
-
-
-@contextmanager
-def judged_by(judge: Judge) -> Iterator[None]:
-    """Trainings inside the block end where `judge` says so, which has to depend on what it is told alone.
-
-    It is asked before every epoch but the first, also by a training that was killed and goes on.
-    """
-    token = _judge.set(judge)
-    try:
-        yield
-    finally:
-        _judge.reset(token)
-
-
-def _ended(state: Training) -> bool:
-    judge = _judge.get()
-    return judge is not None and state.epochs > 0 and judge(state)
-
-
-@contextmanager
-def recorded_in(folder: Path) -> Iterator[None]:
-    """Trainings inside the block write their scalars here for TensorBoard (package `tensorboard`)."""
-    token = _scalars.set(folder)
-    try:
-        yield
-    finally:
-        _scalars.reset(token)
-
-
 def _write(writer: Any, scalars: Mapping[str, float], epoch: int) -> None:
     for name, value in scalars.items():
         writer.add_scalar(name, value, epoch)
-
-
-@contextmanager
-def _written(title: str) -> Iterator[Callable[[Mapping[str, float], int], None]]:
-    """A callback that records scalars of an epoch where `recorded_in` says so."""
-    folder = _scalars.get()
-    if folder is None:
-        yield lambda _scalars, _epoch: None
-        return
-    require("tensorboard", what="Recording scalars", extra="tracking")
-    from torch.utils.tensorboard import SummaryWriter
-
-    make: Any = SummaryWriter
-    writer = make(str(folder / title.replace(" ", "-")))
-    try:
-        yield partial(_write, writer)
-    finally:
-        writer.close()
 
 
 @contextmanager

@@ -14,9 +14,8 @@ import agents.dmn.spatiotemporal as joint
 from agents.agent import Agent, play, signals_of
 from agents.dmn import FEATURE_NAMES, DeepMomentum, DmnConfig, SpatioTemporal, SpatioTemporalConfig
 from agents.dmn.spatiotemporal import carried
-from agents.resuming import kept_in
 from agents.space import draw
-from agents.training import listening
+from agents.training import Monitor
 from qn_env.economics import volatility_scale
 from qn_env.environment import TradingEnv
 from qn_env.errors import ConfigError
@@ -77,8 +76,9 @@ def environment(agent: Agent, panel: Panel, **options) -> TradingEnv:
     )
 
 
-def fit(name: str, panel: Panel, seed: int = 0, **options):
+def fit(name: str, panel: Panel, seed: int = 0, *, monitor: Monitor | None = None, **options):
     agent = make(name, **options)
+    agent.monitor = monitor or Monitor()
     return agent.fit(environment(agent, panel), seed=seed)
 
 
@@ -165,11 +165,10 @@ def stop(done: int, total: int) -> None:
 def test_a_killed_training_goes_on_to_the_same_weights(name, tmp_path):
     panel, options = market().until(market().dates[700]), {"epochs": 6, "patience": 99, "batch": 8}
     epochs = []
-    with kept_in(tmp_path):
-        with listening(stop), pytest.raises(KilledError):
-            fit(name, panel, **options)
-        with listening(lambda done, total: epochs.append(done)):
-            found = fit(name, panel, **options)
+    with pytest.raises(KilledError):
+        fit(name, panel, monitor=Monitor(checkpoints=tmp_path, progress=stop), **options)
+    heard = Monitor(checkpoints=tmp_path, progress=lambda done, total: epochs.append(done))
+    found = fit(name, panel, monitor=heard, **options)
     whole = fit(name, panel, **options)
     assert epochs == [4, 5, 6]
     assert found.training_ == whole.training_
@@ -204,8 +203,9 @@ def starts(monkeypatch) -> list[dict[str, torch.Tensor]]:
     return found
 
 
-def fit_from(earlier, name: str, panel: Panel, seed: int = 0, **options):
+def fit_from(earlier, name: str, panel: Panel, seed: int = 0, *, monitor: Monitor | None = None, **options):
     agent = make(name, **options)
+    agent.monitor = monitor or Monitor()
     agent.start_from(earlier)
     return agent.fit(environment(agent, panel), seed=seed)
 
@@ -227,12 +227,12 @@ def test_a_warm_start_begins_at_the_earlier_weights_and_the_seed_draws_the_rest(
 def test_a_killed_warm_start_goes_on_to_the_same_weights_and_never_from_a_cold_one(name, tmp_path):
     panel, options = market(), {"epochs": 6, "patience": 99, "batch": 8}
     epochs = []
-    with kept_in(tmp_path):
-        fit(name, panel, **options)  # from scratch, and kept beside
-        with listening(stop), pytest.raises(KilledError):
-            fit_from(trained(name), name, panel, **options)
-        with listening(lambda done, total: epochs.append(done)):
-            found = fit_from(trained(name), name, panel, **options)
+    fit(name, panel, monitor=Monitor(checkpoints=tmp_path), **options)  # from scratch, and kept beside
+    stopped = Monitor(checkpoints=tmp_path, progress=stop)
+    with pytest.raises(KilledError):
+        fit_from(trained(name), name, panel, monitor=stopped, **options)
+    heard = Monitor(checkpoints=tmp_path, progress=lambda done, total: epochs.append(done))
+    found = fit_from(trained(name), name, panel, monitor=heard, **options)
     assert epochs == [4, 5, 6]
     whole = fit_from(trained(name), name, panel, **options)
     assert found.training_ == whole.training_

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from agents.training import Progress
 from experiments.running.executors import DEATHS, SharedFold, executor, shared
 from experiments.running.fanout import Task
 from experiments.running.protocols import Fold, holdout
@@ -58,20 +59,20 @@ def searched(fold: Fold, folder: Path, run) -> dict[str, bytes]:
     return {name: json.dumps(result).encode() for name, result in found.items()}
 
 
-def note(path: Path) -> None:
+def note(path: Path, _report: Progress | None = None) -> None:
     """Each call leaves one line: the process it ran in."""
     with path.open("a") as file:
         file.write(f"{os.getpid()}\n")
 
 
-def die_at_first(path: Path, times: int) -> None:
+def die_at_first(path: Path, times: int, _report: Progress) -> None:
     """Kill the process that runs this, the first times it is called."""
     note(path)
     if len(path.read_text().splitlines()) <= times:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def break_down() -> None:
+def break_down(_report: Progress) -> None:
     raise ValueError("broken")
 
 
@@ -132,7 +133,7 @@ def test_units_in_one_worker_run_one_after_the_other(tmp_path):
 
     spans = []
 
-    def work() -> None:
+    def work(_report: Progress) -> None:
         begin = time.monotonic()
         time.sleep(0.05)
         spans.append((begin, time.monotonic()))

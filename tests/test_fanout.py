@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from agents.training import Progress
 from experiments import RunConfig
 from experiments.running.fanout import Failure, Task, fan_out
 from experiments.running.runner import run
@@ -41,12 +42,17 @@ def wait_for_ever(marks: Path) -> None:
     fan_out([Task(name, partial(sleep_at, marks / name)) for name in "ab"], jobs=2)
 
 
-def sleep_at(mark: Path) -> None:
+def touch(mark: Path, report: Progress) -> None:
+    report(1, 2)
+    mark.touch()
+
+
+def sleep_at(mark: Path, _report: Progress) -> None:
     mark.touch()
     time.sleep(1e6)
 
 
-def fail_with(error: Exception) -> None:
+def fail_with(error: Exception, _report: Progress) -> None:
     raise error
 
 
@@ -196,7 +202,7 @@ def test_workers_at_work_end_when_their_parent_is_killed(tmp_path: Path) -> None
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_task_that_fails_is_reported_and_the_others_are_done(jobs: int, tmp_path: Path) -> None:
     tasks = [
-        Task("good", (tmp_path / "good").touch),
+        Task("good", partial(touch, tmp_path / "good")),
         Task("bad", partial(fail_with, ValueError("no luck"))),
     ]
     failures = fan_out(tasks, jobs)

@@ -30,7 +30,7 @@ from hypothesis import strategies as st
 
 import experiments.cli as cli
 from agents.agent import load_agent, make_agent
-from agents.resuming import Keeper, Parts, kept_in
+from agents.resuming import Keeper, Parts
 from experiments.commands.compare import compared, differences
 from experiments.commands.probes import _read as read_probe
 from experiments.commands.signal import todays_signals
@@ -176,9 +176,7 @@ def _training(folder: Path) -> object:
     torch.nn.init.constant_(network.weight, 0.5)
     torch.nn.init.constant_(network.bias, 0.5)
     parts = Parts(network, torch.optim.Adam(network.parameters()), {"draw": torch.Generator()})
-    with kept_in(folder):
-        keeper = Keeper.of("identity", parts)
-        found = keeper.load()
+    found = Keeper.of("identity", parts, folder).load()
     return repr(found), repr(network.state_dict())
 
 
@@ -211,11 +209,10 @@ def _begun_training(place: Path) -> None:
     torch.nn.init.constant_(network.weight, 0.5)
     torch.nn.init.constant_(network.bias, 0.5)
     parts = Parts(network, torch.optim.Adam(network.parameters()), {"draw": torch.Generator()})
-    with kept_in(place):
-        keeper = Keeper.of("identity", parts)
-        network(torch.ones(1, 2)).sum().backward()
-        parts.optimizer.step()
-        keeper.save({"epochs": 3, "best_epoch": 2, "best_score": 0.5}, network.state_dict())
+    keeper = Keeper.of("identity", parts, place)
+    network(torch.ones(1, 2)).sum().backward()
+    parts.optimizer.step()
+    keeper.save({"epochs": 3, "best_epoch": 2, "best_score": 0.5}, network.state_dict())
 
 
 def _trained(name: str, options: Mapping[str, Any], place: Path) -> Path:

@@ -12,8 +12,7 @@ import agents.quantnet.agent as module
 from agents.agent import play
 from agents.quantnet import QuantNet, QuantNetConfig
 from agents.quantnet.warm import take_over
-from agents.resuming import kept_in
-from agents.training import listening
+from agents.training import Monitor
 from qn_env.environment import TradingEnv
 from qn_env.episodes import Episodes
 from qn_env.errors import ConfigError
@@ -52,8 +51,9 @@ def environment(agent: QuantNet, panel: Panel, **options) -> TradingEnv:
     )
 
 
-def fitted(kind: str, panel: Panel, *, seed: int = 0, **options) -> QuantNet:
+def fitted(kind: str, panel: Panel, *, seed: int = 0, monitor: Monitor | None = None, **options) -> QuantNet:
     agent = QuantNet(**{**BRIEF, **KINDS[kind], **options})
+    agent.monitor = monitor or Monitor()
     return agent.fit(environment(agent, panel), seed=seed)
 
 
@@ -343,8 +343,11 @@ def same(ours: list[torch.Tensor], theirs: list[torch.Tensor]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
-def fit_from(earlier: QuantNet, kind: str, *, seed: int = 1, **options) -> QuantNet:
+def fit_from(
+    earlier: QuantNet, kind: str, *, seed: int = 1, monitor: Monitor | None = None, **options
+) -> QuantNet:
     agent = QuantNet(**{**BRIEF, **KINDS[kind], **options})
+    agent.monitor = monitor or Monitor()
     agent.start_from(earlier)
     return agent.fit(environment(agent, panel().select(LATER)), seed=seed)
 
@@ -385,12 +388,12 @@ def stop(done: int, total: int) -> None:
 @every_kind
 def test_a_killed_warm_start_goes_on_to_the_same_weights_and_never_from_a_cold_one(kind, tmp_path):
     epochs = []
-    with kept_in(tmp_path):
-        fitted(kind, panel().select(LATER), seed=1)  # from scratch, and kept beside
-        with listening(stop), pytest.raises(KilledError):
-            fit_from(known(kind), kind)
-        with listening(lambda done, total: epochs.append(done)):
-            found = fit_from(known(kind), kind)
+    # From scratch, and kept beside.
+    fitted(kind, panel().select(LATER), seed=1, monitor=Monitor(checkpoints=tmp_path))
+    with pytest.raises(KilledError):
+        fit_from(known(kind), kind, monitor=Monitor(checkpoints=tmp_path, progress=stop))
+    heard = Monitor(checkpoints=tmp_path, progress=lambda done, total: epochs.append(done))
+    found = fit_from(known(kind), kind, monitor=heard)
     assert epochs[-1:] == [2]
     whole = fit_from(known(kind), kind)
     assert found.training_ == whole.training_

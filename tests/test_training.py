@@ -23,8 +23,7 @@ from agents.agent import AGENTS, settings_of
 from agents.checkpoint import write_tensors
 from agents.dmn import DeepMomentum
 from agents.quantnet import QuantNet
-from agents.resuming import kept_in
-from agents.training import Training, listening, recorded_in, seeded, train
+from agents.training import Monitor, Training, seeded, train
 from qn_env.environment import TradingEnv
 from qn_env.errors import ConfigError, QnError
 from qn_env.panel import Panel
@@ -77,11 +76,21 @@ def weights(network: nn.Module) -> dict[str, np.ndarray]:
     return {name: value.numpy().copy() for name, value in network.state_dict().items()}
 
 
-def fit(name: str, *, seed: int = 0, data: Panel | None = None, listener=None, env=None, **options):
+def fit(
+    name: str,
+    *,
+    seed: int = 0,
+    data: Panel | None = None,
+    listener=None,
+    kept=None,
+    scalars=None,
+    env=None,
+    **options,
+):
     """A learner's weights after a brief training, and how it went."""
     agent = make(name, **options)
-    with listening(listener or Listener()):
-        agent.fit(environment(agent, data or panel(), **(env or {})), seed=seed)
+    agent.monitor = Monitor(progress=listener or Listener(), checkpoints=kept, scalars=scalars)
+    agent.fit(environment(agent, data or panel(), **(env or {})), seed=seed)
     return weights(agent.network), agent.training_
 
 
@@ -106,10 +115,9 @@ def test_a_killed_training_goes_on_to_the_same_weights(name, stop, tmp_path):
     whole = uninterrupted(name)
     assert whole[1].epochs == EPOCHS
     first, second = Listener(stop=stop), Listener()
-    with kept_in(tmp_path):
-        with pytest.raises(KilledError):
-            fit(name, listener=first)
-        again = fit(name, listener=second)
+    with pytest.raises(KilledError):
+        fit(name, kept=tmp_path, listener=first)
+    again = fit(name, kept=tmp_path, listener=second)
     assert first.epochs == list(range(1, stop + 1))
     assert second.epochs == list(range(stop + 1, EPOCHS + 1))
     assert_same(again, whole)
@@ -118,28 +126,25 @@ def test_a_killed_training_goes_on_to_the_same_weights(name, stop, tmp_path):
 @every_learner
 def test_a_finished_training_is_not_repeated(name, tmp_path):
     again = Listener()
-    with kept_in(tmp_path):
-        fit(name)
-        found = fit(name, listener=again)
+    fit(name, kept=tmp_path)
+    found = fit(name, kept=tmp_path, listener=again)
     assert again.epochs == []
     assert_same(found, uninterrupted(name))
     assert [path.suffix for path in tmp_path.iterdir()] == [".safetensors"]
 
 
 def test_a_training_killed_after_every_epoch_ends_the_same(tmp_path):
-    with kept_in(tmp_path):
-        for epoch in range(1, EPOCHS + 1):
-            with pytest.raises(KilledError):
-                fit("quantnet", listener=Listener(stop=epoch))
-        found = fit("quantnet")
+    for epoch in range(1, EPOCHS + 1):
+        with pytest.raises(KilledError):
+            fit("quantnet", kept=tmp_path, listener=Listener(stop=epoch))
+    found = fit("quantnet", kept=tmp_path)
     assert_same(found, uninterrupted("quantnet"))
 
 
-def test_outside_the_block_nothing_is_kept(tmp_path):
-    with kept_in(tmp_path / "kept"):
-        pass
+def test_without_a_folder_nothing_is_kept(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     fit("quantnet")
-    assert not (tmp_path / "kept").exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 LONG = {"steps": 80, "epoch": 2}
@@ -150,11 +155,9 @@ from pathlib import Path
 import torch
 
 torch.set_num_threads(1)
-from agents.resuming import kept_in
 from test_training import fit
 
-with kept_in(Path(sys.argv[1])):
-    fit("quantnet", listener=lambda done, total: print(done, flush=True), **{LONG})
+fit("quantnet", listener=lambda done, total: print(done, flush=True), kept=Path(sys.argv[1]), **{LONG})
 """
 
 
@@ -175,8 +178,7 @@ def test_a_killed_process_leaves_a_training_that_goes_on_to_the_same_weights(tmp
         child.kill()
     assert child.returncode == -signal.SIGKILL, "it was to be killed in the middle"
     second = Listener()
-    with kept_in(tmp_path):
-        found = fit("quantnet", listener=second, **LONG)
+    found = fit("quantnet", kept=tmp_path, listener=second, **LONG)
     assert second.epochs[0] >= 4
     assert second.epochs[-1] == 40
     assert_same(found, fit("quantnet", **LONG))
@@ -199,10 +201,9 @@ def test_a_killed_process_leaves_a_training_that_goes_on_to_the_same_weights(tmp
 def test_another_training_does_not_go_on_from_it(name, other, tmp_path):
     options = {key: panel(value) if key == "data" else value for key, value in other.items()}
     listener = Listener()
-    with kept_in(tmp_path):
-        fit(name)
-        found = fit(name, listener=listener, **options)
-        once_more = fit(name)
+    fit(name, kept=tmp_path)
+    found = fit(name, kept=tmp_path, listener=listener, **options)
+    once_more = fit(name, kept=tmp_path)
     assert listener.epochs == list(range(1, EPOCHS + 1))
     assert_same(found, fit(name, **options))
     assert_same(once_more, uninterrupted(name))
@@ -211,9 +212,10 @@ def test_another_training_does_not_go_on_from_it(name, other, tmp_path):
 def test_another_validation_block_is_another_training(tmp_path):
     agent, listener = make("quantnet"), Listener()
     learn = environment(agent, panel().until(panel().dates[300]))
-    with kept_in(tmp_path), listening(listener):
-        for start in (panel().dates[301], panel().dates[350]):
-            make("quantnet").fit(learn, seed=0, validation=environment(agent, panel(), start=start))
+    for start in (panel().dates[301], panel().dates[350]):
+        again = make("quantnet")
+        again.monitor = Monitor(progress=listener, checkpoints=tmp_path)
+        again.fit(learn, seed=0, validation=environment(agent, panel(), start=start))
     assert listener.epochs == 2 * list(range(1, EPOCHS + 1))
 
 
@@ -221,10 +223,11 @@ def test_another_training_block_is_another_training(tmp_path):
     """Judged on the same days, learnt from more of them."""
     agent, listener = make("quantnet"), Listener()
     held = environment(agent, panel(), start=panel().dates[301])
-    with kept_in(tmp_path), listening(listener):
-        for day in (250, 300):
-            learn = environment(agent, panel().until(panel().dates[day]))
-            make("quantnet").fit(learn, seed=0, validation=held)
+    for day in (250, 300):
+        learn = environment(agent, panel().until(panel().dates[day]))
+        again = make("quantnet")
+        again.monitor = Monitor(progress=listener, checkpoints=tmp_path)
+        again.fit(learn, seed=0, validation=held)
     assert listener.epochs == 2 * list(range(1, EPOCHS + 1))
 
 
@@ -236,19 +239,20 @@ def base(name: str, seed: int) -> QuantNet:
     return agent.fit(environment(agent, panel().select(["M0"])), seed=seed)
 
 
-def add(agent: QuantNet, listener: Listener, **options) -> tuple[dict[str, np.ndarray], Training]:
-    with listening(listener):
-        agent.add_market(environment(agent, panel().select(["M1"])), seed=1, **options)
+def add(
+    agent: QuantNet, listener: Listener, kept: Path | None = None, **options
+) -> tuple[dict[str, np.ndarray], Training]:
+    agent.monitor = Monitor(progress=listener, checkpoints=kept)
+    agent.add_market(environment(agent, panel().select(["M1"])), seed=1, **options)
     return weights(agent.network), agent.training_
 
 
 @pytest.mark.parametrize("name", ["quantnet", "quantnet-shared", "no-transfer-linear"])
 def test_adding_a_market_goes_on_after_a_kill(name, tmp_path):
     second = Listener()
-    with kept_in(tmp_path):
-        with pytest.raises(KilledError):
-            add(base(name, 0), Listener(stop=3))
-        again = add(base(name, 0), second)
+    with pytest.raises(KilledError):
+        add(base(name, 0), Listener(stop=3), tmp_path)
+    again = add(base(name, 0), second, tmp_path)
     assert second.epochs == [4, 5, 6]
     assert_same(again, add(base(name, 0), Listener()))
 
@@ -257,9 +261,8 @@ def test_adding_a_market_goes_on_after_a_kill(name, tmp_path):
 def test_adding_a_market_to_another_network_does_not_go_on_from_it(other, tmp_path):
     seed, options = (7, {}) if other == "weights" else (0, {"like": "M0"})
     listener = Listener()
-    with kept_in(tmp_path):
-        add(base("quantnet", 0), Listener())
-        found = add(base("quantnet", seed), listener, **options)
+    add(base("quantnet", 0), Listener(), tmp_path)
+    found = add(base("quantnet", seed), listener, tmp_path, **options)
     assert listener.epochs == list(range(1, EPOCHS + 1))
     assert_same(found, add(base("quantnet", seed), Listener(), **options))
 
@@ -303,15 +306,14 @@ def without(prefix: str) -> Callable[[Path], None]:
     ],
 )
 def test_a_damaged_file_is_refused_by_name(damage, tmp_path):
-    with kept_in(tmp_path):
-        with pytest.raises(KilledError):
-            fit("quantnet", listener=Listener(stop=2))
-        (path,) = tmp_path.iterdir()
-        damage(path)
-        with pytest.raises(ConfigError, match=rf"(?s){path.name}: (damaged|changed) .*remove it to"):
-            fit("quantnet")
-        path.unlink()
-        again = fit("quantnet")
+    with pytest.raises(KilledError):
+        fit("quantnet", kept=tmp_path, listener=Listener(stop=2))
+    (path,) = tmp_path.iterdir()
+    damage(path)
+    with pytest.raises(ConfigError, match=rf"(?s){path.name}: (damaged|changed) .*remove it to"):
+        fit("quantnet", kept=tmp_path)
+    path.unlink()
+    again = fit("quantnet", kept=tmp_path)
     assert_same(again, uninterrupted("quantnet"))
 
 
@@ -327,6 +329,7 @@ def walk(
     loss: Callable[[torch.Tensor], torch.Tensor] = lambda w: -w.sum(),
     max_norm: float = 2.0,
     title: str = "walk",
+    **monitor,
 ) -> tuple[float, Training]:
     """One weight that starts at 0 and that every step moves down the slope of its loss, by 1 as it stands."""
     network = nn.Linear(1, 1, bias=False)
@@ -342,6 +345,7 @@ def walk(
         title=title,
         identity=title,
         generators={},
+        monitor=Monitor(**monitor),
     )
     assert not network.training
     return network.weight.item(), training
@@ -381,13 +385,12 @@ def test_a_loss_that_is_not_finite_is_refused(value):
 def test_a_training_that_stopped_early_stops_at_the_same_epoch_after_a_kill(tmp_path):
     whole = walk(lambda w: -abs(w - 2.0), patience=4)
     assert whole[1].epochs == 6
-    with kept_in(tmp_path):
-        with listening(Listener(stop=4)), pytest.raises(KilledError):
-            walk(lambda w: -abs(w - 2.0), patience=4)
-        assert walk(lambda w: -abs(w - 2.0), patience=4) == whole
+    with pytest.raises(KilledError):
+        walk(lambda w: -abs(w - 2.0), patience=4, checkpoints=tmp_path, progress=Listener(stop=4))
+    assert walk(lambda w: -abs(w - 2.0), patience=4, checkpoints=tmp_path) == whole
 
 
-def jitter(stop: int | None = None) -> tuple[float, Training, list[float]]:
+def jitter(stop: int | None = None, kept: Path | None = None) -> tuple[float, Training, list[float]]:
     """A weight led by chance, with momentum; `stop` kills it in the middle of an epoch, at that step."""
     network = nn.Linear(1, 1, bias=False)
     nn.init.zeros_(network.weight)
@@ -413,26 +416,34 @@ def jitter(stop: int | None = None) -> tuple[float, Training, list[float]]:
         title="jitter",
         identity="jitter",
         generators={"windows": windows, "masks": masks},
+        monitor=Monitor(checkpoints=kept),
     )
     return network.weight.item(), training, drawn
 
 
 def test_a_training_killed_in_the_middle_of_an_epoch_begins_that_epoch_anew(tmp_path):
     weight, training, drawn = jitter()
-    with kept_in(tmp_path):
-        with pytest.raises(KilledError):
-            jitter(stop=13)  # of 5 steps an epoch: the third step of the third
-        again = jitter()
+    with pytest.raises(KilledError):
+        jitter(stop=13, kept=tmp_path)  # of 5 steps an epoch: the third step of the third
+    again = jitter(kept=tmp_path)
     assert again == (weight, training, drawn[10:])
 
 
 def test_a_listener_hears_every_epoch_and_the_total():
     heard = []
-    with listening(lambda done, total: heard.append((done, total))):
-        walk(epochs=3)
+    walk(epochs=3, progress=lambda done, total: heard.append((done, total)))
     assert heard == [(1, 3), (2, 3), (3, 3)]
-    walk(epochs=3)
-    assert len(heard) == 3
+
+
+def test_a_training_ends_where_its_monitor_says_so_but_not_before_the_first_epoch():
+    asked = []
+
+    def ends(training: Training) -> bool:
+        asked.append(training.epochs)
+        return training.best_score >= 2.0
+
+    assert walk(epochs=9, ends=ends)[1] == Training(2, 2, 2.0)
+    assert asked == [1, 2]
 
 
 # Scalars.
@@ -448,14 +459,14 @@ def scalars(folder: Path) -> dict[str, dict[int, float]]:
 
 
 def test_scalars_of_every_epoch_are_recorded(tmp_path):
-    with recorded_in(tmp_path):
-        walk(
-            lambda w: -abs(w - 2.0),
-            epochs=3,
-            loss=lambda w: -4.0 * w.sum(),
-            max_norm=1.0,
-            title="walk seed 3",
-        )
+    walk(
+        lambda w: -abs(w - 2.0),
+        epochs=3,
+        loss=lambda w: -4.0 * w.sum(),
+        max_norm=1.0,
+        title="walk seed 3",
+        scalars=tmp_path,
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["walk-seed-3"]
     # Before its step an epoch's weight is 0, 1, 2 and its loss -4 times that; the slope is 4 before clipping.
     found = scalars(tmp_path / "walk-seed-3")
@@ -467,10 +478,10 @@ def test_scalars_of_every_epoch_are_recorded(tmp_path):
 
 @pytest.mark.parametrize("name", ["quantnet", "dmn-lstm-sharpe"])
 def test_a_learners_validation_scores_are_recorded_also_across_a_kill(name, tmp_path):
-    with recorded_in(tmp_path / "scalars"), kept_in(tmp_path / "kept"):
-        with pytest.raises(KilledError):
-            fit(name, listener=Listener(stop=2))
-        _, training = fit(name)
+    places = {"scalars": tmp_path / "scalars", "kept": tmp_path / "kept"}
+    with pytest.raises(KilledError):
+        fit(name, listener=Listener(stop=2), **places)
+    _, training = fit(name, **places)
     (folder,) = (tmp_path / "scalars").iterdir()
     scores = scalars(folder)["validation_score"]
     assert list(scores) == list(range(1, EPOCHS + 1))
@@ -479,8 +490,7 @@ def test_a_learners_validation_scores_are_recorded_also_across_a_kill(name, tmp_
 
 
 def test_recording_changes_no_weight(tmp_path):
-    with recorded_in(tmp_path):
-        found = fit("quantnet")
+    found = fit("quantnet", scalars=tmp_path)
     assert_same(found, uninterrupted("quantnet"))
 
 

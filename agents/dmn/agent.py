@@ -22,7 +22,7 @@ from agents.dmn.network import LinearNetwork, LstmNetwork, Memory, MlpNetwork, N
 from agents.dmn.space import SPACES
 from agents.dmn.transformer import TransformerNetwork
 from agents.space import Space
-from agents.training import Training, seeded, train
+from agents.training import Monitor, Training, seeded, train
 from qn_env.arrays import FloatArray
 from qn_env.environment import TradingEnv
 from qn_env.errors import ConfigError
@@ -65,6 +65,7 @@ class DeepMomentum:
         self.warmup = INPUT_DAYS + READS_PAST.get(self.config.network, Network).past
         self.network: Network | None = None
         self.training_ = Training()
+        self.monitor = Monitor()
         self._earlier: Network | None = None
         self._hidden_inputs: tuple[int, ...] = ()
         self._memory: Memory | None = None
@@ -125,6 +126,7 @@ class DeepMomentum:
             + env.fingerprint
             + validation.fingerprint,
             generators={"batches": generator, "dropout": network.generator},
+            monitor=self.monitor,
         )
         self.network, self._hidden_inputs = network, ()
         return self

@@ -25,7 +25,7 @@ from agents.dmn.losses import VOL_TARGET
 from agents.dmn.space import DROPOUT, L1
 from agents.limits import check_widths
 from agents.space import Choice, Space
-from agents.training import Training, seeded, train
+from agents.training import Monitor, Training, seeded, train
 from qn_env.arrays import BoolArray, FloatArray
 from qn_env.environment import TradingEnv
 from qn_env.episodes import Episode
@@ -135,6 +135,7 @@ class SpatioTemporal:
         self.network: SpatioTemporalNetwork | None = None
         self.assets_: list[list[str]] = []
         self.training_ = Training()
+        self.monitor = Monitor()
         self._earlier: tuple[SpatioTemporalNetwork, list[list[str]]] | None = None
         self._seen: tuple[FloatArray, FloatArray] | None = None
 
@@ -201,6 +202,7 @@ class SpatioTemporal:
             title=f"spatiotemporal seed {seed}",
             identity=json.dumps(identity) + env.fingerprint + validation.fingerprint,
             generators={"batches": generator, "dropout": network.generator},
+            monitor=self.monitor,
         )
         self.network = network
         return self

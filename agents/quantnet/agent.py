@@ -15,17 +15,17 @@ from torch import Tensor
 from agents.agent import Settings
 from agents.checkpoint import load_json, load_tensors, save_json, save_tensors
 from agents.quantnet.config import QuantNetConfig
-from agents.quantnet.network import QuantNetwork, State
+from agents.quantnet.network import QuantNetwork
+from agents.quantnet.parts import MarketNetwork, State
 from agents.quantnet.shared import SharedNetwork
 from agents.quantnet.space import quantnet2020
 from agents.quantnet.warm import take_over
 from agents.space import Space
-from agents.training import Training, seeded, train
+from agents.training import Monitor, Training, seeded, train
 from qn_env.arrays import FloatArray
 from qn_env.environment import TradingEnv
 from qn_env.episodes import Episode
 from qn_env.errors import ConfigError, did_you_mean
-from qn_env.features import Defined, NormalisedReturn, Winsorised
 from qn_env.objectives import LOSS_FLOOR, sharpe
 from qn_env.panel import Market, Panel
 from qn_env.stage import Observation
@@ -35,9 +35,11 @@ from qn_env.windows import countable, mean_window_sharpe
 CHUNK = 512
 CONTEXT = 252
 
-# What shared weights see: a return in units of its asset's own volatility, and whether there is one.
-_NORMALISED = Winsorised(NormalisedReturn(1))
-SHARED_FEATURES = (_NORMALISED, Defined((_NORMALISED,)))
+# The network of each kind of weights.
+NETWORKS: Mapping[str, type[QuantNetwork] | type[SharedNetwork]] = {
+    "market": QuantNetwork,
+    "shared": SharedNetwork,
+}
 
 
 class Stored(TypedDict):
@@ -51,11 +53,8 @@ class Stored(TypedDict):
 class QuantNet:
     """The encoder-omega-decoder network of Koshiyama et al. (2020), its No Transfer twin, or shared weights.
 
-    The published network sees a market's returns of the day, each divided by the asset's standard deviation
-    in the training block: a fixed rescaling of the encoder's input weights, so that 63-day windows of 1%
-    returns reach the LSTM's gates. Shared weights see returns over their causal EW volatility, so that they
-    serve an asset without any history of training. The objective is Eqs. 7-8, the training Algorithm 1 with
-    AMSGrad.
+    The objective is Eqs. 7-8, the training Algorithm 1 with AMSGrad. What is read of a market, what belongs
+    to it alone and how an unseen one begins are the network's (`agents.quantnet.network`, `.shared`).
     """
 
     learns = True
@@ -64,13 +63,16 @@ class QuantNet:
     def __init__(self, **options: Any) -> None:
         """Options are the fields of `QuantNetConfig`."""
         self.config = QuantNetConfig(**options)
-        features = SHARED_FEATURES if self.config.weights == "shared" else ()
-        self.settings = Settings(window=1, features=features, train_cost_bps=self.config.train_cost_bps)
-        self.network: QuantNetwork | SharedNetwork | None = None
+        self._kind = NETWORKS[self.config.weights]
+        self.settings = Settings(
+            window=1, features=self._kind.features, train_cost_bps=self.config.train_cost_bps
+        )
+        self.network: MarketNetwork | None = None
         self.columns_: dict[str, slice] = {}
         self.unit_: dict[str, FloatArray] = {}
         self.training_ = Training()
-        self._earlier: QuantNetwork | SharedNetwork | None = None
+        self.monitor = Monitor()
+        self._earlier: MarketNetwork | None = None
         self._state: dict[str, State] = {}
 
     @property
@@ -104,13 +106,8 @@ class QuantNet:
             self.network = self._build({name: len(unit) for name, unit in self.unit_.items()})
         if self._earlier is not None:
             take_over(self.network, self._earlier)
-        embeddings: list[torch.nn.Parameter] = []
-        if isinstance(self.network, SharedNetwork):
-            embeddings = [*self.network.markets, *self.network.assets]
-        others = {id(p) for p in embeddings}
-        weights = [p for p in self.network.parameters() if id(p) not in others]
-        groups = [{"params": weights}, *self._decayed(embeddings)]
-        self.training_ = self._train(groups, env, validation, seed=seed, only=None, steps=self.config.steps)
+        learnt = list(self.network.parameters())
+        self.training_ = self._train(learnt, env, validation, seed=seed, only=None, steps=self.config.steps)
         return self
 
     def add_market(
@@ -143,7 +140,7 @@ class QuantNet:
         if not new:
             raise ConfigError(f"every market of the panel is known already: {', '.join(env.panel.markets)}.")
         steps = self.config.steps if steps is None else steps
-        if steps == 0 and like is None and self.config.weights == "market":
+        if steps == 0 and like is None and not network.plays_unseen:
             raise ConfigError(
                 "without training steps a new market needs the encoder of a known one: like=NAME."
             )
@@ -164,9 +161,7 @@ class QuantNet:
             ConfigError: a published network has no embeddings.
         """
         other = self._copied()
-        if not isinstance(other.network, SharedNetwork):
-            raise ConfigError("only shared weights have embeddings to leave out.")
-        other.network.forget_embeddings()
+        other._fitted().forget_embeddings()
         return other
 
     def reset(self) -> None:
@@ -182,7 +177,9 @@ class QuantNet:
         signals = np.zeros(len(returns))
         for name, columns in self.columns_.items():
             if tradable[columns].any():
-                inputs = self._seen(name, returns[None, None, columns], features[None, None, columns])
+                inputs = network.inputs(
+                    returns[None, None, columns], features[None, None, columns], self.unit_[name]
+                )
                 found, self._state[name] = network(name, inputs, self._state.get(name))
                 signals[columns] = found[0, 0].double().numpy()
         return signals
@@ -245,7 +242,8 @@ class QuantNet:
     def _copied(self) -> QuantNet:
         """Another agent with the same weights."""
         other = QuantNet(**asdict(self.config))
-        other.columns_, other.unit_, other.training_ = dict(self.columns_), dict(self.unit_), self.training_
+        other.columns_, other.unit_ = dict(self.columns_), dict(self.unit_)
+        other.training_, other.monitor = self.training_, self.monitor
         network = other._build({name: len(unit) for name, unit in self.unit_.items()})
         network.load_state_dict(self._fitted().state_dict())
         other.network = network.eval()
@@ -269,18 +267,17 @@ class QuantNet:
         """Train what belongs to these markets, with everything else frozen."""
         network = self._fitted()
         own = [p for name in new for p in network.own(name)]
-        groups = self._decayed(own) if isinstance(network, SharedNetwork) else [{"params": own}]
         mine = {id(p) for p in own}
         frozen = [p for p in network.parameters() if id(p) not in mine]
         for p in frozen:
             p.requires_grad_(False)  # noqa: FBT003 - torch's own flag
-        self.training_ = self._train(groups, learn, held, seed=seed, only=new, steps=steps)
+        self.training_ = self._train(own, learn, held, seed=seed, only=new, steps=steps)
         for p in frozen:
             p.requires_grad_(True)  # noqa: FBT003 - torch's own flag
 
     def _train(
         self,
-        groups: list[dict[str, Any]],
+        learnt: Sequence[torch.nn.Parameter],
         env: TradingEnv,
         validation: TradingEnv,
         *,
@@ -309,7 +306,12 @@ class QuantNet:
         identity = {"config": asdict(config), "seed": seed, "only": only, "steps": steps}
         return train(
             network,
-            torch.optim.Adam(groups, lr=config.learning_rate, amsgrad=True, fused=True),
+            torch.optim.Adam(
+                network.parameter_groups(learnt, config.embedding_decay),
+                lr=config.learning_rate,
+                amsgrad=True,
+                fused=True,
+            ),
             losses,
             lambda: float(self._objective(network, held)),
             epochs=-(-steps // config.epoch),
@@ -318,25 +320,14 @@ class QuantNet:
             title=f"quantnet seed {seed}",
             identity=json.dumps(identity) + env.fingerprint + validation.fingerprint,
             generators={"windows": generator, "dropout": network.generator},
+            monitor=self.monitor,
         )
-
-    def _decayed(self, embeddings: list[torch.nn.Parameter]) -> list[dict[str, Any]]:
-        return [{"params": embeddings, "weight_decay": self.config.embedding_decay}] if embeddings else []
 
     def _start_like(self, like: str, new: Sequence[str]) -> None:
         network = self._fitted()
         if like not in network.names or like in new:
             raise ConfigError(f"unknown market {like!r}. {did_you_mean(like, network.names)}")
-        if not isinstance(network, QuantNetwork):
-            raise ConfigError(
-                "shared weights start at the zero embedding; like=NAME is for the published network."
-            )
         for name in new:
-            if len(self.unit_[name]) != len(self.unit_[like]):
-                raise ConfigError(
-                    f"market {name!r} has {len(self.unit_[name])} assets and {like!r} has "
-                    f"{len(self.unit_[like])}; an encoder serves markets of one size."
-                )
             network.copy(like, name)
 
     def _learn_layout(self, panel: Panel) -> None:
@@ -350,22 +341,11 @@ class QuantNet:
         unit = np.where(spread > 0, spread, 1.0)
         self.unit_ = {name: unit[columns] for name, columns in self.columns_.items()}
 
-    def _build(self, sizes: Mapping[str, int]) -> QuantNetwork | SharedNetwork:
-        config = self.config
-        common: dict[str, Any] = {
-            name: getattr(config, name)
-            for name in (
-                *("encoder", "transfer", "decoder", "dimension", "layers", "dropout"),
-                *("transfer_layers", "transfer_dropout", "decoder_hidden"),
-            )
-        }
-        if config.weights == "shared":
-            return SharedNetwork(
-                sizes, **common, embedding=config.embedding, embedding_dropout=config.embedding_dropout
-            )
-        return QuantNetwork(sizes, **common, lags=config.lags)
+    def _build(self, sizes: Mapping[str, int]) -> MarketNetwork:
+        options: dict[str, Any] = {name: getattr(self.config, name) for name in self._kind.options}
+        return self._kind(sizes, **options)
 
-    def _fitted(self) -> QuantNetwork | SharedNetwork:
+    def _fitted(self) -> MarketNetwork:
         if self.network is None:
             raise ConfigError("this agent is not trained; call fit or load first.")
         return self.network
@@ -388,22 +368,18 @@ class QuantNet:
         All pieces are of one length: a matrix product's rounding depends on its shape, so a later day more
         or less would otherwise reach the signals of earlier ones.
         """
+        network = self._fitted()
         returns = np.nan_to_num(market.compact(panel.returns), nan=0.0)
         features = market.compact(panel.features(self.settings.features))
         for begin in range(0, len(returns), CHUNK):
             piece = slice(begin, begin + CHUNK)
-            yield self._seen(market.name, *(_filled(v[piece])[None] for v in (returns, features)))
+            yield network.inputs(
+                _filled(returns[piece])[None], _filled(features[piece])[None], self.unit_[market.name]
+            )
 
-    def _seen(self, market: str, returns: FloatArray, features: FloatArray) -> Tensor:
-        """What the network reads: [B, L, n] scaled returns, or [B, L, n, 2] features for shared weights."""
-        if self.config.weights == "shared":
-            return torch.tensor(features, dtype=torch.float32)
-        return torch.tensor(returns / self.unit_[market], dtype=torch.float32)
-
-    def _objective(self, network: QuantNetwork | SharedNetwork, batch: Mapping[str, Episode]) -> Tensor:
+    def _objective(self, network: MarketNetwork, batch: Mapping[str, Episode]) -> Tensor:
         """Mean over markets of the mean Sharpe ratio of windows and assets (Eqs. 7-8)."""
-        shared = self.config.weights == "shared"
-        signals = {name: network(name, e.features if shared else e.inputs)[0] for name, e in batch.items()}
+        signals = {name: network(name, network.inputs_of(e))[0] for name, e in batch.items()}
         if not any(countable(episode) for episode in batch.values()):
             raise ConfigError(
                 "no asset has two days to be judged on, in any market; give a longer panel or longer windows "

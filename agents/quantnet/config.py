@@ -13,7 +13,7 @@ from agents.limits import (
     check_shares,
     check_widths,
 )
-from agents.quantnet.network import Kind
+from agents.quantnet.parts import Kind
 from qn_env.checks import check_flag
 from qn_env.errors import ConfigError
 

@@ -3,87 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-Kind = Literal["lstm", "linear"]
-# What a part remembers: hidden and cell state of every LSTM layer, or the days before today it still reads.
-Memory = tuple[Tensor, ...]
-State = list[Memory]
+from agents.quantnet.parts import Dropout, Kind, MarketNetwork, Memory, Part, State
+from qn_env.arrays import FloatArray
+from qn_env.episodes import Episode
+from qn_env.errors import ConfigError
+from qn_env.features import Feature
 
 
-class Dropout:
-    """Elementwise dropout whose masks come from a generator of its own; none at prediction.
-
-    `nn.LSTM` drops nothing with one layer and draws from the global generator, so it is not used.
-    """
-
-    def __init__(self, generator: torch.Generator) -> None:
-        self._generator = generator
-
-    def __call__(self, values: Tensor, rate: float) -> Tensor:
-        """The values with a share `rate` of them set to zero, the others scaled up."""
-        if rate == 0.0:
-            return values
-        keep = 1.0 - rate
-        return values * torch.empty_like(values).bernoulli_(keep, generator=self._generator) / keep
-
-
-class Part(nn.Module):
-    """An encoder, transfer layer or decoder: LSTM layers with dropout behind each, or a linear map.
-
-    A linear map has no state and no dropout (Table 3); with `lags` above 1 it reads so many days at once.
-    """
-
-    def __init__(
-        self, kind: Kind, n_in: int, n_out: int, *, layers: int = 1, dropout: float = 0.0, lags: int = 1
-    ) -> None:
-        super().__init__()
-        self.kind = kind
-        self.lags = lags if kind == "linear" else 1
-        self.dropout = dropout
-        widths = [n_in] + [n_out] * layers
-        # One module a layer, so that dropout between them can draw from its own generator.
-        self.layers = nn.ModuleList(
-            nn.LSTM(widths[k], widths[k + 1], batch_first=True)
-            for k in range(layers if kind == "lstm" else 0)
-        )
-        self.linear = nn.Linear(n_in * self.lags, n_out) if kind == "linear" else None
-
-    def forward(self, inputs: Tensor, memory: Memory, drop: Dropout | None) -> tuple[Tensor, Memory]:
-        """[B, L, n_in] -> [B, L, n_out], and the memory after the last day; () is the zero state."""
-        if self.linear is not None:
-            seen, memory = self._with_past(inputs, memory)
-            outputs: Tensor = self.linear(seen)
-            return outputs, memory
-        found: list[Tensor] = []
-        for k, lstm in enumerate(self.layers):
-            before = (memory[2 * k], memory[2 * k + 1]) if memory else None
-            inputs, after = lstm(inputs, before)
-            found += after
-            inputs = inputs if drop is None else drop(inputs, self.dropout)
-        return inputs, tuple(found)
-
-    def _with_past(self, inputs: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
-        """Today's row and the `lags` - 1 before it side by side, [B, L, n_in * lags]; zeros before all."""
-        if self.lags == 1:
-            return inputs, ()
-        B, L, n = inputs.shape
-        past = memory[0] if memory else inputs.new_zeros(B, self.lags - 1, n)
-        rows = torch.cat([past, inputs], dim=1)
-        # Newest day first: block k of the columns is the return k days ago.
-        seen = torch.cat([rows[:, self.lags - 1 - k :][:, :L] for k in range(self.lags)], dim=-1)
-        return seen, (rows[:, L:],)
-
-
-class QuantNetwork(nn.Module):
+class QuantNetwork(MarketNetwork):
     """Signals s = tanh(W d + b) of every market, with the transfer layer in the middle, or without it.
 
     With transfer: encoder (n -> N), omega (N -> N, the only shared parameters), decoder (N -> n), head.
     Without: one body (n -> n) per market, then the head (Eq. 2); a linear body is the head itself.
+
+    It sees a market's returns of the day, each divided by the asset's standard deviation in the training
+    block: a fixed rescaling of the encoder's input weights, so that 63-day windows of 1% returns reach the
+    LSTM's gates.
     """
+
+    options: ClassVar[tuple[str, ...]] = (
+        *("encoder", "transfer", "decoder", "dimension", "layers", "dropout"),
+        *("transfer_layers", "transfer_dropout", "decoder_hidden", "lags"),
+    )
+    features: ClassVar[tuple[Feature, ...]] = ()
+    plays_unseen: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -116,7 +64,8 @@ class QuantNetwork(nn.Module):
             lags: days a linear encoder reads at once.
         """
         super().__init__()
-        self.names: list[str] = []
+        self.names = []
+        self._sizes: dict[str, int] = {}
         self.generator = torch.Generator()
         self._drop = Dropout(self.generator)
         self._transfer = transfer is not None
@@ -137,6 +86,7 @@ class QuantNetwork(nn.Module):
         """Give one more market of n assets its encoder, decoder and head."""
         encoder, decoder = self._kinds
         self.names.append(market)
+        self._sizes[market] = n
         if self._transfer:
             width = self._decoder_hidden or n
             self.encoders.append(Part(encoder, n, self._dimension, lags=self._lags, **self._body))
@@ -154,8 +104,29 @@ class QuantNetwork(nn.Module):
         parts = [found[i] for found in (self.encoders, self.decoders, self.heads) if i < len(found)]
         return [parameter for part in parts for parameter in part.parameters()]
 
+    def embeddings(self) -> list[nn.Parameter]:
+        """None."""
+        return []
+
+    def forget_embeddings(self) -> None:
+        """Refused: there are none."""
+        raise ConfigError("only shared weights have embeddings to leave out.")
+
+    def inputs(self, returns: FloatArray, features: FloatArray, unit: FloatArray) -> Tensor:
+        """[B, L, n] returns in units of the training block's deviations."""
+        return torch.tensor(returns / unit, dtype=torch.float32)
+
+    def inputs_of(self, episode: Episode) -> Tensor:
+        """The same of an episode."""
+        return episode.inputs
+
     def copy(self, source: str, target: str) -> None:
         """Give `target` the encoder, decoder and head of `source`, a market of the same size."""
+        if self._sizes[source] != self._sizes[target]:
+            raise ConfigError(
+                f"market {target!r} has {self._sizes[target]} assets and {source!r} has "
+                f"{self._sizes[source]}; an encoder serves markets of one size."
+            )
         with torch.no_grad():
             for ours, theirs in zip(self.own(target), self.own(source), strict=True):
                 ours.copy_(theirs)

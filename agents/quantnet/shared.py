@@ -9,19 +9,36 @@ condition them. While training, vectors are set to zero at random: zero is what 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from agents.quantnet.network import Dropout, Kind, Memory, Part, State
+from agents.quantnet.parts import Dropout, Kind, MarketNetwork, Memory, Part, State
+from qn_env.arrays import FloatArray
+from qn_env.episodes import Episode
+from qn_env.errors import ConfigError
+from qn_env.features import Defined, Feature, NormalisedReturn, Winsorised
 
 # What is seen of an asset: its normalised return, whether there is one, and the mean over the market.
 OBSERVED = 3
+# A return in units of its asset's own volatility, and whether there is one.
+_NORMALISED = Winsorised(NormalisedReturn(1))
 
 
-class SharedNetwork(nn.Module):
-    """Signals of every asset from its own normalised returns and its market's mean, one network for all."""
+class SharedNetwork(MarketNetwork):
+    """Signals of every asset from its own normalised returns and its market's mean, one network for all.
+
+    Returns are over their causal EW volatility, so that an asset without any history of training is served.
+    """
+
+    options: ClassVar[tuple[str, ...]] = (
+        *("encoder", "transfer", "decoder", "dimension", "layers", "dropout"),
+        *("transfer_layers", "transfer_dropout", "decoder_hidden"),
+        *("embedding", "embedding_dropout"),
+    )
+    features: ClassVar[tuple[Feature, ...]] = (_NORMALISED, Defined((_NORMALISED,)))
+    plays_unseen: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -56,7 +73,7 @@ class SharedNetwork(nn.Module):
             embedding_dropout: share of the markets and of the assets whose embedding is zero in a window.
         """
         super().__init__()
-        self.names: list[str] = []
+        self.names = []
         self.generator = torch.Generator()
         self._drop = Dropout(self.generator)
         self._embedding, self._embedding_dropout = embedding, embedding_dropout
@@ -75,6 +92,24 @@ class SharedNetwork(nn.Module):
         self.names.append(market)
         self.markets.append(nn.Parameter(torch.zeros(self._embedding)))
         self.assets.append(nn.Parameter(torch.zeros(n, self._embedding)))
+
+    def embeddings(self) -> list[nn.Parameter]:
+        """Of every market, then of every market's assets."""
+        return [*self.markets, *self.assets]
+
+    def inputs(self, returns: FloatArray, features: FloatArray, unit: FloatArray) -> Tensor:
+        """[B, L, n, 2] normalised returns and whether there is one."""
+        return torch.tensor(features, dtype=torch.float32)
+
+    def inputs_of(self, episode: Episode) -> Tensor:
+        """The same of an episode."""
+        return episode.features
+
+    def copy(self, source: str, target: str) -> None:
+        """Refused: an unseen market starts at the zero embedding."""
+        raise ConfigError(
+            "shared weights start at the zero embedding; like=NAME is for the published network."
+        )
 
     def own(self, market: str) -> list[nn.Parameter]:
         """The embeddings of one market and its assets."""

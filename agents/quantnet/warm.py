@@ -7,15 +7,14 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from agents.quantnet.network import QuantNetwork
-from agents.quantnet.shared import SharedNetwork
+from agents.quantnet.parts import MarketNetwork
 from qn_env.errors import ConfigError
 
 Weights = Sequence[nn.Parameter]
 
 
 @torch.no_grad()
-def take_over(network: QuantNetwork | SharedNetwork, earlier: QuantNetwork | SharedNetwork) -> None:
+def take_over(network: MarketNetwork, earlier: MarketNetwork) -> None:
     """Copy what all markets share, and what belongs to each market of both; leave other markets as they are.
 
     Args:
@@ -36,7 +35,7 @@ def take_over(network: QuantNetwork | SharedNetwork, earlier: QuantNetwork | Sha
             new.copy_(old)
 
 
-def _shared(network: QuantNetwork | SharedNetwork) -> Weights:
+def _shared(network: MarketNetwork) -> Weights:
     """The parameters that belong to no single market."""
     own = {id(p) for name in network.names for p in network.own(name)}
     return [p for p in network.parameters() if id(p) not in own]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from agents.training import Progress
     from experiments.probes.table import Found
     from experiments.probes.trials import Build
     from experiments.running.fanout import Failure
@@ -173,12 +174,13 @@ def run(units: Sequence[ProbeUnit], folder: Path, jobs: int | None) -> Mapping[s
     return run_in_processes(tasks, jobs)
 
 
-def _run_unit(unit: ProbeUnit, folder: Path) -> None:
+def _run_unit(unit: ProbeUnit, folder: Path, report: Progress) -> None:
     from experiments.probes.registry import find_probe
+    from experiments.probes.trials import watched
     from qn_env.storage import write_sealed
 
     figures = find_probe(unit.probe).figures(
-        unit.builder(), unit.seed, days=unit.days, test_days=unit.test_days
+        watched(unit.builder(), report), unit.seed, days=unit.days, test_days=unit.test_days
     )
     write_sealed(_path(unit, folder), figures)
 

@@ -6,16 +6,19 @@ from typing import Any
 
 from agents.agent import Agent, make_agent
 from agents.quantnet.shared import SharedNetwork
+from agents.training import Progress
 from experiments.probes.optima import ar1_optimum
 from experiments.probes.play import environment, played, trained
-from experiments.probes.trials import Build, Figures
+from experiments.probes.trials import Build, Figures, watched
 from qn_env.panel import Panel
 from qn_env.sources.synthetic import ar1_trend
 
 TRANSFER_MARKETS, TRANSFER_ASSETS, TRANSFER_COEFFICIENT = 10, 8, 0.15
 
 
-def transfer(agent: str, days: int, *, seed: int, test_days: int = 4000) -> dict[str, float]:
+def transfer(
+    agent: str, days: int, *, seed: int, test_days: int = 4000, progress: Progress | None = None
+) -> dict[str, float]:
     """Shares of the optimum on 10 markets of 8 AR(1) assets with `days` days each, and on an unseen one.
 
     Every asset follows the same law, so an agent that shares weights has 80 times the data of one that
@@ -26,12 +29,14 @@ def transfer(agent: str, days: int, *, seed: int, test_days: int = 4000) -> dict
         days: days of each market the agent learns and selects from.
         seed: of the panel and of the training.
         test_days: days it is judged on.
+        progress: told how far the training is; None: a bar on the terminal.
 
     Returns:
         `known`: the mean per-asset Sharpe ratio of the markets trained on, over the optimum. For shared
         weights also `zero`, the same with every embedding at zero, and `new`, an eleventh market never seen.
     """
-    return shared_law(lambda: make_agent(agent), transfer_panel(days + test_days, 1000 + seed), days, seed)
+    build = watched(lambda: make_agent(agent), progress)
+    return shared_law(build, transfer_panel(days + test_days, 1000 + seed), days, seed)
 
 
 def transfer_panel(days: int, seed: int) -> Panel:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from agents.agent import Agent
+from agents.agent import Agent, watch
+from agents.training import Monitor, Progress
 from experiments.probes.optima import Optimum
 from experiments.probes.play import Played, played, trained
 from qn_env.features import DAYS_PER_YEAR
@@ -14,6 +15,18 @@ from qn_env.panel import Panel
 
 # An untrained agent.
 Build = Callable[[], Agent]
+
+
+def watched(build: Build, report: Progress | None) -> Build:
+    """The same agents, whose trainings tell `report` how far they are; None: a bar on the terminal."""
+
+    def built() -> Agent:
+        agent = build()
+        watch(agent, Monitor(progress=report))
+        return agent
+
+    return built
+
 
 # What was measured, by name.
 Figures = dict[str, float]

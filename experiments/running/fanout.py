@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from agents.training import Progress
 from experiments.running.progress import ProgressBoard, reported
 from experiments.running.scratch import scratch
 
@@ -21,10 +22,13 @@ PARENT_SECONDS = 0.2  # how often a worker looks whether its parent is still the
 
 @dataclass(frozen=True)
 class Task:
-    """A unit of work: what it is called, and a picklable call that stores its own result."""
+    """A unit of work: what it is called, and a picklable call that stores its own result.
+
+    The call is given what it may tell how far it is.
+    """
 
     name: str
-    call: Callable[[], None]
+    call: Callable[[Progress], None]
 
 
 @dataclass(frozen=True)
@@ -100,14 +104,14 @@ def worker_environment() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def attempt(task: Task) -> Failure | None:
+def attempt(task: Task, report: Progress) -> Failure | None:
     """Run a task on one Torch thread; None, or why it failed."""
     import torch
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        task.call()
+        task.call(report)
     except Exception as error:  # noqa: BLE001 - a user's agent may raise anything; the other units go on
         kind = type(error).__name__
         return Failure(kind, f"{kind}: {error}", traceback.format_exc())
@@ -118,8 +122,8 @@ def attempt(task: Task) -> Failure | None:
 
 def _guarded(task: Task, board: Path) -> tuple[str, Failure | None]:
     """Run a task and show how far it is."""
-    with reported(board, task.name):
-        return task.name, attempt(task)
+    with reported(board, task.name) as report:
+        return task.name, attempt(task, report)
 
 
 def end_with(parent: int) -> None:

@@ -13,7 +13,7 @@ from typing import Self
 
 from tqdm import tqdm
 
-from agents.training import listening
+from agents.training import Progress
 from experiments.running.scratch import scratch
 from experiments.running.terminal import printable
 from qn_env.errors import FileError
@@ -23,8 +23,8 @@ REFRESH_SECONDS = 0.3
 
 
 @contextmanager
-def reported(folder: Path, name: str) -> Iterator[None]:
-    """Inside the block, the progress of trainings is written to `folder / name` now and then."""
+def reported(folder: Path, name: str) -> Iterator[Progress]:
+    """What is told how far a task is, and writes it to `folder / name` now and then."""
     last = 0.0
 
     def write(done: int, total: int) -> None:
@@ -39,8 +39,7 @@ def reported(folder: Path, name: str) -> Iterator[None]:
             write_atomically(folder / name, text.encode())
 
     tell("0 1")
-    with listening(write):
-        yield
+    yield write
 
 
 class ProgressBoard:

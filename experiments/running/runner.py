@@ -73,7 +73,7 @@ def run(
         panel: the data, where they are at hand already; default: what the configuration names.
         variants: agents with options of their own, by the label under which `config.agents` names them.
         resume: as the setting of that name, which a caller that always goes on need not make.
-        begun: folders with the state of a training (`agents.resuming.kept_in`), by the name of the unit that
+        begun: folders with the state of a training (`Monitor.checkpoints`), by the name of the unit that
             goes on from it: the same settings, seed and data; of others a training takes no notice.
         extra: called after the units, with them, the folds by name and the folder; the units it adds are
             reported, too.

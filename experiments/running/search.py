@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from agents.agent import make_agent
-from agents.resuming import kept_in
 from agents.space import Space, draw, preset_space, space_of
-from agents.training import Training, judged_by
+from agents.training import Monitor, Progress, Training
 from experiments.running.executors import Execute, SharedFold, executor, shared
 from experiments.running.fanout import Task
 from experiments.running.protocols import Fold
@@ -201,7 +200,9 @@ def best(results: Sequence[dict[str, Any]], label: str, window: str = "") -> dic
     return found
 
 
-def _try(trial_on: Callable[[Fold], Trial], of: SharedFold, folder: Path, *, keep: bool) -> None:
+def _try(
+    trial_on: Callable[[Fold], Trial], of: SharedFold, folder: Path, report: Progress, *, keep: bool
+) -> None:
     """Train a trial, score it on the selection block, and store the result."""
     started = time.process_time()
     trial = trial_on(of.get())
@@ -211,8 +212,8 @@ def _try(trial_on: Callable[[Fold], Trial], of: SharedFold, folder: Path, *, kee
     unit = Unit(
         one.label, variant, one.seed, one.vol_target, trial.fold.name, execution_lag=one.execution_lag
     )
-    with kept_in(state), judged_by(trial.falls_behind):
-        agent: Any = trained(unit, trial.fold)
+    monitor = Monitor(progress=report, ends=trial.falls_behind, checkpoints=state)
+    agent: Any = trained(unit, trial.fold, monitor=monitor)
     training = agent.training_
     found = {
         "score": training.best_score,

@@ -9,10 +9,19 @@ from typing import Any
 
 import pandas as pd
 
-from agents.agent import AGENTS, QUEUE, Agent, load_agent, make_agent, settings_of, signals_of, warmup_of
+from agents.agent import (
+    AGENTS,
+    QUEUE,
+    Agent,
+    load_agent,
+    make_agent,
+    settings_of,
+    signals_of,
+    warmup_of,
+    watch,
+)
 from agents.audit import AgentAudit, audit_agent
-from agents.resuming import kept_in
-from agents.training import recorded_in
+from agents.training import Monitor, Progress
 from experiments.running.protocols import Fold
 from experiments.storage.store import RunFolder, unit_name
 from qn_env.arrays import FloatArray
@@ -77,16 +86,18 @@ class Unit:
         return make_agent(self.variant.agent, quick=self.quick, options=self.variant.at(self.window))
 
 
-def run_chain(units: Sequence[Unit], folds: Mapping[str, Fold], folder: RunFolder) -> None:
+def run_chain(
+    units: Sequence[Unit], folds: Mapping[str, Fold], folder: RunFolder, report: Progress | None = None
+) -> None:
     """Run units one after the other, each of which may begin where the one before ended.
 
     The first error ends it; what was finished by then stays.
     """
     for unit in units:
-        run_unit(unit, folds[unit.window], folder)
+        run_unit(unit, folds[unit.window], folder, report)
 
 
-def run_unit(unit: Unit, fold: Fold, folder: RunFolder) -> None:
+def run_unit(unit: Unit, fold: Fold, folder: RunFolder, report: Progress | None = None) -> None:
     """Train, audit and play the test block, and store what it earned and how it decided.
 
     The training's state lies in the unit's folder until then: a unit that was killed goes on from it.
@@ -96,27 +107,27 @@ def run_unit(unit: Unit, fold: Fold, folder: RunFolder) -> None:
     """
     state = folder.training(unit.name)
     earlier = _earlier(unit, folder)
-    with kept_in(state):
-        if unit.scalars:
-            with recorded_in(folder.path / "tensorboard" / unit.name):
-                agent = trained(unit, fold, earlier)
-        else:
-            agent = trained(unit, fold, earlier)
+    scalars = folder.path / "tensorboard" / unit.name if unit.scalars else None
+    monitor = Monitor(progress=report, checkpoints=state, scalars=scalars)
+    agent = trained(unit, fold, earlier, monitor=monitor)
     days, audit = judged(agent, unit, fold)
     folder.write_audit(unit.name, audit)
     folder.write_unit(unit.name, days, agent)
     shutil.rmtree(state, ignore_errors=True)
 
 
-def trained(unit: Unit, fold: Fold, earlier: Agent | None = None) -> Agent:
+def trained(unit: Unit, fold: Fold, earlier: Agent | None = None, *, monitor: Monitor | None = None) -> Agent:
     """The unit's agent, fitted to the training block and selected on the next.
 
     Args:
         unit: which agent, and its seed.
         fold: the blocks.
         earlier: a trained agent at whose weights the training begins; None: from scratch.
+        monitor: of the training, for an agent that has one; None: its own.
     """
     agent = unit.agent()
+    if monitor is not None:
+        watch(agent, monitor)
     if earlier is not None:
         warm: Any = agent
         warm.start_from(earlier)

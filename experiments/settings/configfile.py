@@ -68,6 +68,8 @@ def read_config(name: str, command: Sequence[str], of: type) -> dict[str, Any]:
     Raises:
         ConfigError: see `with_config_file`.
     """
+    import msgspec
+
     path = _found(name)
     values = _parsed(path)
     meant = values.pop(COMMAND, " ".join(command))
@@ -78,8 +80,11 @@ def read_config(name: str, command: Sequence[str], of: type) -> dict[str, Any]:
     for key, value in values.items():
         if key not in known:
             raise ConfigError(f"{path}: unknown key {key!r}. {did_you_mean(key, known)}")
-        if not fits(value, types[key]):
-            raise ConfigError(f"{path}: {key} is {value!r}, expected {described(types[key])}.")
+        try:
+            values[key] = _converted(value, types[key])
+        except msgspec.ValidationError as error:
+            expected = described(types[key])
+            raise ConfigError(f"{path}: {key} is {value!r}, expected {expected}.") from error
     return values
 
 
@@ -96,33 +101,26 @@ def shipped() -> list[str]:
     return sorted(f.name.removesuffix(".toml") for f in _shipped().iterdir() if f.name.endswith(".toml"))
 
 
-def fits(value: Any, annotation: Any) -> bool:
-    """Whether a value of a file is one of a field's type; a list is a tuple, text is a path.
+def _converted(value: object, annotation: Any) -> object:
+    """A value of a file as a field's type.
+
+    Raises:
+        msgspec.ValidationError: it is of another type.
 
     Examples:
-        >>> fits(3, int), fits(3, float), fits("3", int), fits(True, int), fits([1, 2], tuple[int, ...])
-        (True, True, False, False, True)
+        >>> _converted(3, float), _converted([1, 2], tuple[int, ...]), _converted("a", Path | None)
+        (3.0, (1, 2), PosixPath('a'))
     """
-    origin, inner = get_origin(annotation), get_args(annotation)
-    if annotation is Any:
-        return True
-    if origin in (Union, UnionType):
-        return any(fits(value, one) for one in inner)
-    if origin is Annotated:
-        return fits(value, inner[0])
-    if origin is Literal:
-        return value in inner
-    if origin is tuple:
-        return isinstance(value, list) and all(fits(one, inner[0]) for one in value)
-    if origin is Mapping:
-        return isinstance(value, dict)
-    if annotation is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if annotation is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if annotation is Path:
-        return isinstance(value, str)
-    return isinstance(value, annotation)
+    import msgspec
+
+    return msgspec.convert(value, annotation, dec_hook=_path)
+
+
+def _path(of: type, value: Any) -> Path:
+    """A field of a type that msgspec does not know: a path, given as text."""
+    if of is not Path or not isinstance(value, str):
+        raise TypeError(f"expected a path, found {value!r}")
+    return Path(value)
 
 
 def described(annotation: Any) -> str:
@@ -233,7 +231,7 @@ def _flags(key: str, value: Any) -> list[str]:
     name = f"--{key.replace('_', '-')}"
     if isinstance(value, bool):
         return [name if value else f"--no-{name.removeprefix('--')}"]
-    if isinstance(value, list):
+    if isinstance(value, tuple):
         return [f"{name}={','.join(str(one) for one in value)}"]
     if isinstance(value, dict):
         return [f"{name}={','.join(f'{k}={json.dumps(v)}' for k, v in value.items())}"]

@@ -11,7 +11,7 @@ from agents.dmn import DeepMomentum, DmnConfig
 from agents.dmn.agent import build
 from agents.dmn.lessons import Lessons, lessons
 from agents.dmn.losses import LOSSES
-from agents.training import listening, seeded, train
+from agents.training import Monitor, seeded, train
 from qn_env.environment import TradingEnv
 from qn_env.features import DAYS_PER_YEAR
 from qn_env.objectives import LOSS_FLOOR
@@ -45,19 +45,19 @@ class AgentStep:
 
     def __call__(self, steps: int) -> None:
         """Take, forward, settle, score, backward, clip, step: so many times, without validation."""
-        with listening(lambda _done, _total: None):
-            train(
-                self.network,
-                self._optimizer,
-                lambda: self._losses(steps),
-                lambda: 0.0,
-                epochs=1,
-                patience=1,
-                max_norm=self._config.max_norm,
-                title="benchmark",
-                identity="benchmark",
-                generators={},
-            )
+        train(
+            self.network,
+            self._optimizer,
+            lambda: self._losses(steps),
+            lambda: 0.0,
+            epochs=1,
+            patience=1,
+            max_norm=self._config.max_norm,
+            title="benchmark",
+            identity="benchmark",
+            generators={},
+            monitor=Monitor(progress=lambda _done, _total: None),
+        )
 
     def loss(self, given: Lessons) -> Tensor:
         """Minus the pooled Sharpe ratio (Eq. 17) through the environment's economics."""

@@ -11,6 +11,7 @@ import pandas as pd
 
 from agents.agent import load_agent
 from agents.dmn import FEATURE_NAMES
+from agents.training import Progress
 from experiments.papers.dmn import measure
 from experiments.running.executors import run_in_processes
 from experiments.running.fanout import Task
@@ -85,7 +86,13 @@ def ranked(days: pd.DataFrame) -> pd.DataFrame:
 
 
 def _window(
-    run: RunFolder, fold: Fold, label: str, about: Mapping[str, Any], unit: tuple[int, str], place: Path
+    run: RunFolder,
+    fold: Fold,
+    label: str,
+    about: Mapping[str, Any],
+    unit: tuple[int, str],
+    place: Path,
+    _report: Progress,
 ) -> None:
     """Play one window with all inputs, and without each of them."""
     seed, window = unit

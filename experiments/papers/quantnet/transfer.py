@@ -13,6 +13,7 @@ from typing import Any, TypedDict
 
 import pandas as pd
 
+from agents.training import Progress
 from experiments.papers.quantnet.config import QuantNetTransfer
 from experiments.papers.quantnet.published import LABELS
 from experiments.probes import transfer
@@ -119,8 +120,8 @@ def text(table: pd.DataFrame, compared: pd.DataFrame) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _unit(agent: str, days: int, seed: int, folder: Path) -> None:
-    found = {"agent": agent, "days": days, "seed": seed, **transfer(agent, days, seed=seed)}
+def _unit(agent: str, days: int, seed: int, folder: Path, report: Progress) -> None:
+    found = {"agent": agent, "days": days, "seed": seed, **transfer(agent, days, seed=seed, progress=report)}
     write_sealed(_path(folder, agent, days, seed), found)
 
 

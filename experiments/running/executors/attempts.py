@@ -13,4 +13,8 @@ _ALONE = threading.Lock()
 def attempted(task: Task) -> Failure | None:
     """`attempt`, while no other unit runs in this process."""
     with _ALONE:
-        return attempt(task)
+        return attempt(task, _untold)
+
+
+def _untold(done: int, total: int) -> None:
+    """Nobody asks how far a unit is that runs elsewhere."""

@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from agents.training import Progress
 from experiments.running.executors.attempts import attempted
 from experiments.running.fanout import Failure, Task, end_with, fan_out, worker_environment
 from experiments.running.scratch import scratch
@@ -45,10 +46,10 @@ def run_in_processes(tasks: Sequence[Task], jobs: int | None = None) -> dict[str
     return failures
 
 
-def _marked(task: Task, marks: Path) -> None:
+def _marked(task: Task, marks: Path, report: Progress) -> None:
     """Run a task and leave marks of its begin and of its good end."""
     _mark(marks, task, "begun").touch()
-    task.call()
+    task.call(report)
     _mark(marks, task, "ended").touch()
 
 
