@@ -105,7 +105,7 @@ def register(
     AGENTS[name] = Entry(path=path, options=options or {}, quick=quick or {}, learns=learns, queue=queue)
 
 
-def make_agent(name: str, *, quick: bool = False, options: Mapping[str, Any] | None = None) -> Agent:
+def make_agent(name: str, *, quick: bool = False, options: Mapping[str, object] | None = None) -> Agent:
     """Build an agent by its registered name or by an import path `package.module:Class`.
 
     Args:

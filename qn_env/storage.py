@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from qn_env.errors import FileError
 
@@ -160,7 +160,10 @@ def check_seal(path: Path, seal: object, expected: str) -> None:
         )
 
 
-def checked(path: Path, found: Mapping[str, Any], of: Any) -> dict[str, Any]:
+Content = TypeVar("Content")
+
+
+def checked(path: Path, found: Mapping[str, object], of: type[Content]) -> Content:
     """The same names and values, if they are what a file of that kind holds; further names stay.
 
     Args:
@@ -179,7 +182,9 @@ def checked(path: Path, found: Mapping[str, Any], of: Any) -> dict[str, Any]:
         raise FileError(
             f"{path}: {error}. It was written by another version of qn_env, or by hand: repeat what wrote it."
         ) from error
-    return dict(found)
+    kept: Any = dict(found)
+    content: Content = kept
+    return content
 
 
 def _seal(content: Mapping[str, Any]) -> str:

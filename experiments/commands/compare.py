@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tyro.conf import Positional
 
@@ -18,6 +18,7 @@ from qn_env.features import DAYS_PER_YEAR
 if TYPE_CHECKING:
     import pandas as pd
 
+    from experiments.storage.records import RunRecord
     from experiments.storage.store import RunFolder
 
 SHOWN = 40  # characters of a setting that are printed
@@ -48,8 +49,8 @@ class Setting(NamedTuple):
     """A setting, a version or a mark of the data that differs; None where a run has none."""
 
     name: str
-    a: Any
-    b: Any
+    a: object
+    b: object
 
     def __str__(self) -> str:
         a, b = (json.dumps(value) for value in (self.a, self.b))
@@ -90,7 +91,7 @@ def compare_runs(config: Compare) -> int:
     return 0
 
 
-def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Setting]:
+def differences(a: RunRecord, b: RunRecord) -> list[Setting]:
     """What differs in configuration, data, the agents of both, versions and code, by two runs' records."""
     common = [label for label in a["agents"] if label in b["agents"]]
     left, right = _described(a, common), _described(b, common)
@@ -101,11 +102,16 @@ def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Setting]:
     ]
 
 
-def _described(record: Mapping[str, Any], agents: Sequence[str]) -> dict[str, Any]:
+def _described(record: RunRecord, agents: Sequence[str]) -> dict[str, object]:
     """Every setting under a name of its own; what changes no figure is left out."""
     config = {k: v for k, v in record["config"].items() if k not in WITHOUT_EFFECT}
     data = {k: record["panel"][k] for k in ("fingerprint", "first", "last", "assets", "windows")}
-    parts = {"config": config, "data": data, "versions": record["versions"], "git": record["git"] or {}}
+    parts: dict[str, Mapping[str, object]] = {
+        "config": config,
+        "data": data,
+        "versions": record["versions"],
+        "git": record["git"] or {},
+    }
     parts |= {f"agents.{label}": record["agents"][label] for label in agents}
     return {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}
 
@@ -163,7 +169,7 @@ def _portfolios(folder: RunFolder, cost_bps: float) -> dict[str, pd.DataFrame]:
     }
 
 
-def _figures(side: str, net: pd.DataFrame) -> dict[str, Any]:
+def _figures(side: str, net: pd.DataFrame) -> dict[str, object]:
     """The columns of one run, from daily net returns [days, seeds]."""
     from experiments.statistics import mean_sharpe
 
@@ -172,7 +178,7 @@ def _figures(side: str, net: pd.DataFrame) -> dict[str, Any]:
     return {f"days_{side}": days, f"seeds_{side}": seeds, f"sharpe_{side}": ratio}
 
 
-def _pair(a: pd.DataFrame, b: pd.DataFrame) -> dict[str, Any]:
+def _pair(a: pd.DataFrame, b: pd.DataFrame) -> dict[str, object]:
     """The columns of an agent on the days that both runs have."""
     import numpy as np
     from scipy.special import ndtri

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, TypedDict, get_args
 
 from tyro.constructors import PrimitiveConstructorSpec
 
@@ -16,13 +16,15 @@ from qn_env.checks import check_flag, check_is, check_known, check_text
 from qn_env.errors import ConfigError
 
 if TYPE_CHECKING:
+    from experiments.running.protocols import Fold
     from experiments.running.search import Search
+    from experiments.storage.records import TrialResult
 
 Sampler = Literal["random", "tpe"]
 Executor = Literal["processes", "dask", "ray"]
 
 
-def read_options(text: str) -> dict[str, Any]:
+def read_options(text: str) -> dict[str, object]:
     """Options written as key=value,key=value; a value is JSON where it can be, else a word.
 
     Raises:
@@ -44,7 +46,7 @@ def read_options(text: str) -> dict[str, Any]:
     return found
 
 
-OPTIONS: PrimitiveConstructorSpec[Mapping[str, Any]] = PrimitiveConstructorSpec(
+OPTIONS: PrimitiveConstructorSpec[Mapping[str, object]] = PrimitiveConstructorSpec(
     nargs=1,
     metavar="KEY=VALUE,...",
     instance_from_str=lambda words: read_options(words[0]),
@@ -76,7 +78,7 @@ class SearchConfig(DivisionConfig):
     space: str | None = None
     """A published space (quantnet2020, dmn2019, wood2022); default: the agent's own."""
 
-    fixed: Annotated[Mapping[str, Any], OPTIONS] = field(default_factory=dict)
+    fixed: Annotated[Mapping[str, object], OPTIONS] = field(default_factory=dict)
     """Options of every trial, in place of what was drawn."""
 
     sampler: Sampler = "random"
@@ -155,9 +157,20 @@ def searched(config: SearchConfig) -> Search:
     )
 
 
-def write_best(
-    results: Sequence[dict[str, Any]], windows: Sequence[str], config: SearchConfig
-) -> list[dict[str, Any]]:
+class Winner(TypedDict):
+    """The best trial of a window, and the scores of all; None where a trial failed."""
+
+    agent: str
+    window: str
+    trial: int
+    options: dict[str, object]
+    score: float
+    trials: int
+    failed: int
+    scores: list[float | None]
+
+
+def write_best(results: Sequence[TrialResult], windows: Sequence[str], config: SearchConfig) -> list[Winner]:
     """Write the best trial of every window as `best.json`, with all scores of the window.
 
     `experiments.statistics.recorded_trials(scores)` of a record is what the deflated Sharpe ratio of its
@@ -169,21 +182,29 @@ def write_best(
     from experiments.running.search import best
     from qn_env.storage import write_atomically
 
-    winners = []
+    winners: list[Winner] = []
     for window in windows:
         scores = [result["score"] for result in results if result["window"] == window]
         known = [score if score > -math.inf else None for score in scores]
-        winner = {
-            k: best(results, config.agent, window)[k]
-            for k in ("agent", "window", "trial", "options", "score")
-        }
-        winners.append(winner | {"trials": len(known), "failed": known.count(None), "scores": known})
+        won = best(results, config.agent, window)
+        winners.append(
+            {
+                "agent": won["agent"],
+                "window": won["window"],
+                "trial": won["trial"],
+                "options": won["options"],
+                "score": won["score"],
+                "trials": len(known),
+                "failed": known.count(None),
+                "scores": known,
+            }
+        )
     record = {"sampler": config.sampler, "seed": config.seed, "best": winners}
     write_atomically(config.out / "best.json", (json.dumps(record, indent=2) + "\n").encode())
     return winners
 
 
-def _results(config: SearchConfig, one: Search, folds: Sequence[Any]) -> list[dict[str, Any]]:
+def _results(config: SearchConfig, one: Search, folds: Sequence[Fold]) -> list[TrialResult]:
     from experiments.running.executors import executor
     from experiments.running.guided import guided_search
     from experiments.running.search import search
@@ -195,6 +216,6 @@ def _results(config: SearchConfig, one: Search, folds: Sequence[Any]) -> list[di
     return search([one], folds, folder, execute=execute)
 
 
-def _in_words(winner: Mapping[str, Any]) -> str:
+def _in_words(winner: Winner) -> str:
     window = f"{winner['window']} " if winner["window"] else ""
     return f"{window}trial {winner['trial']} ({winner['score']:.3f})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from experiments.settings.config import NAMES, PanelConfig
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from agents.agent import Agent
     from experiments.running.units import Unit
+    from experiments.storage.records import RunRecord
     from experiments.storage.store import RunFolder
     from qn_env.arrays import FloatArray
     from qn_env.panel import Panel
@@ -169,7 +170,7 @@ def _table(panel: Panel, signals: Mapping[int, FloatArray], scale: FloatArray) -
     return table.assign(**{f"signal_seed{seed}": values for seed, values in several.items()})
 
 
-def _units(record: Mapping[str, Any], label: str, seed: int | None) -> list[Unit]:
+def _units(record: RunRecord, label: str, seed: int | None) -> list[Unit]:
     """The units of an agent in the run's last window, of the seeds that finished all windows."""
     from experiments.running.runner import peeking
     from experiments.running.units import Unit, Variant
@@ -254,7 +255,7 @@ def _as_trained(panel: Panel, layout: Mapping[str, Sequence[str]], label: str) -
     return panel.select(layout)
 
 
-def _refuse_older(record: Mapping[str, Any], panel: Panel) -> None:
+def _refuse_older(record: RunRecord, panel: Panel) -> None:
     """Refuse a panel, or a market of the run, that ends before the data of the run do."""
     from qn_env.errors import ConfigError
 
@@ -270,14 +271,14 @@ def _refuse_older(record: Mapping[str, Any], panel: Panel) -> None:
             )
 
 
-def _starts(record: Mapping[str, Any], window: str, panel: Panel) -> dict[str, str]:
+def _starts(record: RunRecord, window: str, panel: Panel) -> dict[str, str]:
     """The first test day of every market in a window; of a market the run has not, the earliest of them."""
     rows = [row for row in record["panel"]["markets"] if row.get("window", "") == window]
     tested = {str(row["market"]): str(row["test_first"]) for row in rows}
     return {name: tested.get(name, min(tested.values())) for name in panel.markets}
 
 
-def _continues(record: Mapping[str, Any], panel: Panel) -> bool:
+def _continues(record: RunRecord, panel: Panel) -> bool:
     """Whether the panel holds the data of the run, up to their last day."""
     same: bool = panel.until(record["panel"]["last"]).fingerprint == record["panel"]["fingerprint"]
     return same

@@ -5,11 +5,15 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from experiments.press.items import Drawing
 from qn_env.extras import require
 from qn_env.storage import write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 DPI = 130
 QUIET, INK = "#8c959f", "#1c2128"
@@ -42,17 +46,17 @@ def write_drawing(drawing: Drawing, folder: Path) -> bytes:
     return images["png"]
 
 
-def _image(made: Any, kind: str, metadata: Mapping[str, None]) -> bytes:
+def _image(made: Figure, kind: str, metadata: Mapping[str, None]) -> bytes:
     content = io.BytesIO()
     made.savefig(content, format=kind, dpi=DPI, metadata=metadata)
     return content.getvalue()
 
 
-def grid_of(n: int, *, columns: int, width: float, height: float) -> tuple[Any, list[Any]]:
+def grid_of(n: int, *, columns: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
     """A figure of n axes of `width` by `height` inches, and these axes."""
     columns = max(min(columns, n), 1)
     rows = max(-(-n // columns), 1)
-    figure = require("matplotlib.figure", what="A figure").Figure(
+    figure: Figure = require("matplotlib.figure", what="A figure").Figure(
         figsize=(width * columns, height * rows + 0.35), layout="constrained"
     )
     grid = list(figure.subplots(rows, columns, squeeze=False).flat)

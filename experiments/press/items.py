@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +30,7 @@ class Drawing:
     name: str  # of its files
     title: str
     caption: str  # what it shows, in one sentence
-    draw: Callable[[], Any]  # to a matplotlib figure
+    draw: Callable[[], Figure]
 
 
 class Left(NamedTuple):

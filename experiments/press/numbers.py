@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TypeGuard
 
 import numpy as np
 
 UNDEFINED = "\N{EN DASH}"
 
 
-def figure(value: Any, digits: int = 4) -> str:
+def figure(value: float | None, digits: int = 4) -> str:
     """A number with so many significant digits, never in powers of ten; a dash where undefined.
 
     Examples:
@@ -27,7 +27,7 @@ def figure(value: Any, digits: int = 4) -> str:
     return f"{value:.{max(digits - 1 - magnitude, 0)}f}"
 
 
-def fixed(value: Any, form: str) -> str:
+def fixed(value: float | None, form: str) -> str:
     """A number in a format; a dash where undefined.
 
     Examples:
@@ -38,7 +38,7 @@ def fixed(value: Any, form: str) -> str:
     return f"{value:{sign}z{form.removeprefix('+')}}" if _known(value) else UNDEFINED
 
 
-def bounds(low: Any, high: Any, form: str = ".2f") -> str:
+def bounds(low: float | None, high: float | None, form: str = ".2f") -> str:
     """An interval; a dash where undefined.
 
     Examples:
@@ -48,7 +48,7 @@ def bounds(low: Any, high: Any, form: str = ".2f") -> str:
     return f"[{fixed(low, form)}, {fixed(high, form)}]" if _known(low) and _known(high) else UNDEFINED
 
 
-def setting(value: Any) -> str:
+def setting(value: object) -> str:
     """A setting as text; a dash where there is none."""
     if value is None or (isinstance(value, float) and not np.isfinite(value)):
         return UNDEFINED
@@ -78,5 +78,5 @@ def aligned(cells: Sequence[Sequence[str]]) -> list[str]:
     return [lines[0], "-" * len(lines[0]), *lines[1:]]
 
 
-def _known(value: Any) -> bool:
+def _known(value: float | None) -> TypeGuard[float]:
     return value is not None and bool(np.isfinite(value))

@@ -10,6 +10,7 @@ from typing import Any
 
 from experiments.press.items import Drawing, Item, Left, Table
 from experiments.settings.config import SEEDS
+from experiments.storage.records import RunRecord
 from qn_env.extras import require
 from qn_env.storage import write_atomically
 
@@ -38,16 +39,17 @@ class Front:
     year: int
     basis: str
     notes: Sequence[str]
-    record: Mapping[str, Any]
+    record: RunRecord
     seeds: Mapping[str, Sequence[int]]
     budget: str
 
 
-def budget_line(record: Mapping[str, Any], study: Mapping[str, Any] | None) -> str:
+def budget_line(record: RunRecord, study: Mapping[str, Any] | None) -> str:
     """What the run was given to spend, in one sentence.
 
     Examples:
-        >>> budget_line({}, {"budget": {"trials": 200, "steps_each": 2000}})
+        >>> words = {"trials": 200, "steps_each": 2000}
+        >>> budget_line({}, {"budget": words})
         'Budget: trials 200, steps each 2000.'
     """
     budget = dict((study or {}).get("budget", {}))
@@ -88,13 +90,14 @@ def write_page(path: Path, items: Sequence[Item], images: Mapping[str, bytes], f
     return path
 
 
-def _learnt(record: Mapping[str, Any], agent: str) -> bool:
-    return bool(record["agents"].get(agent, {}).get("learns"))
+def _learnt(record: RunRecord, agent: str) -> bool:
+    agents = record["agents"]
+    return agent in agents and agents[agent]["learns"]
 
 
-def _part(item: Table | Drawing, images: Mapping[str, bytes]) -> dict[str, Any]:
+def _part(item: Table | Drawing, images: Mapping[str, bytes]) -> dict[str, object]:
     """One artefact as the template shows it."""
-    made: dict[str, Any] = {"name": item.name, "title": item.title, "caption": item.caption}
+    made: dict[str, object] = {"name": item.name, "title": item.title, "caption": item.caption}
     if isinstance(item, Drawing):
         return made | {"image": base64.b64encode(images[item.name]).decode()}
     rows = item.shown.astype(str).to_numpy().tolist()

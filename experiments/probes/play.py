@@ -33,7 +33,8 @@ class Played:
 
     def net(self, cost_bps: float = 0.0) -> FloatArray:
         """[D, N] returns after costs."""
-        return Book(self.gross, self.turnover).net(cost_bps)
+        book: Book[FloatArray] = Book(self.gross, self.turnover)
+        return book.net(cost_bps)
 
     def of(self, columns: slice) -> Played:
         """The same of some assets."""

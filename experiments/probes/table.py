@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -90,7 +90,7 @@ def deflated(units: Sequence[Found]) -> list[float]:
     ]
 
 
-def _probe_rows(probe: Probe, units: Sequence[Found]) -> Iterator[dict[str, Any]]:
+def _probe_rows(probe: Probe, units: Sequence[Found]) -> Iterator[dict[str, object]]:
     if "deflated" in probe.bars:
         units = [
             unit._replace(figures={**unit.figures, "deflated": skill})
@@ -106,7 +106,7 @@ def _probe_rows(probe: Probe, units: Sequence[Found]) -> Iterator[dict[str, Any]
             yield {"probe": probe.name, "agent": agent, "measure": measure, **_row(probe, measure, shown)}
 
 
-def _row(probe: Probe, measure: str, figures: Sequence[Figures]) -> dict[str, Any]:
+def _row(probe: Probe, measure: str, figures: Sequence[Figures]) -> dict[str, object]:
     values = np.array([seed[measure] for seed in figures])
     value = float(values.mean())
     low, high = mean_interval(values)
@@ -118,7 +118,7 @@ def _row(probe: Probe, measure: str, figures: Sequence[Figures]) -> dict[str, An
     return {**found, "bar": height, "verdict": "pass" if bar.passed(value, height) else "fail"}
 
 
-def _cells(row: dict[Any, Any]) -> tuple[str, ...]:
+def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     signs = {"at least": ">=", "at most": "<=", "within": "+-"}
     bar = PROBES[row["probe"]].bars.get(row["measure"])
     return (

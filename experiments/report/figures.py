@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,12 +20,16 @@ from qn_env.arrays import FloatArray
 from qn_env.extras import require
 from qn_env.storage import own_folder, write_atomically
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 DPI = 160
 
 
 def write_figures(run: Run, found: Honesty) -> None:
     """Write `figures/<name>.png` and `.svg` of the run, at its headline cost."""
-    draw: dict[str, Callable[[Run, Mapping[str, Look]], Any]] = {
+    draw: dict[str, Callable[[Run, Mapping[str, Look]], Figure]] = {
         "cumulative": cumulative,
         "drawdown": drawdown,
         "sharpe_histogram": sharpe_histogram,
@@ -42,7 +46,7 @@ def write_figures(run: Run, found: Honesty) -> None:
             _write(run, figure, name, "svg", {"Date": None, "Creator": None})
 
 
-def _write(run: Run, figure: Any, name: str, kind: str, metadata: Mapping[str, None]) -> None:
+def _write(run: Run, figure: Figure, name: str, kind: str, metadata: Mapping[str, None]) -> None:
     content = io.BytesIO()
     figure.savefig(content, format=kind, dpi=DPI, metadata=metadata)
     path = run.folder / "figures" / f"{name}.{kind}"
@@ -50,7 +54,7 @@ def _write(run: Run, figure: Any, name: str, kind: str, metadata: Mapping[str, N
     write_atomically(path, content.getvalue())
 
 
-def cumulative(run: Run, appearance: Mapping[str, Look]) -> Any:
+def cumulative(run: Run, appearance: Mapping[str, Look]) -> Figure:
     """Growth of 1 after costs."""
     figure, axes = _canvas(9, 4.8)
     paths = curves(run, run.headline_bps, "net")
@@ -59,7 +63,7 @@ def cumulative(run: Run, appearance: Mapping[str, Look]) -> Any:
     return figure
 
 
-def drawdown(run: Run, appearance: Mapping[str, Look]) -> Any:
+def drawdown(run: Run, appearance: Mapping[str, Look]) -> Figure:
     """Drawdown after costs."""
     figure, axes = _canvas(9, 4.0)
     paths = curves(run, run.headline_bps, "net")
@@ -70,13 +74,13 @@ def drawdown(run: Run, appearance: Mapping[str, Look]) -> Any:
     return figure
 
 
-def sharpe_histogram(run: Run, appearance: Mapping[str, Look]) -> Any:
+def sharpe_histogram(run: Run, appearance: Mapping[str, Look]) -> Figure:
     """Small histograms of the per-asset Sharpe ratios, one per agent, on common axes."""
     sample = asset_sharpes(run, run.headline_bps)
     edges = common_edges([sample])
     n_columns = min(4, len(appearance))
     n_rows = -(-len(appearance) // n_columns)
-    figure = require("matplotlib.figure").Figure(
+    figure: Figure = require("matplotlib.figure").Figure(
         figsize=(2.9 * n_columns, 1.9 * n_rows + 0.5), layout="constrained"
     )
     grid = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False)
@@ -101,9 +105,9 @@ def sharpe_histogram(run: Run, appearance: Mapping[str, Look]) -> Any:
     return figure
 
 
-def overview(run: Run, appearance: Mapping[str, Look]) -> Any:
+def overview(run: Run, appearance: Mapping[str, Look]) -> Figure:
     """Sharpe ratios with their intervals beside growth; readable at 1200 pixels."""
-    figure = require("matplotlib.figure").Figure(figsize=(12, 5.2), layout="constrained")
+    figure: Figure = require("matplotlib.figure").Figure(figsize=(12, 5.2), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.25))
     _intervals(left, run, appearance)
     paths = curves(run, run.headline_bps, "net_10")
@@ -120,7 +124,7 @@ def overview(run: Run, appearance: Mapping[str, Look]) -> Any:
     return figure
 
 
-def costs(run: Run, appearance: Mapping[str, Look]) -> Any:
+def costs(run: Run, appearance: Mapping[str, Look]) -> Figure:
     """Net Sharpe ratio by cost."""
     figure, axes = _canvas(9, 4.4)
     curve = cost_curve(run)
@@ -135,7 +139,7 @@ def costs(run: Run, appearance: Mapping[str, Look]) -> Any:
     return figure
 
 
-def ranks(ranking: Ranking, run: Run, appearance: Mapping[str, Look]) -> Any:
+def ranks(ranking: Ranking, run: Run, appearance: Mapping[str, Look]) -> Figure:
     """Average ranks; a bar on the right joins agents that do not differ (Demsar 2006, turned on its side)."""
     names = list(ranking.average)
     figure, axes = _canvas(9, 0.38 * len(names) + 1.5)
@@ -165,7 +169,7 @@ def _caveat(run: Run) -> str:
     return f"{quick}{few}Research, not advice."
 
 
-def _intervals(axes: Any, run: Run, appearance: Mapping[str, Look]) -> None:
+def _intervals(axes: Axes, run: Run, appearance: Mapping[str, Look]) -> None:
     """Dot and 95% interval per agent, best on top."""
     board = run.ranking(run.headline_bps)
     labels = []
@@ -189,7 +193,7 @@ def _intervals(axes: Any, run: Run, appearance: Mapping[str, Look]) -> None:
     axes.set_title("Net Sharpe ratio, 95% interval")
 
 
-def _growth_axes(axes: Any, run: Run, paths: Mapping[str, Curve], appearance: Mapping[str, Look]) -> None:
+def _growth_axes(axes: Axes, run: Run, paths: Mapping[str, Curve], appearance: Mapping[str, Look]) -> None:
     _lines(axes, run, {name: path.growth for name, path in paths.items()}, appearance)
     if is_long(run_dates(run)):
         ticker = require("matplotlib.ticker")
@@ -200,7 +204,7 @@ def _growth_axes(axes: Any, run: Run, paths: Mapping[str, Curve], appearance: Ma
     axes.set_title(f"Growth of 1 after {run.headline_bps:g} bp costs, mean over seeds")
 
 
-def _lines(axes: Any, run: Run, values: Mapping[str, FloatArray], appearance: Mapping[str, Look]) -> None:
+def _lines(axes: Axes, run: Run, values: Mapping[str, FloatArray], appearance: Mapping[str, Look]) -> None:
     """One line per agent over the run's dates, learnt agents on top."""
     dates = run_dates(run).to_numpy()
     if not len(dates):
@@ -218,7 +222,7 @@ def _lines(axes: Any, run: Run, values: Mapping[str, FloatArray], appearance: Ma
     axes.margins(x=0.01)
 
 
-def _end_labels(axes: Any, run: Run, paths: Mapping[str, Curve], appearance: Mapping[str, Look]) -> None:
+def _end_labels(axes: Axes, run: Run, paths: Mapping[str, Curve], appearance: Mapping[str, Look]) -> None:
     """Name every line at its end, moved apart so that no two names overlap."""
     if not len(run_dates(run)):
         return
@@ -266,7 +270,7 @@ def spread(heights: Mapping[str, float], *, gap: float) -> dict[str, float]:
     return dict(zip(names, placed.tolist(), strict=True))
 
 
-def _legend(figure: Any, appearance: Mapping[str, Look]) -> None:
+def _legend(figure: Figure, appearance: Mapping[str, Look]) -> None:
     line = require("matplotlib.lines").Line2D
     handles = [line([], [], color=look.colour, linewidth=look.width) for look in appearance.values()]
     for handle, look in zip(handles, appearance.values(), strict=True):
@@ -275,9 +279,9 @@ def _legend(figure: Any, appearance: Mapping[str, Look]) -> None:
     figure.legend(handles, names, loc="outside right upper", fontsize=9.5, handlelength=2.6)
 
 
-def _canvas(width: float, height: float) -> tuple[Any, Any]:
+def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
     """A figure of `width` by `height` inches and its only axes."""
-    figure = require("matplotlib.figure").Figure(figsize=(width, height), layout="constrained")
+    figure: Figure = require("matplotlib.figure").Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots()
 
 

@@ -8,9 +8,10 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
+import pandas as pd
 
 from experiments.press.items import Table
 from experiments.report.looks import Look, looks
@@ -33,6 +34,7 @@ from experiments.results.evidence import Honesty, cost_curve
 from experiments.results.run import Run
 from experiments.results.series import (
     MAX_POINTS,
+    View,
     asset_sharpes,
     block_ends,
     curves,
@@ -44,8 +46,11 @@ from experiments.results.series import (
 from experiments.settings.config import SEEDS
 from qn_env.extras import require
 
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
 PLACE = ("out", "jobs")  # settings that change no figure; a run never overwrites another's folder
-VIEWS: Mapping[str, Any] = {"raw": "net", "scaled": "net_10"}
+VIEWS: Mapping[str, View] = {"raw": "net", "scaled": "net_10"}
 
 
 def render(run: Run, found: Honesty, shown: Sequence[Table]) -> str:
@@ -71,7 +76,7 @@ def render(run: Run, found: Honesty, shown: Sequence[Table]) -> str:
     return str(page)
 
 
-def context(run: Run, found: Honesty, shown: Sequence[Table]) -> dict[str, Any]:
+def context(run: Run, found: Honesty, shown: Sequence[Table]) -> dict[str, object]:
     """Everything the template shows."""
     appearance = looks(run)
     return {
@@ -94,13 +99,13 @@ def context(run: Run, found: Honesty, shown: Sequence[Table]) -> dict[str, Any]:
         "statement": whole_dates(statement(run)),
         "few_seeds": few_seeds(run),
         "settings": agent_settings(run),
-        "command": command(run.about),
+        "command": command(run.about["config"]),
         "duration": duration(float(run.about["seconds"])),
         "enough_seeds": SEEDS,
     }
 
 
-def _per_cost(run: Run, appearance: Mapping[str, Look]) -> list[dict[str, Any]]:
+def _per_cost(run: Run, appearance: Mapping[str, Look]) -> list[dict[str, object]]:
     """The parts of the page that exist once per cost level."""
     samples = {cost: asset_sharpes(run, cost) for cost in run.costs_bps}
     edges = common_edges(list(samples.values()))
@@ -121,7 +126,7 @@ def _per_cost(run: Run, appearance: Mapping[str, Look]) -> list[dict[str, Any]]:
     ]
 
 
-def chart_data(run: Run, appearance: Mapping[str, Look]) -> dict[str, Any]:
+def chart_data(run: Run, appearance: Mapping[str, Look]) -> dict[str, object]:
     """What the script draws: dates, agents' looks, and their paths per cost and view."""
     dates, step = run_dates(run), _step(run)
     kept = dates[block_ends(len(dates), step)]
@@ -142,7 +147,7 @@ def chart_data(run: Run, appearance: Mapping[str, Look]) -> dict[str, Any]:
     }
 
 
-def cost_data(run: Run) -> dict[str, Any]:
+def cost_data(run: Run) -> dict[str, object]:
     """The net Sharpe ratio of every agent by cost, as JSON can hold it."""
     curve = cost_curve(run)
     return {
@@ -172,7 +177,7 @@ def leading(text: str) -> str:
     return found[0] if found else ""
 
 
-def _paths(run: Run, cost_bps: float, column: Any, step: int) -> dict[str, list[list[float | None]]]:
+def _paths(run: Run, cost_bps: float, column: View, step: int) -> dict[str, list[list[float | None]]]:
     """Growth and drawdown of every agent at one cost, as JSON can hold them."""
     paths = [thinned(path, step) for path in curves(run, cost_bps, column).values()]
     return {
@@ -196,7 +201,17 @@ def _step(run: Run) -> int:
     return max(1, math.ceil(len(run_dates(run)) / MAX_POINTS))
 
 
-def _days(run: Run) -> dict[str, Any]:
+class Days(TypedDict):
+    """The portfolio's test days, and how many markets a day has."""
+
+    count: int
+    first: str
+    last: str
+    fewest: int
+    most: int
+
+
+def _days(run: Run) -> Days:
     """The portfolio's test days and how many markets each has."""
     dates, markets = run_dates(run), run.portfolio["markets"]
     return {
@@ -231,14 +246,15 @@ def statement(run: Run) -> str:
     )
 
 
-def whole_dates(text: str) -> Any:
+def whole_dates(text: str) -> Markup:
     """The text escaped, with dates that no line break may cut."""
     markup = require("markupsafe")
     date = r'<span class="date">\g<0></span>'
-    return markup.Markup(re.sub(r"\b\d{4}-\d\d-\d\d\b", date, str(markup.escape(text))))
+    found: Markup = markup.Markup(re.sub(r"\b\d{4}-\d\d-\d\d\b", date, str(markup.escape(text))))
+    return found
 
 
-def _learnt_rows(run: Run) -> Any:
+def _learnt_rows(run: Run) -> pd.Series:
     return run.leaderboard["agent"].map(run.learns)
 
 
@@ -259,13 +275,13 @@ def few_seeds(run: Run) -> list[str]:
     return [agent for agent in run.agents if agent in few]
 
 
-def agent_settings(run: Run) -> list[dict[str, Any]]:
+def agent_settings(run: Run) -> list[dict[str, str | bool]]:
     """How each agent of the run was set, those without results included."""
     return [
         {
             "name": name,
             "kind": "learnt" if made.get("learns") else "rule",
-            "vol_target": "none" if made.get("vol_target") is None else f"{100 * made['vol_target']:g}%",
+            "vol_target": "none" if (target := made["vol_target"]) is None else f"{100 * target:g}%",
             "train_cost": f"{made['train_cost_bps']:g} bp" if made.get("learns") else "",
             "seeds": ", ".join(str(seed) for seed in made.get("seeds", [])),
             "results": name in run.agents,
@@ -274,25 +290,23 @@ def agent_settings(run: Run) -> list[dict[str, Any]]:
     ]
 
 
-def command(about: Mapping[str, Any]) -> str:
-    """The command of the run: as recorded, else written from its config.
+def command(config: Mapping[str, object]) -> str:
+    """The command of a run with this configuration.
 
     Examples:
         >>> config = {"agents": ["macd", "ppo"], "costs": [0.0, 2.0], "panel": None, "quick": True}
-        >>> command({"config": config})
+        >>> command(config)
         'qn run --agents macd,ppo --costs 0,2 --quick'
     """
-    if about.get("command"):
-        return str(about["command"])
     words = ["qn", "run"]
-    for key, value in about["config"].items():
+    for key, value in config.items():
         if key not in PLACE and value is not None and value is not False and value != []:
             words.append(f"--{key.replace('_', '-')}")
             words += [] if value is True else [_word(value)]
     return shlex.join(words)
 
 
-def _word(value: Any) -> str:
+def _word(value: object) -> str:
     """A setting as the command line takes it: lists with commas, numbers in short."""
     if isinstance(value, list):
         return ",".join(_word(item) for item in value)

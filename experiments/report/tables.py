@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -81,10 +81,25 @@ def cell(value: float, kind: str) -> Cell:
     return Cell(text, value if math.isfinite(value) else None)
 
 
-def leaderboard(run: Run, cost_bps: float, appearance: Mapping[str, Look]) -> dict[str, Any]:
+class Row(TypedDict):
+    """One agent of the leaderboard."""
+
+    look: Look
+    rank: Cell
+    comparable: bool
+    sharpe: Cell
+    interval: str
+    whisker: Whisker | None
+    seeds: int
+    spread: str
+    cells: list[Cell]
+
+
+def leaderboard(run: Run, cost_bps: float, appearance: Mapping[str, Look]) -> dict[str, object]:
     """Rows of the leaderboard at one cost, and the number of figures shown as undefined."""
     scale = _scale(run.leaderboard)
-    rows = [_row(row, appearance, scale) for row in run.ranking(cost_bps).to_dict("records")]
+    ranking = run.ranking(cost_bps).to_dict("records")
+    rows = [_row(appearance[row["agent"]], row, scale) for row in ranking]
     cells = [shown for row in rows for shown in (row["sharpe"], *row["cells"])]
     return {
         "rows": rows,
@@ -94,13 +109,11 @@ def leaderboard(run: Run, cost_bps: float, appearance: Mapping[str, Look]) -> di
     }
 
 
-def _row(
-    row: Mapping[str, Any], appearance: Mapping[str, Look], scale: tuple[float, float]
-) -> dict[str, Any]:
+def _row(look: Look, row: Mapping[str, float], scale: tuple[float, float]) -> Row:
     seeds = int(row["seeds"])
     spread = f"{number(row['seed_low'])} to {number(row['seed_high'])}" if seeds > 1 else ""
     return {
-        "look": appearance[row["agent"]],
+        "look": look,
         "rank": Cell(number(row["rank"], 0), float(row["rank"]) if math.isfinite(row["rank"]) else None),
         "comparable": bool(row["comparable"]),
         "sharpe": cell(row["sharpe"], "number"),
@@ -196,7 +209,7 @@ def _histogram(
     )
 
 
-def heat_map(figures: Figures, appearance: Mapping[str, Look]) -> dict[str, Any]:
+def heat_map(figures: Figures, appearance: Mapping[str, Look]) -> dict[str, object]:
     """Agents by markets: text, colour and the number of seeds without a value."""
     rows = []
     for name, look in appearance.items():
@@ -206,7 +219,7 @@ def heat_map(figures: Figures, appearance: Mapping[str, Look]) -> dict[str, Any]
     return {"markets": markets, "rows": rows, "undefined": int(figures.undefined.to_numpy().sum())}
 
 
-def _heat(value: float, undefined: int) -> dict[str, Any]:
+def _heat(value: float, undefined: int) -> dict[str, object]:
     strength = min(abs(value) / STRONG_SHARPE, 1.0) if math.isfinite(value) else 0.0
     return {
         "text": number(value),

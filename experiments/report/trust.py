@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -342,7 +342,7 @@ def probe_table(folder: Path) -> Table | None:
     )
 
 
-def _difference(row: Any) -> dict[str, str]:
+def _difference(row: pd.Series) -> dict[str, str]:
     """A difference of Sharpe ratios with its error and p."""
     return {
         "Difference": fixed(row["difference"], "+.2f"),
@@ -351,7 +351,7 @@ def _difference(row: Any) -> dict[str, str]:
     }
 
 
-def _with_interval(row: Any, name: str) -> str:
+def _with_interval(row: pd.Series, name: str) -> str:
     low, high = row[f"{name}_low"], row[f"{name}_high"]
     interval = f" {bounds(low, high)}" if math.isfinite(low) else ""
     return fixed(row[name], ".2f") + interval

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
+import pandas as pd
+
+from qn_env.arrays import BoolArray, FloatArray
 from qn_env.economics import BASIS_POINT
 
-Daily = TypeVar("Daily")  # arrays [days, ...] or columns of a table
+Daily = TypeVar("Daily", FloatArray, pd.DataFrame, pd.Series)  # [days, ...]
 
 
 class Book(NamedTuple, Generic[Daily]):
@@ -22,24 +25,18 @@ class Book(NamedTuple, Generic[Daily]):
 
     def cost(self, cost_bps: float) -> Daily:
         """What trading costs every day, at so many basis points per unit of turnover."""
-        traded: Any = self.turnover
-        paid: Daily = cost_bps * BASIS_POINT * traded
-        return paid
+        return self.turnover * (cost_bps * BASIS_POINT)
 
     def net(self, cost_bps: float) -> Daily:
         """Daily returns after that cost."""
-        gross: Any = self.gross
-        found: Daily = gross - self.cost(cost_bps)
-        return found
+        return self.gross - self.cost(cost_bps)
 
-    def on(self, rows: Any) -> Book[Any]:
+    def on(self, rows: BoolArray | slice) -> Book[Daily]:
         """The same book on some of its days."""
-        gross: Any = self.gross
-        turnover: Any = self.turnover
-        return Book(gross[rows], turnover[rows])
+        return Book(self.gross[rows], self.turnover[rows])
 
 
-def book_of(days: Any, *, late: bool = False) -> Book[Any]:
+def book_of(days: pd.DataFrame, *, late: bool = False) -> Book[pd.Series]:
     """The book of a table of days.
 
     Args:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -188,8 +188,8 @@ def audit_verdict(run: Run, agent: str) -> str:
     """What the look-ahead audit of an agent's units said; `not audited` where there was none."""
     if agent in refused(run):
         return "refused"
-    seeds = run.about["agents"].get(agent, {}).get("seeds", [])
-    windows = run.about["panel"].get("windows", [""])
+    agents, windows = run.about["agents"], run.about["panel"]["windows"]
+    seeds = agents[agent]["seeds"] if agent in agents else []
     units = [unit_name(agent, s, w) for s in seeds for w in windows]
     found = [audit for audit in map(run.stored.audit, units) if audit is not None]
     if not found:
@@ -259,7 +259,7 @@ def _over_markets(scores: pd.DataFrame, agent: str, reference: str, *, seed: int
 
 def _differences(net: Mapping[str, FloatArray], references: Sequence[str]) -> pd.DataFrame:
     """Every agent against every reference, each pair once, with Holm's correction over all rows."""
-    rows: dict[frozenset[str], dict[str, Any]] = {}
+    rows: dict[frozenset[str], dict[str, str | float]] = {}
     for right in references:
         for left in net:
             pair = frozenset((left, right))
@@ -319,7 +319,7 @@ def _mean(values: FloatArray) -> float:
     return float(defined.mean()) if len(defined) else float("nan")
 
 
-def as_record(found: Honesty) -> dict[str, Any]:
+def as_record(found: Honesty) -> dict[str, object]:
     """What is not a table, as plain JSON values."""
     overfitting, ranking = found.overfitting, found.ranking
     return {

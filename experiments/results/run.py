@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
+from experiments.storage.records import RunRecord
 from experiments.storage.store import TABLES, RunFolder
 from qn_env.errors import ConfigError, DataError
 
@@ -21,7 +20,7 @@ class Run:
 
     folder: Path
     stored: RunFolder  # the same folder
-    about: Mapping[str, Any]  # run.json
+    about: RunRecord  # run.json
     leaderboard: pd.DataFrame  # one row per cost and agent, by rank
     portfolio: pd.DataFrame  # one row per day, agent, seed and cost
     results: pd.DataFrame  # tidy: one row per figure
@@ -45,7 +44,8 @@ class Run:
 
     def learns(self, agent: str) -> bool:
         """Whether an agent is trained, as `run.json` says."""
-        return bool(self.about["agents"].get(agent, {}).get("learns", False))
+        agents = self.about["agents"]
+        return agent in agents and agents[agent]["learns"]
 
     @property
     def basis(self) -> str:

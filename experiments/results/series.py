@@ -18,6 +18,9 @@ LOG_SPAN_DAYS = 8 * 365  # calendar days from which growth is read on a logarith
 FloatArray = NDArray[np.float64]
 
 
+View = Literal["net", "net_10"]  # daily net returns, raw or scaled to 10% volatility
+
+
 class Curve(NamedTuple):
     """One agent's path; [T] on the run's dates, NaN where it is undefined."""
 
@@ -39,7 +42,7 @@ def run_dates(run: Run) -> pd.DatetimeIndex:
     return pd.DatetimeIndex(sorted(run.portfolio["date"].unique()))
 
 
-def curves(run: Run, cost_bps: float, column: Literal["net", "net_10"]) -> dict[str, Curve]:
+def curves(run: Run, cost_bps: float, column: View) -> dict[str, Curve]:
     """Growth and drawdown of every agent: each seed's own path, then the mean over seeds.
 
     Args:

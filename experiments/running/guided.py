@@ -20,6 +20,7 @@ from agents.space import Choice, Distribution, Integer, LogUniform, Space, Unifo
 from experiments.running.executors import Execute
 from experiments.running.protocols import Fold
 from experiments.running.search import Search, Trial, run_trials
+from experiments.storage.records import TrialResult
 from qn_env.errors import ConfigError
 from qn_env.extras import require
 
@@ -32,7 +33,7 @@ TRIALS_ALONE = 8
 class Sampler(Protocol):
     """Chooses the options of trials; the same questions and scores give the same ones."""
 
-    def ask(self, number: int) -> dict[str, Any]:
+    def ask(self, number: int) -> dict[str, object]:
         """The values of a trial."""
 
     def tell(self, number: int, score: float) -> None:
@@ -47,7 +48,7 @@ def guided_search(
     execute: Execute,
     sampler: Literal["random", "tpe"] = "tpe",
     prune: bool = False,
-) -> list[dict[str, Any]]:
+) -> list[TrialResult]:
     """Run the trials of one agent, each window guided by its own scores; all results, by window and number.
 
     Args:
@@ -63,7 +64,7 @@ def guided_search(
             of another search.
     """
     guides: list[Sampler] = [Guide(one.space, one.seed) if sampler == "tpe" else Draws(one) for _ in folds]
-    found: dict[str, list[dict[str, Any]]] = {fold.name: [] for fold in folds}
+    found: dict[str, list[TrialResult]] = {fold.name: [] for fold in folds}
     for numbers in _portions(one.trials):
         trials = []
         for fold, guide in zip(folds, guides, strict=True):
@@ -100,7 +101,7 @@ class Draws:
         """The draws of this search."""
         self._search, self._space = one, one.space
 
-    def ask(self, number: int) -> dict[str, Any]:
+    def ask(self, number: int) -> dict[str, object]:
         """The values of a trial."""
         return draw(self._space, seed=self._search.seed, trial=number)
 
@@ -121,7 +122,7 @@ class Guide:
         self._distributions = {name: self._translated(name, found) for name, found in space.items()}
         self._asked: dict[int, Any] = {}
 
-    def ask(self, number: int) -> dict[str, Any]:
+    def ask(self, number: int) -> dict[str, object]:
         """The values of a trial."""
         self._asked[number] = self._study.ask(self._distributions)
         values = self._asked[number].params
@@ -152,7 +153,7 @@ class Guide:
         )
 
 
-def _value(distribution: Distribution, found: Any) -> Any:
+def _value(distribution: Distribution, found: Any) -> object:
     return distribution.values[found] if isinstance(distribution, Choice) else found
 
 

@@ -25,6 +25,7 @@ from experiments.running.fanout import Failure, Task
 from experiments.running.protocols import Fold, Protocol
 from experiments.running.units import Unit, Variant, place, run_chain, takes_a_start
 from experiments.settings.config import WITHOUT_EFFECT, PanelConfig, RunConfig, check_costs
+from experiments.storage.records import AgentRecord, FailureRecord
 from experiments.storage.store import RunFolder, unit_name
 from qn_env.checks import check_is, check_names, check_path
 from qn_env.errors import ConfigError, LookAheadError, QnError, did_you_mean
@@ -195,19 +196,26 @@ def _warm(config: RunConfig, agent: Agent) -> bool:
 
 def _run_units(
     units: Sequence[Unit], folds: Mapping[str, Fold], folder: RunFolder, jobs: int | None
-) -> list[dict[str, Any]]:
+) -> list[FailureRecord]:
     """Run the units that are not finished; the failures."""
     chains = _chains([unit for unit in units if not folder.has_unit(unit.name)])
     tasks = [
         Task(name, partial(run_chain, chain, {unit.window: folds[unit.window] for unit in chain}, folder))
         for name, chain in chains.items()
     ]
-    found = []
+    found: list[FailureRecord] = []
     for name, failure in run_in_processes(tasks, jobs).items():
         for unit, why in _unfinished(chains[name], failure, folder):
             folder.write_error(unit.name, why.trace or f"{why.error}\n")
-            which = {"agent": unit.label, "seed": unit.seed, "window": unit.window}
-            found.append(which | {"kind": why.kind, "error": why.error})
+            found.append(
+                {
+                    "agent": unit.label,
+                    "seed": unit.seed,
+                    "window": unit.window,
+                    "kind": why.kind,
+                    "error": why.error,
+                }
+            )
     return sorted(found, key=lambda f: (str(f["agent"]), f["seed"], str(f["window"])))
 
 
@@ -237,7 +245,7 @@ def _unfinished(chain: Sequence[Unit], failure: Failure, folder: RunFolder) -> I
         yield unit, Failure(QnError.__name__, error, f"{error}\n")
 
 
-def peeking(failed: Sequence[Mapping[str, Any]]) -> set[str]:
+def peeking(failed: Sequence[FailureRecord]) -> set[str]:
     """The agents that did not pass the look-ahead audit, of the failures in a run's record.
 
     With one seed in one window: what the audit did not see in another is not thereby honest.
@@ -245,7 +253,7 @@ def peeking(failed: Sequence[Mapping[str, Any]]) -> set[str]:
     return {str(failure["agent"]) for failure in failed if failure.get("kind") == LookAheadError.__name__}
 
 
-def _complete(units: Sequence[Unit], folder: RunFolder, failed: Sequence[Mapping[str, Any]]) -> list[Unit]:
+def _complete(units: Sequence[Unit], folder: RunFolder, failed: Sequence[FailureRecord]) -> list[Unit]:
     """One unit for each agent and seed that has finished every window, of agents without look-ahead."""
     broken = {(unit.label, unit.seed) for unit in units if not folder.has_unit(unit.name)}
     first = {(unit.label, unit.seed): unit for unit in reversed(units)}
@@ -253,7 +261,7 @@ def _complete(units: Sequence[Unit], folder: RunFolder, failed: Sequence[Mapping
     return [unit for key, unit in first.items() if key not in broken and unit.label not in peeked]
 
 
-def _refuse_empty(units: Sequence[Unit], failed: Sequence[Mapping[str, Any]]) -> NoReturn:
+def _refuse_empty(units: Sequence[Unit], failed: Sequence[FailureRecord]) -> NoReturn:
     """Say why there is nothing to report."""
     kind = LookAheadError if peeking(failed) else QnError
     if len(failed) == len(units):
@@ -289,7 +297,7 @@ def _write_tables(
     folder.write_leaderboard(board)
 
 
-def plan_of(config: RunConfig, variants: Mapping[str, Variant], panel: Panel) -> dict[str, Any]:
+def plan_of(config: RunConfig, variants: Mapping[str, Variant], panel: Panel) -> dict[str, object]:
     """What decides a run's figures: everything but the place and the number of processes."""
     plain = {k: v for k, v in _plain(config).items() if k not in WITHOUT_EFFECT}
     return plain | {
@@ -300,12 +308,12 @@ def plan_of(config: RunConfig, variants: Mapping[str, Variant], panel: Panel) ->
 
 def _record(
     config: RunConfig, panel: Panel, folds: Mapping[str, Fold], units: Sequence[Unit]
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Everything needed to repeat the run."""
-    agents: dict[str, Any] = {}
+    agents: dict[str, AgentRecord] = {}
     for unit in units:
         agent = unit.agent()
-        entry = {
+        entry: AgentRecord = {
             "agent": unit.variant.agent,
             "options": dict(unit.variant.options),
             "windows": {name: dict(options) for name, options in unit.variant.windows.items()},
@@ -339,11 +347,11 @@ def _record(
     }
 
 
-def _plain(config: RunConfig) -> dict[str, Any]:
+def _plain(config: RunConfig) -> dict[str, object]:
     return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(config).items()}
 
 
-def _git_state() -> dict[str, Any] | None:
+def _git_state() -> dict[str, str | bool] | None:
     """Commit and cleanliness of the code, where it runs from a checkout."""
     here = Path(__file__).resolve().parent
     try:

@@ -24,7 +24,7 @@ from experiments.running.executors import Execute, SharedFold, executor, shared
 from experiments.running.fanout import Task
 from experiments.running.protocols import Fold
 from experiments.running.units import Unit, Variant, place, trained
-from experiments.storage.records import read_trial
+from experiments.storage.records import TrialResult, read_trial
 from experiments.storage.store import unit_name
 from qn_env.errors import ConfigError, QnError
 from qn_env.storage import make_folder, write_sealed
@@ -49,7 +49,7 @@ class Search:
     variant: Variant
     trials: range
     seed: int
-    fixed: Mapping[str, Any] = field(default_factory=dict)
+    fixed: Mapping[str, object] = field(default_factory=dict)
     vol_target: float | None = None
     execution_lag: int = 0
     preset: str | None = None
@@ -62,11 +62,11 @@ class Search:
             return preset_space(self.preset, agent, self.variant.agent)
         return space_of(agent, self.variant.agent)
 
-    def options(self, trial: int) -> dict[str, Any]:
+    def options(self, trial: int) -> dict[str, object]:
         """What a trial of the random search is built with."""
         return self.built_with(draw(self.space, seed=self.seed, trial=trial))
 
-    def built_with(self, chosen: Mapping[str, Any]) -> dict[str, Any]:
+    def built_with(self, chosen: Mapping[str, object]) -> dict[str, object]:
         """The options of a trial for which these were chosen."""
         return {**self.variant.options, **chosen, **self.fixed}
 
@@ -87,7 +87,7 @@ class Trial:
     search: Search
     number: int
     fold: Fold
-    options: Mapping[str, Any]
+    options: Mapping[str, object]
     bars: tuple[float, ...] = ()
 
     @property
@@ -96,7 +96,7 @@ class Trial:
         return _name(self.search.label, self.search.seed, self.fold.name, self.number)
 
     @property
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, object]:
         """What decides its score."""
         chosen = {
             "options": dict(self.options),
@@ -106,7 +106,7 @@ class Trial:
         fold = self.fold
         blocks = [str(sorted(fold.select_start.items())), fold.train.fingerprint, fold.select.fingerprint]
         bars = {"bars": list(self.bars)} if self.bars else {}
-        found: dict[str, Any] = json.loads(json.dumps(chosen | {"data": blocks} | bars))
+        found: dict[str, object] = json.loads(json.dumps(chosen | {"data": blocks} | bars))
         return found
 
     @property
@@ -128,7 +128,7 @@ def search(
     jobs: int | None = None,
     execute: Execute | None = None,
     keep: bool = False,
-) -> list[dict[str, Any]]:
+) -> list[TrialResult]:
     """Run every trial in every window that has no result yet; all results, by agent, window and number.
 
     A trial that fails is stored with its error and a score of minus infinity: it was tried, and counts.
@@ -153,14 +153,14 @@ def search(
     return run_trials(every, folder, execute or executor(jobs=jobs), keep=keep)
 
 
-def training_of(result: Mapping[str, Any], seed: int, folder: Path) -> Path:
+def training_of(result: TrialResult, seed: int, folder: Path) -> Path:
     """Where `search(..., keep=True)` keeps the training behind a result of a search with this seed."""
     return folder / f"{_name(result['agent'], seed, result['window'], result['trial'])}.training"
 
 
 def run_trials(
     trials: Sequence[Trial], folder: Path, execute: Execute, *, keep: bool = False
-) -> list[dict[str, Any]]:
+) -> list[TrialResult]:
     """Run the trials that have no result in the folder, long ones first; the results of all, in their order.
 
     Raises:
@@ -187,7 +187,7 @@ def run_trials(
     return [read_trial(_path(folder, trial.name)) for trial in trials]
 
 
-def best(results: Sequence[dict[str, Any]], label: str, window: str = "") -> dict[str, Any]:
+def best(results: Sequence[TrialResult], label: str, window: str = "") -> TrialResult:
     """The trial of an agent in a window with the highest score; of equal ones the first.
 
     Raises:
@@ -235,13 +235,13 @@ def _path(folder: Path, name: str) -> Path:
     return folder / f"{name}.json"
 
 
-def _store(trial: Trial, folder: Path, found: Mapping[str, Any]) -> None:
+def _store(trial: Trial, folder: Path, found: Mapping[str, object]) -> None:
     named = {"agent": trial.search.label, "window": trial.fold.name, "trial": trial.number}
     result = named | trial.identity | dict(found)
     write_sealed(_path(folder, trial.name), result)
 
 
-def _check_same(path: Path, identity: Mapping[str, Any]) -> None:
+def _check_same(path: Path, identity: Mapping[str, object]) -> None:
     stored = read_trial(path)
     for key, wanted in identity.items():
         if stored.get(key) != wanted:

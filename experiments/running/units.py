@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import pandas as pd
 
@@ -46,10 +45,10 @@ class Variant:
     """
 
     agent: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-    windows: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    options: Mapping[str, object] = field(default_factory=dict)
+    windows: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
-    def at(self, window: str) -> dict[str, Any]:
+    def at(self, window: str) -> dict[str, object]:
         """The options in a window."""
         return {**self.options, **self.windows.get(window, {})}
 
@@ -128,9 +127,8 @@ def trained(unit: Unit, fold: Fold, earlier: Agent | None = None, *, monitor: Mo
     agent = unit.agent()
     if monitor is not None:
         watch(agent, monitor)
-    if earlier is not None:
-        warm: Any = agent
-        warm.start_from(earlier)
+    if earlier is not None and (start_from := getattr(agent, "start_from", None)) is not None:
+        start_from(earlier)
     cost = settings_of(agent).train_cost_bps
     train = environment(unit, agent, fold.train, None, cost)
     select = environment(unit, agent, fold.select, fold.select_start, cost)

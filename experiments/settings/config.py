@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from tyro.constructors import PrimitiveConstructorSpec
 
@@ -31,6 +31,9 @@ from qn_env.checks import (
     check_whole,
 )
 from qn_env.errors import ConfigError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 DEFAULT_AGENTS = (
     "quantnet",
@@ -245,7 +248,7 @@ class RunConfig(DivisionConfig):
         return self.out if self.out is not None else Path("runs") / datetime.now().strftime("%Y%m%d-%H%M%S")
 
 
-def check_counts(config: Any, *names: str) -> None:
+def check_counts(config: DataclassInstance, *names: str) -> None:
     """Refuse whole-number settings out of their bounds; None where a setting is optional.
 
     Raises:
@@ -258,7 +261,7 @@ def check_counts(config: Any, *names: str) -> None:
             check_whole(name, value, *WHOLE[name])
 
 
-def take_days(config: Any, *names: str) -> None:
+def take_days(config: DataclassInstance, *names: str) -> None:
     """Keep settings that name a day as text, YYYY-MM-DD, where they were given as dates; None stays.
 
     Raises:
@@ -271,7 +274,7 @@ def take_days(config: Any, *names: str) -> None:
             take(config, name, str(as_day(value, name)))
 
 
-def check_agents(agents: Any, name: str = "agents") -> tuple[str, ...]:
+def check_agents(agents: object, name: str = "agents") -> tuple[str, ...]:
     """The names of agents, each once; `name` is what the setting is called.
 
     Raises:
@@ -284,7 +287,7 @@ def check_agents(agents: Any, name: str = "agents") -> tuple[str, ...]:
     return names
 
 
-def check_costs(costs: Any) -> tuple[float, ...]:
+def check_costs(costs: object) -> tuple[float, ...]:
     """Costs in basis points, each once.
 
     Raises:
@@ -310,7 +313,7 @@ def check_target(target: float | None) -> None:
         check_number("vol_target", target, 0.0, MOST_VOLATILITY, above=True, unit="a volatility, e.g. 0.15,")
 
 
-def take_paths(config: Any, *names: str) -> None:
+def take_paths(config: DataclassInstance, *names: str) -> None:
     """Keep settings that name a file or folder as paths, where they were given as text.
 
     Raises:
@@ -322,7 +325,7 @@ def take_paths(config: Any, *names: str) -> None:
             take(config, name, check_path(name, value))
 
 
-def take(config: Any, name: str, value: Any) -> None:
+def take(config: DataclassInstance, name: str, value: object) -> None:
     """Keep a setting of a frozen configuration in the type it is declared in."""
     object.__setattr__(config, name, value)
 

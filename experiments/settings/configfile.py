@@ -12,12 +12,16 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from qn_env.errors import ConfigError, did_you_mean
 from qn_env.storage import make_folder, read_object
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 FLAG, TRUST = "--config", "--trust"
 TRIALS = ("trials", "search", "transfer", "ablation")  # what a search or a study makes first
@@ -57,7 +61,7 @@ def with_config_file(argv: Sequence[str], commands: Commands) -> list[str]:
     return [*command, *flags, *rest[len(command) :]]
 
 
-def read_config(name: str, command: Sequence[str], of: type) -> dict[str, Any]:
+def read_config(name: str, command: Sequence[str], of: type) -> dict[str, object]:
     """The values of a file for a command's dataclass, checked.
 
     Args:
@@ -88,7 +92,7 @@ def read_config(name: str, command: Sequence[str], of: type) -> dict[str, Any]:
     return values
 
 
-def write_config(path: Path, command: Sequence[str], config: Any) -> None:
+def write_config(path: Path, command: Sequence[str], config: DataclassInstance) -> None:
     """Write an effective configuration as JSON that `--config` reads."""
     from qn_env.storage import write_atomically
 
@@ -113,11 +117,13 @@ def _converted(value: object, annotation: Any) -> object:
     """
     import msgspec
 
-    return msgspec.convert(value, annotation, dec_hook=_path)
+    return msgspec.convert(value, annotation, dec_hook=_of_other_type)
 
 
-def _path(of: type, value: Any) -> Path:
-    """A field of a type that msgspec does not know: a path, given as text."""
+def _of_other_type(of: type, value: object) -> object:
+    """A value of a type that msgspec does not know: an option of an agent, which may be any, or a path."""
+    if of is object:
+        return value
     if of is not Path or not isinstance(value, str):
         raise TypeError(f"expected a path, found {value!r}")
     return Path(value)
@@ -164,12 +170,13 @@ def claim_folder(path: Path, command: Sequence[str]) -> None:
         raise ConfigError(f"{path}: {found}; choose another --out, or an empty folder.")
 
 
-def _refuse_code(name: str, values: Mapping[str, Any], trust: Sequence[str]) -> None:
+def _refuse_code(name: str, values: Mapping[str, object], trust: Sequence[str]) -> None:
     """Refuse a file that names code which the user has not repeated: no file chooses what runs."""
     from agents.agent import refuse_untrusted
 
     for key in (key for key in CODE if values.get(key) is not None):
-        for value in [values[key]] if isinstance(values[key], str) else values[key]:
+        given = values[key]
+        for value in map(str, given if isinstance(given, tuple) else (given,)):
             if key == "address" and value not in trust:
                 raise ConfigError(
                     f"{name}: names the cluster {value!r}, which sends code to this machine; a file does "
@@ -198,7 +205,7 @@ def _taken(argv: Sequence[str], wanted: str) -> tuple[str | None, list[str]]:
     return name, rest
 
 
-def _found(name: str) -> Any:
+def _found(name: str) -> Traversable:
     path = Path(name)
     if path.is_file():
         return path
@@ -209,11 +216,11 @@ def _found(name: str) -> Any:
     )
 
 
-def _shipped() -> Any:
+def _shipped() -> Traversable:
     return files("experiments.settings") / "configs"
 
 
-def _parsed(path: Any) -> dict[str, Any]:
+def _parsed(path: Traversable) -> dict[str, object]:
     read = json.loads if path.name.endswith(".json") else tomllib.loads
     try:
         found = read(path.read_text(encoding="utf-8"))
@@ -226,7 +233,7 @@ def _parsed(path: Any) -> dict[str, Any]:
     return found
 
 
-def _flags(key: str, value: Any) -> list[str]:
+def _flags(key: str, value: object) -> list[str]:
     """What one would type."""
     name = f"--{key.replace('_', '-')}"
     if isinstance(value, bool):

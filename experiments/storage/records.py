@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
 from qn_env.storage import checked, read_sealed
 
@@ -39,12 +39,13 @@ class AgentRecord(TypedDict):
     """An agent of a run."""
 
     agent: str
-    options: dict[str, Any]
-    windows: dict[str, dict[str, Any]]
+    options: dict[str, object]
+    windows: dict[str, dict[str, object]]
     vol_target: float | None
     train_cost_bps: float
     warmup: int
     learns: bool
+    warm_start: NotRequired[bool]
     seeds: list[int]
 
 
@@ -67,6 +68,11 @@ class ConfigRecord(TypedDict):
     quick: bool
     begin: str | None
     execution_lag: int
+    panel: NotRequired[str | None]
+    protocol: NotRequired[str]
+    calendar: NotRequired[str]
+    vol_target: NotRequired[float | None]
+    warm_start: NotRequired[bool]
 
 
 class RunRecord(TypedDict):
@@ -76,7 +82,7 @@ class RunRecord(TypedDict):
     panel: PanelRecord
     agents: dict[str, AgentRecord]
     versions: dict[str, str]
-    git: dict[str, Any] | None
+    git: dict[str, str | bool] | None
     failed: list[FailureRecord]
     started: str
     seconds: float
@@ -96,29 +102,37 @@ class AuditRecord(TypedDict):
     active: int
 
 
-class TrialRecord(TypedDict):
-    """One trial of a search; the score of one that failed is null."""
-
+class _Trial(TypedDict):
     agent: str
     window: str
     trial: int
-    options: dict[str, Any]
+    options: dict[str, object]
     vol_target: float | None
     lag: int
     data: list[str]
-    score: float | None
     error: NotRequired[str]
     curve: NotRequired[list[float]]
     bars: NotRequired[list[float]]
 
 
-def read_trial(path: Path) -> dict[str, Any]:
-    """One stored trial of a search; the score of one that failed is minus infinity.
+class TrialRecord(_Trial):
+    """One stored trial of a search; the score of one that failed is null."""
+
+    score: float | None
+
+
+class TrialResult(_Trial):
+    """One trial as it is read; the score of one that failed is minus infinity."""
+
+    score: float
+
+
+def read_trial(path: Path) -> TrialResult:
+    """One stored trial of a search.
 
     Raises:
         FileError: not readable, or not what was written.
     """
     found = checked(path, read_sealed(path), TrialRecord)
-    if found["score"] is None:
-        found["score"] = -math.inf
-    return found
+    score = found["score"] if found["score"] is not None else -math.inf
+    return {**found, "score": score}

@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path, PurePath
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
 from pandas.api import types
@@ -139,7 +139,7 @@ class RunFolder:
         return cls(path.resolve())
 
     @classmethod
-    def resume(cls, path: Path, plan: dict[str, Any]) -> RunFolder:
+    def resume(cls, path: Path, plan: Mapping[str, object]) -> RunFolder:
         """A new folder for this plan, or the one in which it was begun; files half written are removed.
 
         Raises:
@@ -178,7 +178,7 @@ class RunFolder:
                 (self.path / name).unlink(missing_ok=True)
         return self
 
-    def planned(self, plan: dict[str, Any]) -> RunFolder:
+    def planned(self, plan: Mapping[str, object]) -> RunFolder:
         """The same folder, with what is to be run written down."""
         self._write(self.path / "plan.json", _as_json({"format": FORMAT, **plan}))
         return self
@@ -259,11 +259,11 @@ class RunFolder:
         """Where the state of a unit's training lies until it has finished."""
         return self.unit(name) / "training"
 
-    def write_record(self, record: dict[str, Any]) -> None:
+    def write_record(self, record: Mapping[str, object]) -> None:
         """Write what is needed to repeat the run."""
         self._write(self.path / "run.json", _as_json({**record, "manifest": MANIFEST}))
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> RunRecord:
         """Configuration, data, versions and failures of the run.
 
         Raises:
@@ -315,7 +315,7 @@ class RunFolder:
         }
         self._write(self.unit(name) / "audit.json", _as_json(verdict))
 
-    def audit(self, name: str) -> dict[str, Any] | None:
+    def audit(self, name: str) -> AuditRecord | None:
         """What the look-ahead audit of a unit said; None where there was none.
 
         Raises:
@@ -336,7 +336,7 @@ class RunFolder:
         """
         folder = make_folder(self.unit(name))
         (folder / "error.txt").unlink(missing_ok=True)
-        save: Any = getattr(agent, "save", None)
+        save = getattr(agent, "save", None)
         if save is not None:
             # A checkpoint that a killed process began; an agent need not be able to save into a folder twice.
             shutil.rmtree(folder / "checkpoint", ignore_errors=True)
@@ -494,5 +494,5 @@ def as_parquet(table: pd.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
-def _as_json(content: Mapping[str, Any]) -> bytes:
+def _as_json(content: Mapping[str, object]) -> bytes:
     return (json.dumps(content, indent=2) + "\n").encode()

@@ -93,8 +93,15 @@ def exhibit_4(measured: Measured, data: pd.DataFrame) -> Drawing:
         logarithmic = is_long(pd.DatetimeIndex(dates))
         for axes, (title, agents) in zip(grid, by_panel.items(), strict=False):
             for name in references:
-                style = {"color": "#57606a", "linestyle": REFERENCE_STYLES[name], "linewidth": 1.1}
-                axes.plot(dates, data[name], label=plain(label(name)), **style)
+                dashes = REFERENCE_STYLES[name]
+                axes.plot(
+                    dates,
+                    data[name],
+                    label=plain(label(name)),
+                    color="#57606a",
+                    linestyle=dashes,
+                    linewidth=1.1,
+                )
             for i, name in enumerate(agents):
                 colour = _line_colour(name, i, title)
                 axes.plot(dates, data[name], color=colour, linewidth=1.6, label=plain(label(name)))

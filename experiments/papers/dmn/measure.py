@@ -15,6 +15,7 @@ from experiments.papers.dmn.published import ordered
 from experiments.results.books import Book
 from experiments.results.metrics import all_metrics
 from experiments.running.runner import peeking
+from experiments.storage.records import RunRecord
 from experiments.storage.store import DAILY
 from qn_env.arrays import BoolArray, FloatArray
 from qn_env.economics import volatility_scale
@@ -31,7 +32,7 @@ class Finished(Protocol):
     def path(self) -> Path:
         """The folder."""
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> RunRecord:
         """Configuration, data, agents and failures."""
 
     def agent_days(self, agent: str, seed: int) -> pd.DataFrame:
@@ -65,7 +66,7 @@ class Measured:
         undefined: [metric, agent] values that are NaN, over assets and seeds.
     """
 
-    record: Mapping[str, Any]
+    record: RunRecord
     seeds: Mapping[str, Sequence[int]]
     dates: NDArray[np.datetime64]
     windows: NDArray[np.str_]

@@ -152,7 +152,8 @@ def exhibit_9(measured: Measured, scores: Scores) -> Table:
 
 def _trained(measured: Measured) -> str:
     """What the regularised LSTM paid in training, where the run records it."""
-    cost = measured.record["agents"].get(REGULARISED, {}).get("train_cost_bps")
+    made = measured.record["agents"].get(REGULARISED)
+    cost = made.get("train_cost_bps") if made is not None else None
     return f"; {label(REGULARISED)} was trained on returns after {cost:g} bps" if cost is not None else ""
 
 

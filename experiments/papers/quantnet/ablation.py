@@ -72,7 +72,8 @@ def _cells(measured: Measured) -> tuple[dict[tuple[str, int], str], list[str]]:
     by_cell: dict[tuple[str, int], str] = {}
     outside = []
     for agent in measured.agents:
-        column, dimension = _place_in_7(agent, measured.record["agents"].get(agent, {}).get("options") or {})
+        made = measured.record["agents"].get(agent)
+        column, dimension = _place_in_7(agent, (made and made.get("options")) or {})
         if column is None:
             outside.append(agent)
             continue

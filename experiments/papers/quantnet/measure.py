@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from experiments.papers.quantnet.published import METRICS
 from experiments.results.books import book_of
 from experiments.results.tables import ALL
+from experiments.storage.records import RunRecord
 from experiments.storage.store import RunFolder, unit_name
 from qn_env.arrays import BoolArray, FloatArray
 from qn_env.errors import ConfigError, DataError, did_you_mean
@@ -42,7 +43,7 @@ class Measured:
         markets: one row per market, index market: assets, train, select, test, test_first, test_last.
     """
 
-    record: Mapping[str, Any]
+    record: RunRecord
     cost_bps: float
     seeds: Mapping[str, Sequence[int]]
     values: pd.DataFrame

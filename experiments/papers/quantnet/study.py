@@ -24,6 +24,7 @@ from experiments.running.protocols import Fold, holdout
 from experiments.running.runner import load_panel, run
 from experiments.running.search import Search, best, search
 from experiments.running.units import Unit, Variant, judged
+from experiments.storage.records import TrialResult
 from experiments.storage.store import RunFolder
 from qn_env.arrays import FloatArray
 from qn_env.errors import ConfigError
@@ -106,7 +107,7 @@ def ablation_variants(config: QuantNetAblation) -> dict[str, Variant]:
     return found
 
 
-def random_search(config: QuantNetSearch) -> list[dict[str, Any]]:
+def random_search(config: QuantNetSearch) -> list[TrialResult]:
     """The paper's random search over its configurations; every trial, scored on the selection block.
 
     Batch size and sequence length are drawn, too; `steps` bounds each training.

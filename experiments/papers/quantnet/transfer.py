@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import pandas as pd
 
@@ -134,7 +134,7 @@ class _Row(TypedDict):
     known: float
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> _Row:
     return checked(path, read_sealed(path), _Row)
 
 
@@ -142,12 +142,12 @@ def _path(folder: Path, agent: str, days: int, seed: int) -> Path:
     return folder / f"{agent}-{days}days-seed{seed}.json"
 
 
-def _mean(values: pd.Series[Any]) -> str:
+def _mean(values: pd.Series[float]) -> str:
     spread = f" ({values.std():.2f})" if len(values) > 1 else ""
     return f"{values.mean():.2f}{spread}"
 
 
-def _interval(row: pd.Series[Any]) -> str:
+def _interval(row: pd.Series[float]) -> str:
     return f"{row['difference']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]"
 
 

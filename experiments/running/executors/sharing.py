@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -109,5 +108,5 @@ def _as_text(days: Mapping[str, np.datetime64]) -> dict[str, str]:
     return {market: str(day) for market, day in days.items()}
 
 
-def _as_days(texts: Mapping[str, Any]) -> dict[str, np.datetime64]:
+def _as_days(texts: Mapping[str, str]) -> dict[str, np.datetime64]:
     return {market: np.datetime64(day, "D") for market, day in texts.items()}
