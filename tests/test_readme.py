@@ -41,3 +41,11 @@ def test_the_agent_of_the_readme_runs_from_the_command_line(folder, capsys):
 def test_an_agent_takes_twenty_lines():
     [agent] = [block for block in BLOCKS if block.startswith("# my_agents.py")]
     assert len([line for line in agent.splitlines() if line.strip()]) <= 20
+
+
+def test_the_files_that_contributing_names_exist():
+    root = Path(__file__).resolve().parents[1]
+    table = (root / "CONTRIBUTING.md").read_text().partition("## What to touch")[2].partition("## Laws")[0]
+    named = set(re.findall(r"`((?:qn_env|agents|experiments|tests)/[^`]*)`", table))
+    assert len(named) > 15
+    assert [path for path in sorted(named) if "NAME" not in path and not (root / path).exists()] == []
