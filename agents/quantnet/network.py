@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,13 @@ class Dropout:
             return values
         keep = 1.0 - rate
         return values * torch.empty_like(values).bernoulli_(keep, generator=self._generator) / keep
+
+
+class Depth(TypedDict):
+    """What encoders and decoders share: how many LSTM layers, and the dropout behind each."""
+
+    layers: int
+    dropout: float
 
 
 class Part(nn.Module):
@@ -120,7 +127,7 @@ class QuantNetwork(nn.Module):
         self.generator = torch.Generator()
         self._drop = Dropout(self.generator)
         self._transfer = transfer is not None
-        self._body: dict[str, Any] = {"layers": layers, "dropout": dropout}
+        self._body: Depth = {"layers": layers, "dropout": dropout}
         self._kinds: tuple[Kind, Kind] = (encoder, decoder)
         self._dimension, self._decoder_hidden, self._lags = dimension, decoder_hidden, lags
         self.omega = (

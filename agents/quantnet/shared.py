@@ -9,12 +9,11 @@ condition them. While training, vectors are set to zero at random: zero is what 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from agents.quantnet.network import Dropout, Kind, Memory, Part, State
+from agents.quantnet.network import Depth, Dropout, Kind, Memory, Part, State
 
 # What is seen of an asset: its normalised return, whether there is one, and the mean over the market.
 OBSERVED = 3
@@ -61,7 +60,7 @@ class SharedNetwork(nn.Module):
         self._drop = Dropout(self.generator)
         self._embedding, self._embedding_dropout = embedding, embedding_dropout
         width = decoder_hidden or dimension
-        body: dict[str, Any] = {"layers": layers, "dropout": dropout}
+        body: Depth = {"layers": layers, "dropout": dropout}
         self.encoder = Part(encoder, OBSERVED + 2 * embedding, dimension, **body)
         self.omega = Part(transfer, dimension, dimension, layers=transfer_layers, dropout=transfer_dropout)
         self.decoder = Part(decoder, dimension + 2 * embedding, width, **body)
