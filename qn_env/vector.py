@@ -62,7 +62,7 @@ class TradingVectorEnv(VectorEnv[Observation, ArrayType, ArrayType]):
             num_envs: B, how many.
             panel: the data; default: the embedded panel.
             autoreset_mode: "NextStep", "SameStep" or "Disabled".
-            render_mode: none.
+            render_mode: None; a batch draws no pictures.
             settings: the fields of `qn_env.stage.EnvConfig`, as in `TradingEnv`.
 
         Raises:
