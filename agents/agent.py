@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 
@@ -68,8 +68,8 @@ class Entry:
     """One registered agent: where it is, and how it is built."""
 
     path: str  # package.module:Class
-    options: Mapping[str, Any] = field(default_factory=dict)  # arguments of the class
-    quick: Mapping[str, Any] = field(default_factory=dict)  # further ones for a quick, not comparable run
+    options: Mapping[str, object] = field(default_factory=dict)  # arguments of the class
+    quick: Mapping[str, object] = field(default_factory=dict)  # further ones for a quick, not comparable run
     learns: bool = False
     queue: int = QUEUE  # place among the trainings that wait; the longest begin first
 
@@ -81,8 +81,8 @@ def register(
     name: str,
     path: str,
     *,
-    options: Mapping[str, Any] | None = None,
-    quick: Mapping[str, Any] | None = None,
+    options: Mapping[str, object] | None = None,
+    quick: Mapping[str, object] | None = None,
     learns: bool = False,
     queue: int = QUEUE,
 ) -> None:
@@ -128,7 +128,7 @@ def make_agent(name: str, *, quick: bool = False, options: Mapping[str, object] 
     return agent
 
 
-def class_of(name: str) -> Any:
+def class_of(name: str) -> type:
     """The class of a registered agent or of an import path; it has the methods of an agent, and is not built.
 
     Raises:
@@ -252,7 +252,7 @@ for _name in (
     "macd",
 ):
     register(_name, "agents.rules:RuleAgent", options={"rule": _name})
-_QUANTNET: dict[str, dict[str, Any]] = {
+_QUANTNET: dict[str, dict[str, object]] = {
     # Named Encoder/Decoder-Transfer in the paper; its best one, LSTM-Linear, bears the plain name.
     "quantnet": {},
     "quantnet-linear-linear": {"encoder": "linear", "decoder": "linear"},

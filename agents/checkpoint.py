@@ -6,13 +6,15 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar, overload
 
 from qn_env.errors import ConfigError, FileError
 from qn_env.storage import SEAL, check_seal, checked, make_folder, read_sealed, write_atomically, write_sealed
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+Record = TypeVar("Record")
 
 JSON_NAME = "agent.json"
 WEIGHTS_NAME = "weights.safetensors"
@@ -22,12 +24,16 @@ KINDS = (".json", ".safetensors")  # formats that hold data and nothing that run
 ABOUT = "about"
 
 
-def save_json(folder: Path, content: dict[str, Any]) -> None:
+def save_json(folder: Path, content: Mapping[str, object]) -> None:
     """Write an agent's plain data as `agent.json`, whole or not at all."""
     write_sealed(make_folder(folder) / JSON_NAME, content)
 
 
-def load_json(folder: Path, of: Any = dict[str, Any]) -> dict[str, Any]:
+@overload
+def load_json(folder: Path) -> dict[str, object]: ...
+@overload
+def load_json(folder: Path, of: type[Record]) -> Record: ...
+def load_json(folder: Path, of: type = dict) -> object:
     """Read `agent.json`.
 
     Args:

@@ -6,7 +6,6 @@ import importlib
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from qn_env.errors import ConfigError, in_a_line
 
@@ -14,7 +13,7 @@ METHODS = ("fit", "reset", "act")
 FORM = "package.module:Class"
 
 
-def imported_class(path: str, *, beside_the_user: bool = False) -> Any:
+def imported_class(path: str, *, beside_the_user: bool = False) -> type:
     """The class behind an import path; nothing of it is called.
 
     Args:
@@ -57,7 +56,7 @@ def _imported(path: str, module_name: str) -> ModuleType:
         raise ConfigError(f"{path}: cannot be imported: {in_a_line(error)}.") from error
 
 
-def _checked(path: str, found: Any) -> Any:
+def _checked(path: str, found: object) -> type:
     if not isinstance(found, type):
         raise ConfigError(
             f"{path}: is a {type(found).__name__}, expected a class with the methods of an agent."

@@ -17,7 +17,7 @@ from qn_env.errors import ConfigError, did_you_mean
 class Distribution(Protocol):
     """What one hyperparameter is drawn from."""
 
-    def draw(self, rng: np.random.Generator) -> Any:
+    def draw(self, rng: np.random.Generator) -> object:
         """One value."""
 
 
@@ -25,9 +25,9 @@ class Distribution(Protocol):
 class Choice:
     """One of some values, each as likely."""
 
-    values: tuple[Any, ...]
+    values: tuple[object, ...]
 
-    def draw(self, rng: np.random.Generator) -> Any:
+    def draw(self, rng: np.random.Generator) -> object:
         """One of the values."""
         return self.values[int(rng.integers(len(self.values)))]
 
@@ -78,7 +78,7 @@ PRESETS = {
 }
 
 
-def draw(space: Space, *, seed: int, trial: int) -> dict[str, Any]:
+def draw(space: Space, *, seed: int, trial: int) -> dict[str, object]:
     """The values of one trial; they depend on the seed, the trial's number and each name alone.
 
     So any order, any number of workers and a hyperparameter more give the same trials.
@@ -94,7 +94,7 @@ def draw(space: Space, *, seed: int, trial: int) -> dict[str, Any]:
     }
 
 
-def space_of(agent: Any, name: str) -> Space:
+def space_of(agent: object, name: str) -> Space:
     """The space an agent declares as `space`.
 
     Raises:
@@ -109,7 +109,7 @@ def space_of(agent: Any, name: str) -> Space:
     return space
 
 
-def preset_space(preset: str, agent: Any, name: str) -> Space:
+def preset_space(preset: str, agent: object, name: str) -> Space:
     """The published space of that name, for an agent.
 
     Raises:

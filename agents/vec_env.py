@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
+from qn_env.arrays import Numbers
 from qn_env.errors import ConfigError
 from qn_env.stage import Observation
 from qn_env.vector import TradingVectorEnv
@@ -35,14 +36,14 @@ class SB3VecEnv(VecEnv):
         self.env = env
         self._flat = flat
         single = env.single_observation_space
-        space: spaces.Space[Any] = single
+        space: spaces.Dict | spaces.Box = single
         if flat:
             size = spaces.flatdim(single)
             space = spaces.Box(-np.inf, np.inf, (size,), np.float32)
         super().__init__(env.num_envs, space, env.single_action_space)
-        self._actions: NDArray[Any] = np.zeros(0)
+        self._actions: Numbers = np.zeros(0)
 
-    def reset(self) -> Any:
+    def reset(self) -> VecEnvObs:
         """Begin all episodes, with the seeds given to `seed`, if any."""
         given = [s for s in self._seeds if s is not None]
         observation, _ = self.env.reset(seed=list(self._seeds) if given else None)
@@ -50,19 +51,19 @@ class SB3VecEnv(VecEnv):
         self._reset_options()
         return self._shown(observation)
 
-    def step_async(self, actions: NDArray[Any]) -> None:
+    def step_async(self, actions: Numbers) -> None:
         """Take the actions of the next step."""
         self._actions = actions
 
-    def step_wait(self) -> Any:
+    def step_wait(self) -> VecEnvStepReturn:
         """One day of every episode."""
         observation, rewards, terminated, truncated, info = self.env.step(self._actions)
         dones = terminated | truncated
-        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        infos: list[dict[str, object]] = [{} for _ in range(self.num_envs)]
         if dones.any():
             last = self._shown(info["final_obs"])
             for b in np.flatnonzero(dones):
-                ended = last[b] if self._flat else {name: part[b] for name, part in last.items()}
+                ended = {k: part[b] for k, part in last.items()} if isinstance(last, dict) else last[b]
                 infos[b]["terminal_observation"] = ended
                 infos[b]["TimeLimit.truncated"] = bool(truncated[b] and not terminated[b])
         return self._shown(observation), rewards.astype(np.float32), dones, infos
@@ -70,12 +71,12 @@ class SB3VecEnv(VecEnv):
     def close(self) -> None:
         """Nothing is open."""
 
-    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[object]:
         """The vector environment's attribute, once per environment."""
         value = getattr(self.env, attr_name) if attr_name != "render_mode" else None
         return [value] * len(list(self._get_indices(indices)))
 
-    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+    def set_attr(self, attr_name: str, value: object, indices: VecEnvIndices = None) -> None:
         """Refused: the environments of a batch share their settings.
 
         Raises:
@@ -85,7 +86,9 @@ class SB3VecEnv(VecEnv):
             f"{attr_name}: the environments of a batch share their settings; build another one."
         )
 
-    def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
+    def env_method(
+        self, method_name: str, *args: object, indices: VecEnvIndices = None, **kwargs: object
+    ) -> list[object]:
         """Refused: there are no single environments in a batch.
 
         Raises:
@@ -93,7 +96,7 @@ class SB3VecEnv(VecEnv):
         """
         raise ConfigError(f"{method_name}: there are no single environments in a batch.")
 
-    def env_is_wrapped(self, wrapper_class: type[Any], indices: Any = None) -> list[bool]:
+    def env_is_wrapped(self, wrapper_class: type, indices: VecEnvIndices = None) -> list[bool]:
         """Never: wrappers go around the adapter."""
         return [False] * len(list(self._get_indices(indices)))
 
@@ -101,11 +104,9 @@ class SB3VecEnv(VecEnv):
         """A batch draws no pictures."""
         return [None] * self.num_envs
 
-    def _shown(self, observation: Observation) -> Any:
+    def _shown(self, observation: Observation) -> Numbers | Observation:
         if not self._flat:
             return observation
-        parts: Iterable[NDArray[Any]] = (
-            observation[name] for name in self.env.single_observation_space.spaces
-        )
+        parts: Iterable[Numbers] = (observation[name] for name in self.env.single_observation_space.spaces)
         flat = [part.reshape(self.num_envs, -1) for part in parts]
         return np.concatenate(flat, axis=1, dtype=np.float32, casting="unsafe")

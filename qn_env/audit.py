@@ -15,22 +15,24 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
-from numpy.typing import NDArray
 
+from qn_env.arrays import FloatArray, Numbers
 from qn_env.checks import MOST_AUDITED, MOST_FIRST_SEED, check_whole, in_words, is_function
 from qn_env.errors import ConfigError, LookAheadError
 from qn_env.panel import Panel
 from qn_env.rebuild import AnyEnv, rebuilt
 from qn_env.scramble import KINDS, scrambled
+from qn_env.stage import Info
 
+AnySpace: TypeAlias = spaces.Space[object]
 Rebuild: TypeAlias = Callable[[Panel], AnyEnv]
-Policy: TypeAlias = Callable[[Any], Any]  # observation -> action
-PolicyMaker: TypeAlias = Callable[[spaces.Space[Any], int], Policy]
+Policy: TypeAlias = Callable[[object], object]  # observation -> action
+PolicyMaker: TypeAlias = Callable[[AnySpace, int], Policy]
 Check: TypeAlias = Literal["repeat", "episodes", "future"]
 
 _ABSENT = "absent"
@@ -58,8 +60,8 @@ class Finding:
     what: str
     date: str
     asset: str | None
-    value: Any
-    other: Any
+    value: object
+    other: object
     scrambled_after: str | None = None
 
     def __str__(self) -> str:
@@ -238,17 +240,17 @@ class _Moment(NamedTuple):
     """What an environment gave at one reset or step."""
 
     date: str
-    observation: Any
-    reward: Any
-    terminated: Any
-    truncated: Any
-    info: Any
+    observation: object
+    reward: object
+    terminated: object
+    truncated: object
+    info: Info
 
     @property
     def over(self) -> bool:
         return bool(self.terminated or self.truncated)
 
-    def parts(self) -> dict[str, Any]:
+    def parts(self) -> dict[str, object]:
         """Every leaf of what was given, by name."""
         found = dict(_parts("observation", self.observation))
         found.update(reward=self.reward, terminated=self.terminated, truncated=self.truncated)
@@ -262,18 +264,18 @@ def _reset(env: AnyEnv, seed: int) -> _Moment:
     return _Moment(_date(info), observation, 0.0, terminated=False, truncated=False, info=info)
 
 
-def _step(env: AnyEnv, action: Any) -> _Moment:
+def _step(env: AnyEnv, action: object) -> _Moment:
     observation, reward, terminated, truncated, info = env.step(action)
     return _Moment(_date(info), observation, reward, terminated, truncated, info)
 
 
-def _date(info: Mapping[str, Any]) -> str:
+def _date(info: Info) -> str:
     if "date" not in info:
         raise ConfigError("info has no 'date'; the audit needs the day of every step (YYYY-MM-DD).")
     return str(info["date"])
 
 
-def _parts(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+def _parts(name: str, value: object) -> Iterator[tuple[str, object]]:
     """The leaves of nested mappings and sequences, by a name such as info['cost']."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
@@ -300,7 +302,7 @@ def _differences(
         yield Finding(check, name, min(ours.date, theirs.date), asset, value, other, until)
 
 
-def _same(a: Any, b: Any) -> bool:
+def _same(a: object, b: object) -> bool:
     """Equal bit for bit; objects that compare by identity only say nothing and count as equal."""
     if type(a) is not type(b):
         return False
@@ -311,7 +313,7 @@ def _same(a: Any, b: Any) -> bool:
     return type(a).__eq__ is by_identity or bool(np.all(a == b)) or (a != a and b != b)
 
 
-def _first_difference(panel: Panel, a: NDArray[Any], b: NDArray[Any]) -> tuple[str | None, Any, Any]:
+def _first_difference(panel: Panel, a: Numbers, b: Numbers) -> tuple[str | None, object, object]:
     """The asset of the first entry that differs, if an axis is that of the assets, and both entries."""
     if a.shape != b.shape or a.dtype != b.dtype:
         return None, f"{a.dtype}{list(a.shape)}", f"{b.dtype}{list(b.shape)}"
@@ -329,19 +331,19 @@ def _first_difference(panel: Panel, a: NDArray[Any], b: NDArray[Any]) -> tuple[s
     return asset, a[index], b[index]
 
 
-def _drawn(space: spaces.Space[Any], chance: int) -> Policy:
+def _drawn(space: AnySpace, chance: int) -> Policy:
     """Actions drawn in advance, whatever is observed."""
     own = copy.deepcopy(space)
     own.seed(chance)
     return lambda observation: own.sample()
 
 
-def _linear(space: spaces.Space[Any], chance: int) -> Policy:
+def _linear(space: AnySpace, chance: int) -> Policy:
     """Actions computed from the observation: linear with random weights; in a space without, by its hash."""
     if not isinstance(space, spaces.Box):
         own = copy.deepcopy(space)
 
-        def hashed(observation: Any) -> Any:
+        def hashed(observation: object) -> object:
             own.seed(zlib.crc32(_flat(observation).tobytes()))
             return own.sample()
 
@@ -351,7 +353,7 @@ def _linear(space: spaces.Space[Any], chance: int) -> Policy:
     outer = rng.standard_normal((low.size, _RANK))
     inner = np.empty((0, 0))
 
-    def linear(observation: Any) -> Any:
+    def linear(observation: object) -> object:
         nonlocal inner
         x = _flat(observation)
         if not inner.size:
@@ -362,11 +364,11 @@ def _linear(space: spaces.Space[Any], chance: int) -> Policy:
     return linear
 
 
-def _flat(observation: Any) -> NDArray[Any]:
+def _flat(observation: object) -> FloatArray:
     """[n] every number of an observation, squashed into (-1, 1) so that small returns have a say."""
     values = [np.asarray(value, dtype=np.float64).ravel() for _, value in _parts("", observation)]
     x = np.nan_to_num(np.concatenate(values))
-    squashed: NDArray[Any] = x / (np.abs(x) + 0.01)
+    squashed: FloatArray = x / (np.abs(x) + 0.01)
     return squashed
 
 

@@ -14,11 +14,11 @@ from datetime import date
 from itertools import islice
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from qn_env.arrays import Numbers
 from qn_env.errors import ConfigError, did_you_mean
 
 MOST_DAYS = 150_000  # the trading days between 1678 and 2261, the years whose dates pandas holds
@@ -38,10 +38,12 @@ MOST_ENVS = 1_000_000  # episodes in one batch
 MOST_NUMBERS = 2**29  # of one observation or one synthetic panel: 4 GiB of float64
 MOST_ITEMS = 1_000_000  # of a list of names, days or settings
 
+Item = TypeVar("Item")
+
 _SHOWN = 60  # characters of a refused value that are told
 
 
-def check_whole(name: str, value: Any, least: int, most: int) -> int:
+def check_whole(name: str, value: object, least: int, most: int) -> int:
     """A whole number within bounds, NumPy's too; True is none, nor is 2.0.
 
     Raises:
@@ -62,7 +64,7 @@ def check_whole(name: str, value: Any, least: int, most: int) -> int:
 
 
 def check_number(
-    name: str, value: Any, least: float, most: float, *, above: bool = False, unit: str = "a number"
+    name: str, value: object, least: float, most: float, *, above: bool = False, unit: str = "a number"
 ) -> float:
     """A finite number within bounds; NaN is in none.
 
@@ -77,15 +79,22 @@ def check_number(
     Raises:
         ConfigError: with the argument's name.
     """
-    real = isinstance(value, Real) and not isinstance(value, bool)
-    if not real or not least <= value <= most or value == math.inf or (above and value == least):
+    # The upper bound stands first: NaN fails it.
+    if (
+        not isinstance(value, Real)
+        or isinstance(value, bool)
+        or not value <= most
+        or value < least
+        or value == math.inf
+        or (above and value == least)
+    ):
         bound = f"above {least:g}" if above else f">= {least:g}"
         upper = f" and at most {most:g}" if most < math.inf else " and finite"
         raise ConfigError(f"{name} is {in_words(value)}, expected {unit} {bound}{upper}.")
     return float(value)
 
 
-def check_flag(name: str, value: Any) -> bool:
+def check_flag(name: str, value: object) -> bool:
     """True or False, and nothing that merely counts as one of them.
 
     Raises:
@@ -96,7 +105,7 @@ def check_flag(name: str, value: Any) -> bool:
     return bool(value)
 
 
-def check_text(name: str, value: Any) -> str:
+def check_text(name: str, value: object) -> str:
     """Text that is not empty.
 
     Raises:
@@ -107,7 +116,7 @@ def check_text(name: str, value: Any) -> str:
     return value
 
 
-def check_known(name: str, value: Any, known: Iterable[str]) -> str:
+def check_known(name: str, value: object, known: Iterable[str]) -> str:
     """One of the known words.
 
     Raises:
@@ -121,7 +130,7 @@ def check_known(name: str, value: Any, known: Iterable[str]) -> str:
     return value
 
 
-def check_is(name: str, value: Any, kind: type, expected: str) -> None:
+def check_is(name: str, value: object, kind: type, expected: str) -> None:
     """Refuse what is no object of a class.
 
     Args:
@@ -137,7 +146,9 @@ def check_is(name: str, value: Any, kind: type, expected: str) -> None:
         raise ConfigError(f"{name} is {in_words(value)}, expected {expected}.")
 
 
-def check_items(name: str, value: Any, fits: Callable[[Any], bool], expected: str) -> tuple[Any, ...]:
+def check_items(
+    name: str, value: Iterable[Item], fits: Callable[[Item], bool], expected: str
+) -> tuple[Item, ...]:
     """A list, tuple or other iterable of things of one sort; neither text nor a mapping is one.
 
     Args:
@@ -163,7 +174,7 @@ def check_items(name: str, value: Any, fits: Callable[[Any], bool], expected: st
     return items
 
 
-def as_array(value: Any) -> NDArray[Any]:
+def as_array(value: object) -> Numbers:
     """A value as NumPy has it; what is no array, rows of different lengths say, is one object."""
     try:
         return np.asarray(value)
@@ -171,7 +182,7 @@ def as_array(value: Any) -> NDArray[Any]:
         return np.array(None)
 
 
-def check_names(name: str, value: Any, *, keys: bool = False) -> tuple[str, ...]:
+def check_names(name: str, value: Iterable[str], *, keys: bool = False) -> tuple[str, ...]:
     """A list of names; one name alone is no list, since its letters would be taken for names.
 
     Args:
@@ -187,7 +198,7 @@ def check_names(name: str, value: Any, *, keys: bool = False) -> tuple[str, ...]
     return check_items(name, value, lambda one: isinstance(one, str) and bool(one), "a list of names")
 
 
-def is_function(value: Any) -> bool:
+def is_function(value: object) -> bool:
     """Whether a value can be called and is no class.
 
     Examples:
@@ -197,7 +208,7 @@ def is_function(value: Any) -> bool:
     return callable(value) and not isinstance(value, type)
 
 
-def check_path(name: str, value: Any) -> Path:
+def check_path(name: str, value: object) -> Path:
     """A path, from text or a path.
 
     Raises:
@@ -208,7 +219,7 @@ def check_path(name: str, value: Any) -> Path:
     return Path(value)
 
 
-def check_seed(name: str, value: Any) -> int:
+def check_seed(name: str, value: object) -> int:
     """A seed of one generator.
 
     Raises:
@@ -217,7 +228,7 @@ def check_seed(name: str, value: Any) -> int:
     return check_whole(name, value, 0, MOST_SEED)
 
 
-def in_words(value: Any) -> str:
+def in_words(value: object) -> str:
     """A refused value in words: short, whatever it is.
 
     Examples:

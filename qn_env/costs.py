@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, TypeGuard
+from typing import Protocol, TypeAlias, TypeGuard
 
 import numpy as np
 import pandas as pd
@@ -27,7 +27,7 @@ MOST_COEFFICIENT = 1e3  # of an impact; estimates are near 1
 class Cost(Protocol):
     """A cost that knows its rates on a panel."""
 
-    def rates(self, panel: Panel) -> Costs[Any]:
+    def rates(self, panel: Panel) -> Costs[FloatArray]:
         """Rates per asset [N], or per day and asset [T, N].
 
         Row t is known at the close of day t: a trade at that close pays it, and so does a weight held from
@@ -53,7 +53,7 @@ class Proportional:
     def __post_init__(self) -> None:
         check_per_day("cost_bps", self.bps, MOST_COST_BPS)
 
-    def rates(self, panel: Panel) -> Costs[Any]:
+    def rates(self, panel: Panel) -> Costs[FloatArray]:
         """Rates [N] or [T, N]."""
         return Costs(per_day("cost_bps", self.bps, panel, MOST_COST_BPS) * BASIS_POINT)
 
@@ -70,7 +70,7 @@ class HalfSpread:
     def __post_init__(self) -> None:
         check_per_day("half_spread_bps", self.half_spread_bps, MOST_COST_BPS)
 
-    def rates(self, panel: Panel) -> Costs[Any]:
+    def rates(self, panel: Panel) -> Costs[FloatArray]:
         """Rates [N] or [T, N]."""
         return Costs(per_day("half_spread_bps", self.half_spread_bps, panel, MOST_COST_BPS) * BASIS_POINT)
 
@@ -93,7 +93,7 @@ class SquareRootImpact:
         if not (check_per_asset("SquareRootImpact: volume", self.volume, MOST_MONEY) > 0.0).all():
             raise ConfigError("SquareRootImpact: volume must be > 0 for every asset.")
 
-    def rates(self, panel: Panel) -> Costs[Any]:
+    def rates(self, panel: Panel) -> Costs[FloatArray]:
         """Rates per day and asset [T, N]."""
         volume = per_asset("volume", self.volume, panel)
         sigma = np.nan_to_num(panel.feature(EwVolatility()), nan=0.0)
@@ -114,7 +114,7 @@ class Borrow:
     def __post_init__(self) -> None:
         check_per_day("annual_bps", self.annual_bps, MOST_FEE_BPS)
 
-    def rates(self, panel: Panel) -> Costs[Any]:
+    def rates(self, panel: Panel) -> Costs[FloatArray]:
         """Daily rates [N] or [T, N]."""
         return Costs(np.zeros(panel.shape[1]), short=_daily(self.annual_bps, panel))
 
@@ -131,7 +131,7 @@ class Financing:
     def __post_init__(self) -> None:
         check_per_day("annual_bps", self.annual_bps, MOST_FEE_BPS)
 
-    def rates(self, panel: Panel) -> Costs[Any]:
+    def rates(self, panel: Panel) -> Costs[FloatArray]:
         """Daily rates [N] or [T, N]."""
         return Costs(np.zeros(panel.shape[1]), long=_daily(self.annual_bps, panel))
 
@@ -149,7 +149,7 @@ def total(costs: Sequence[Cost], panel: Panel) -> Costs[FloatArray]:
     """
     found = [_rates(cost, panel) for cost in check_costs(costs)]
 
-    def added(parts: list[Any]) -> FloatArray | None:
+    def added(parts: list[FloatArray | None]) -> FloatArray | None:
         present = [part for part in parts if part is not None]
         rate = sum(present[1:], present[0]) if present else None
         return rate if rate is not None and rate.any() else None
@@ -160,7 +160,7 @@ def total(costs: Sequence[Cost], panel: Panel) -> Costs[FloatArray]:
     )
 
 
-def _rates(cost: Cost, panel: Panel) -> Costs[Any]:
+def _rates(cost: Cost, panel: Panel) -> Costs[FloatArray]:
     """The rates of a cost, which may be a user's own: finite numbers, for all, per asset, or per day too."""
     name, found = type(cost).__name__, cost.rates(panel)
     check_is(f"{name}.rates", found, Costs, "Costs (qn_env.economics)")
@@ -182,7 +182,7 @@ def check_costs(costs: Sequence[Cost]) -> tuple[Cost, ...]:
         ConfigError: what is no list, or holds what has no rates.
     """
 
-    def is_cost(one: Any) -> bool:
+    def is_cost(one: object) -> bool:
         return not isinstance(one, type) and callable(getattr(one, "rates", None))
 
     return check_items("costs", costs, is_cost, "a list of costs (qn_env.costs)")
@@ -296,7 +296,7 @@ def check_per_day(name: str, value: PerDay, most: float = np.inf) -> None:
         raise ConfigError(f"{name} holds {wrong[0]}, expected numbers, by date and asset.")
 
 
-def _is_table(value: Any) -> TypeGuard[pd.DataFrame | FloatArray]:
+def _is_table(value: object) -> TypeGuard[pd.DataFrame | FloatArray]:
     """Whether a value says a number for every day and asset."""
     return isinstance(value, pd.DataFrame) or (isinstance(value, np.ndarray) and value.ndim == 2)
 
@@ -311,7 +311,9 @@ def _aligned(name: str, frame: pd.DataFrame, panel: Panel) -> FloatArray:
         if not labels.is_unique:
             raise ConfigError(f"{name}: {what} {labels[labels.duplicated()][0]!s} appears twice.")
     named = frame.columns.nlevels == 1
-    wanted: list[Any] = list(panel.assets) if named else list(zip(panel.market_of, panel.assets, strict=True))
+    wanted: list[object] = (
+        list(panel.assets) if named else list(zip(panel.market_of, panel.assets, strict=True))
+    )
     missing = [label for label in wanted if label not in frame.columns]
     if missing:
         raise ConfigError(f"{name}: no column for asset {missing[0]!r} ({len(missing)} left out).")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -49,7 +49,7 @@ def as_day(value: DateLike, name: str = "date") -> np.datetime64:
     return day
 
 
-def _day(value: Any) -> np.datetime64 | None:
+def _day(value: object) -> np.datetime64 | None:
     if isinstance(value, np.datetime64):
         whole = np.datetime_data(value.dtype)[0] not in ("Y", "M", "W", "generic")
         return value.astype("datetime64[D]") if whole else None

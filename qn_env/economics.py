@@ -8,70 +8,72 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
 
+from qn_env.arrays import Array, BoolArray, FloatArray, Index, IntArray, Mask, Namespace
 from qn_env.features import DAYS_PER_YEAR
-
-Array = TypeVar("Array")
 
 BASIS_POINT = 1e-4
 
 Initial = Literal["flat", "free"]
 
+# The records hold arrays of either kind; the functions say `Array`, so that they see what it can do.
+Held = TypeVar("Held")
+Other = TypeVar("Other")
 
-class Ledger(NamedTuple, Generic[Array]):
+
+class Ledger(NamedTuple, Generic[Held]):
     """What one day's weights earned, asset by asset, as fractions of capital."""
 
-    gross: Array
-    turnover: Array
-    cost: Array
-    net: Array
+    gross: Held
+    turnover: Held
+    cost: Held
+    net: Held
 
 
-class Costs(NamedTuple, Generic[Array]):
+class Costs(NamedTuple, Generic[Held]):
     """Rates of every cost, per asset [N] or [..., N]; None is absent, and the same as zero."""
 
-    turnover: Array  # per unit of turnover, decimal (1e-4 is one basis point)
-    impact: Array | None = None  # per unit of turnover to the power 1.5
-    short: Array | None = None  # per day and unit of short weight
-    long: Array | None = None  # per day and unit of long weight
+    turnover: Held  # per unit of turnover, decimal (1e-4 is one basis point)
+    impact: Held | None = None  # per unit of turnover to the power 1.5
+    short: Held | None = None  # per day and unit of short weight
+    long: Held | None = None  # per day and unit of long weight
 
-    def each(self, change: Callable[[Any], Any]) -> Costs[Any]:
+    def each(self, change: Callable[[Held], Other]) -> Costs[Other]:
         """Every rate that is present, changed."""
-        return Costs(*(None if rate is None else change(rate) for rate in self))
+        more = (None if rate is None else change(rate) for rate in self[1:])
+        return Costs(change(self.turnover), *more)
 
 
-class Account(NamedTuple, Generic[Array]):
+class Account(NamedTuple, Generic[Held]):
     """What is remembered from day to day."""
 
-    weight: Array  # [..., N] held after the last close
-    settled: Array  # [..., N] the last weight whose trade was charged
-    orders: Array  # [lag + 1, ..., N] targets in force, the newest first
+    weight: Held  # [..., N] held after the last close
+    settled: Held  # [..., N] the last weight whose trade was charged
+    orders: Held  # [lag + 1, ..., N] targets in force, the newest first
 
 
-class Day(NamedTuple, Generic[Array]):
+class Day(NamedTuple, Generic[Held]):
     """One decision day t of a tape, and what the day after it brings; every field [..., N].
 
     None says that nothing is the matter: no volatility target, every asset open, every market awake, no
     delisting, no execution lag.
     """
 
-    return_tp1: Array
-    costs: Costs[Array]
-    scale: Array | None = None
-    live: Array | None = None
-    awake_tp1: Array | None = None
-    exit_tp1: Array | None = None
-    decides: Array | None = None  # only with an execution lag, as is the next one
-    awake: Array | None = None
+    return_tp1: Held
+    costs: Costs[Held]
+    scale: Held | None = None
+    live: Mask | None = None
+    awake_tp1: Mask | None = None
+    exit_tp1: Held | None = None
+    decides: Mask | None = None  # only with an execution lag, as is the next one
+    awake: Mask | None = None
 
-    def of_assets(self, assets: Array) -> Day[Array]:
+    def of_assets(self, assets: Mask) -> Day[Held]:
         """The same day for an account that trades only some assets [..., N]."""
-        (held,) = _untyped(assets)
-        live = held if self.live is None else _untyped(self.live)[0] & held
-        return self._replace(live=live)
+        return self._replace(live=assets if self.live is None else self.live & assets)
 
 
 def settle(
@@ -91,7 +93,7 @@ def settle(
         exit_tp1: [..., N] 1 where a delisting is booked on the next trading day: the weight is sold at the
             last price, and pays for it; else 0. None where nothing is delisted.
     """
-    w: Any = weight_t
+    w = weight_t
     turnover = abs(w - weight_tm1)
     if exit_tp1 is not None:
         turnover = turnover + abs(w) * exit_tp1
@@ -120,7 +122,7 @@ def settle_slopes(
     What automatic differentiation of `settle` gives, in a fraction of the passes over memory; the slope of
     an absolute value at 0 is 0. Without costs they are the return and 0.
     """
-    w, r = _untyped(weight_t, return_tp1)
+    w, r = weight_t, return_tp1
     xp = namespace(w)
     traded = w - weight_tm1
     price = _price_of_turnover(traded, w, costs, exit_tp1)
@@ -136,7 +138,7 @@ def settle_slopes(
     return slope, charge
 
 
-def _price_of_turnover(traded: Any, weight_t: Any, costs: Costs[Any], exit_tp1: Any) -> Any:
+def _price_of_turnover(traded: Array, weight_t: Array, costs: Costs[Array], exit_tp1: Array | None) -> Array:
     """The derivative of the cost with respect to the turnover."""
     if costs.impact is None:
         return costs.turnover
@@ -155,33 +157,33 @@ def advance(account: Account[Array], signals: Array, day: Day[Array]) -> tuple[A
         signals: [..., N] in [-1, 1].
         day: the day's rows of a tape.
     """
-    target: Any = signals if day.scale is None else _untyped(signals)[0] * day.scale
-    settled: Any = account.settled
-    orders: Any = account.orders
-    if len(orders) > 1:
+    target = signals if day.scale is None else signals * day.scale
+    settled, orders = account.settled, account.orders
+    if day.decides is not None and day.awake is not None:
         xp = namespace(target)
         standing = xp.where(day.decides, target, orders[0])
         orders = xp.where(day.awake, xp.concatenate((standing[None], orders[:-1])), orders)
         target = orders[-1]
-    weight: Any = target if day.live is None else hold(target, account.weight, day.live)
+    weight = target if day.live is None else hold(target, account.weight, day.live)
     effective = weight if day.awake_tp1 is None else hold(weight, settled, day.awake_tp1)
-    ledger: Ledger[Any] = settle(effective, settled, day.return_tp1, _awake(day), day.exit_tp1)
+    ledger = settle(effective, settled, day.return_tp1, _awake(day), day.exit_tp1)
     if day.exit_tp1 is not None:
-        stays: Any = 1.0 - _untyped(day.exit_tp1)[0]
+        stays = 1.0 - day.exit_tp1
         weight, effective = weight * stays, effective * stays
     return Account(weight, effective, orders), ledger
 
 
-def _awake(day: Day[Any]) -> Costs[Any]:
+def _awake(day: Day[Array]) -> Costs[Array]:
     """The day's rates; nothing is charged for holding where the market is closed on the day after."""
     costs = day.costs
     if (costs.short is None and costs.long is None) or day.awake_tp1 is None:
         return costs
-    held = [None if rate is None else rate * day.awake_tp1 for rate in (costs.short, costs.long)]
+    xp, awake = namespace(costs.turnover), day.awake_tp1
+    held = [None if rate is None else xp.multiply(rate, awake) for rate in (costs.short, costs.long)]
     return Costs(costs.turnover, costs.impact, *held)
 
 
-def hold(target_t: Array, weight_tm1: Array, tradable_t: Array, listed_t: Array | None = None) -> Array:
+def hold(target_t: Array, weight_tm1: Array, tradable_t: Mask, listed_t: Mask | None = None) -> Array:
     """The weight held after the close of t: the target where open, the old one where closed, else 0.
 
     Args:
@@ -190,12 +192,12 @@ def hold(target_t: Array, weight_tm1: Array, tradable_t: Array, listed_t: Array 
         tradable_t: [..., N] 1 or True where the asset trades on t.
         listed_t: [..., N] 1 or True where it is listed at t; None where what is not listed has no weight.
     """
-    held: Any = namespace(target_t).where(tradable_t, target_t, weight_tm1)
-    kept: Array = held if listed_t is None else held * listed_t
-    return kept
+    xp = namespace(target_t)
+    held = xp.where(tradable_t, target_t, weight_tm1)
+    return held if listed_t is None else xp.multiply(held, listed_t)
 
 
-def carry(target: Array, order: Any) -> Array:
+def carry(target: Array, order: Index) -> Array:
     """`hold` over a whole history at once: the target of the decision in force.
 
     Args:
@@ -203,17 +205,15 @@ def carry(target: Array, order: Any) -> Array:
         order: [..., T, N] integer row of the decision in force after the close of t, T where there is none;
             without execution lag that of the asset's last open day.
     """
-    (asked,) = _untyped(target)
-    xp = namespace(asked)
-    padded = xp.concatenate((asked, 0.0 * asked[..., :1, :]), axis=-2)
+    xp = namespace(target)
+    padded = xp.concatenate((target, 0.0 * target[..., :1, :]), axis=-2)
     gather = xp.take_along_axis if xp is np else xp.take_along_dim
-    held: Array = gather(padded, order, -2)
-    return held
+    return gather(padded, order, -2)
 
 
 def trade(
     target: Array,
-    order: Any,
+    order: Index | None,
     listed: Array | None,
     exits: Array | None,
     next_returns: Array,
@@ -237,42 +237,36 @@ def trade(
     """
     weight = held(target, order, listed)
     before = replaced(weight, listed, initial=initial, lag=lag)
-    ledger: Ledger[Array] = settle(weight, before, next_returns, costs, exits)
-    return ledger
+    return settle(weight, before, next_returns, costs, exits)
 
 
-def held(target: Array, order: Any, listed: Array | None) -> Array:
+def held(target: Array, order: Index | None, listed: Array | None) -> Array:
     """[..., T, N] the weights held after each close; arguments as in `trade`."""
-    weight: Any = target if order is None else carry(target, order)
-    kept: Array = weight if listed is None else weight * listed
-    return kept
+    weight = target if order is None else carry(target, order)
+    return weight if listed is None else weight * listed
 
 
 def replaced(weight: Array, listed: Array | None, *, initial: Initial, lag: int = 0) -> Array:
     """[..., T, N] the weights that those held after each close replace; arguments as in `trade`."""
-    (w,) = _untyped(weight)
-    xp = namespace(w)
+    w, xp = weight, namespace(weight)
     if initial == "free":
         before = xp.concatenate((w[..., : 1 + lag, :], w[..., lag:-1, :]), axis=-2)
     else:
         before = xp.concatenate((0.0 * w[..., :1, :], w[..., :-1, :]), axis=-2)
     # An asset delisted since was sold when its exit was booked: nothing is left to replace.
-    old: Array = before if listed is None else before * listed
-    return old
+    return before if listed is None else before * listed
 
 
 def aggregate(values: Array, share: Array) -> Array:
     """[...] weighted sum of per-asset values [..., N]; `share` from `equal_market_share` makes it a mean."""
-    v, s = _untyped(values, share)
-    if v.ndim == 1:
-        one: Array = v.dot(s)  # half the price of the general product on a short vector
+    if values.ndim == 1:
+        one: Array = values.dot(share)  # half the price of the general product on a short vector
         return one
-    xp = namespace(v)
-    total: Array = (xp if xp is np else xp.linalg).vecdot(v, s)
-    return total
+    xp = namespace(values)
+    return (xp if xp is np else xp.linalg).vecdot(values, share)
 
 
-def equal_market_share(listed: Any, market_index: Any) -> Any:
+def equal_market_share(listed: BoolArray, market_index: IntArray) -> FloatArray:
     """[..., N] weights of the mean over a market's listed assets, then over markets with a listed asset.
 
     Args:
@@ -286,10 +280,11 @@ def equal_market_share(listed: Any, market_index: Any) -> Any:
     starts = np.flatnonzero(np.diff(market_index, prepend=-1))
     size = np.add.reduceat(listed, starts, axis=-1, dtype=np.int64)
     markets = np.maximum((size > 0).sum(axis=-1, keepdims=True), 1)
-    return listed / (np.maximum(size, 1)[..., market_index] * markets)
+    share: FloatArray = listed / (np.maximum(size, 1)[..., market_index] * markets)
+    return share
 
 
-def volatility_scale(volatility: Any, target: Any) -> Any:
+def volatility_scale(volatility: FloatArray, target: float | FloatArray | None) -> FloatArray:
     """[...] weight per unit of signal: target over annualised volatility, 1 without target, 0 where unknown.
 
     Args:
@@ -298,15 +293,11 @@ def volatility_scale(volatility: Any, target: Any) -> Any:
     """
     if target is None:
         return np.ones_like(volatility)
-    return np.nan_to_num(target / (np.sqrt(DAYS_PER_YEAR) * volatility), nan=0.0)
+    scale: FloatArray = np.nan_to_num(target / (np.sqrt(DAYS_PER_YEAR) * volatility), nan=0.0)
+    return scale
 
 
-def namespace(array: Any) -> Any:
+def namespace(array: Array) -> Namespace[Array]:
     """The module whose functions act on `array`: torch for a tensor, else numpy."""
     torch = sys.modules.get("torch")
     return torch if torch is not None and isinstance(array, torch.Tensor) else np
-
-
-def _untyped(*arrays: Any) -> tuple[Any, ...]:
-    """The same arrays, for the type checker: NumPy and Torch share operators, not a static type."""
-    return arrays

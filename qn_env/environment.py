@@ -2,36 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
-from numpy.typing import NDArray
 
-from qn_env.arrays import FloatArray
+from qn_env.arrays import BoolArray, FloatArray, Numbers
 from qn_env.checks import check_is, check_known, check_number, check_whole, in_words
-from qn_env.costs import Cost, PerAsset
 from qn_env.economics import Account, Ledger, advance, aggregate
 from qn_env.errors import ConfigError
-from qn_env.features import Feature
 from qn_env.panel import Panel
 from qn_env.rendering import Frame, Screen
-from qn_env.rewards import RewardName, Weighting
-from qn_env.stage import EnvConfig, Observation, Stage, View, check_signals
-from qn_env.tape import Start, Tape
+from qn_env.stage import (
+    EnvConfig,
+    EnvSettings,
+    Info,
+    Observation,
+    Options,
+    Stage,
+    check_settings,
+    check_signals,
+    tells_settings,
+)
+from qn_env.tape import Tape
 
 if TYPE_CHECKING:
     import torch
 
     from qn_env.episodes import Episodes
 
-Action = NDArray[Any]
+Action = Numbers
 
 MOST_RESET_SEED = 2**64 - 1  # Gymnasium's generators take any
-_STATE = ("t", "last", "assets", "account", "memory", "equity", "chance")
+
+
+class State(TypedDict):
+    """Where an episode is: what `TradingEnv.get_state` gives and `set_state` takes."""
+
+    t: int  # today's row of the panel
+    last: int  # the row the episode ends on
+    assets: BoolArray | None  # [N] what it trades; None: everything
+    account: Account[FloatArray]
+    memory: FloatArray  # of the reward
+    equity: float
+    chance: Mapping[str, object]  # of the random starts
 
 
 class TradingEnv(gymnasium.Env[Observation, Action]):
@@ -42,6 +59,8 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
     of each market's next trading day and pay `cost_bps` per unit of turnover, charged against that return.
     A closed asset keeps its weight and its action is ignored. Weights are set daily; the drift of a
     position between two closes is not traded.
+
+    The settings are keyword arguments: the fields of `qn_env.stage.EnvConfig`, which says what each means.
 
     Observation (`spaces.Dict` of Boxes), by `observation`:
         window: returns [window, N] (0 where an asset does not trade), tradable [window, N] int8 (the last row
@@ -61,77 +80,34 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
     The episode is truncated where the data or its length end, and terminated by ruin (net return <= -1).
     """
 
-    metadata = {"render_modes": ["human", "rgb_array"], "render_fps": 30}  # noqa: RUF012 - Gymnasium's
+    metadata: Info = {"render_modes": ["human", "rgb_array"], "render_fps": 30}  # noqa: RUF012 - Gymnasium's
     _screen: Screen | None = None  # only with a render mode: an episode that nobody sees pays nothing
 
+    @tells_settings
     def __init__(
         self,
         panel: Panel | None = None,
         *,
-        window: int = 63,
-        cost_bps: PerAsset = 2.0,
-        costs: Sequence[Cost] = (),
-        vol_target: PerAsset | None = None,
-        features: Sequence[Feature] = (),
-        observation: View = "window",
-        positions: bool = True,
-        reward: RewardName = "net",
-        weighting: Weighting = "market",
-        start: Start = None,
-        warmup: int = 0,
-        execution_lag: int = 0,
-        random_start: bool = False,
-        episode_days: int | None = None,
         render_mode: str | None = None,
+        **settings: Unpack[EnvSettings],
     ) -> None:
         """Lay the panel out once; every later step copies, looks up and multiplies.
 
         Args:
             panel: the data; default: the embedded panel (`qn_env.sources.embedded`).
-            window: days an observation shows.
-            cost_bps: cost per unit of turnover in basis points, one for all, by asset name or [N].
-            costs: further costs, added to it (`qn_env.costs`).
-            vol_target: annualised volatility target (0.15 is 15%), one for all, by asset name or [N]; None
-                trades the signals themselves.
-            features: causal features to show beside the returns.
-            observation: "window", "row" or "index".
-            positions: whether an observation shows the weights held.
-            reward: "net", "log", "volatility_scaled" or "differential_sharpe".
-            weighting: "market" weighs markets alike, "asset" weighs listed assets alike.
-            start: first day whose return counts, one for all or per market; default: the second.
-            warmup: trading days of every market to play before that, where there are any: they are seen,
-                their actions are ignored, nothing is charged.
-            execution_lag: trading days of the market between a decision and its trade; 0 trades at the close
-                the decision is made at.
-            random_start: begin each episode on a random day, drawn from the seed given to `reset`.
-            episode_days: steps of an episode; default: to the end of the data.
             render_mode: "rgb_array": `render` gives the episode so far as an image; "human": a matplotlib
                 window follows it, where there is a display. Both need matplotlib.
+            settings: the fields of `qn_env.stage.EnvConfig`, which says what each of them means.
 
         Raises:
             ConfigError: a setting that cannot be used, a panel too short to take a step.
         """
+        check_settings(settings)
         if panel is None:
             from qn_env.sources import embedded
 
             panel = embedded()
-        self.config = EnvConfig(
-            panel=panel,
-            window=window,
-            cost_bps=cost_bps,
-            costs=costs,
-            vol_target=vol_target,
-            features=features,
-            observation=observation,
-            positions=positions,
-            reward=reward,
-            weighting=weighting,
-            start=start,
-            warmup=warmup,
-            execution_lag=execution_lag,
-            random_start=random_start,
-            episode_days=episode_days,
-        )
+        self.config = EnvConfig(panel=panel, **settings)
         self.stage = Stage(self.config)
         self.observation_space: spaces.Dict
         self.observation_space, self.action_space = self.stage.spaces()
@@ -141,9 +117,8 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
         self._watch(render_mode)
 
     def _watch(self, mode: str | None) -> None:
-        modes: Any = self.metadata["render_modes"]
         if mode is not None:
-            check_known("render_mode", mode, modes)
+            check_known("render_mode", mode, self.metadata["render_modes"])
         self.render_mode = mode
         self._screen = None if mode is None else Screen(mode, self.panel)
 
@@ -176,9 +151,7 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
             raise ConfigError("there is no day before the first reset; call reset first.")
         return np.array(self.stage.share(self._t, self._assets))
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Observation, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: Options | None = None) -> tuple[Observation, Info]:
         """Begin an episode, flat.
 
         Args:
@@ -201,7 +174,7 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
             self._show_today(self._screen)
         return self.stage.observe(self._t, nothing), self._info(Ledger(*np.zeros((4, *self._shape))))
 
-    def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Action) -> tuple[Observation, float, bool, bool, Info]:
         """Trade at the close of t, move to t + 1, and book its returns and costs.
 
         Raises:
@@ -269,10 +242,10 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
             begin[name] = own[keep] if keep < len(own) else self.panel.dates[-1] + 1
         return self.like(panel=self.panel.until(cut)), self.like(start=begin)
 
-    def like(self, **changes: Any) -> TradingEnv:
-        """The same environment with some settings changed; it has no render mode."""
-        settings = {setting.name: getattr(self.config, setting.name) for setting in fields(self.config)}
-        return type(self)(**{**settings, **changes})
+    def like(self, *, panel: Panel | None = None, **changes: Unpack[EnvSettings]) -> TradingEnv:
+        """The same environment with some settings changed, or on another panel; it has no render mode."""
+        settings = {name: getattr(self.config, name) for name in EnvSettings.__annotations__}
+        return type(self)(panel=self.panel if panel is None else panel, **{**settings, **changes})
 
     @property
     def fingerprint(self) -> str:
@@ -296,7 +269,7 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
 
         return Episodes(self.stage, generator=generator, units=units)
 
-    def get_state(self) -> dict[str, Any]:
+    def get_state(self) -> State:
         """All that is needed to go on from here in another environment like this one; copies."""
         if self._over:
             raise ConfigError("there is no episode to keep; call reset first.")
@@ -310,14 +283,14 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
             "chance": self.np_random.bit_generator.state,
         }
 
-    def set_state(self, state: Mapping[str, Any]) -> Observation:
+    def set_state(self, state: State) -> Observation:
         """Go on from a state of `get_state`, and return what is seen there.
 
         Raises:
             ConfigError: what is no such state.
         """
         check_is("state", state, Mapping, "what get_state returns")
-        if lacking := [part for part in _STATE if part not in state]:
+        if lacking := [part for part in State.__annotations__ if part not in state]:
             raise ConfigError(f"state lacks {', '.join(lacking)}; expected what get_state returns.")
         self._t, self._last, self._over = state["t"], state["last"], False
         self._assets = None if state["assets"] is None else state["assets"].copy()
@@ -346,7 +319,7 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
         check_signals(signals, self.panel)
         return signals
 
-    def _info(self, ledger: Ledger[FloatArray]) -> dict[str, Any]:
+    def _info(self, ledger: Ledger[FloatArray]) -> Info:
         return {
             "date": self.stage.dates[self._t],
             "equity": self._equity,

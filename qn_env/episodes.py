@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from qn_env.arrays import FloatArray, IntArray
+from qn_env.arrays import BoolArray, FloatArray, IntArray
 from qn_env.economics import Costs, Initial, Ledger, trade
 from qn_env.errors import ConfigError
 from qn_env.panel import Panel
@@ -339,12 +339,12 @@ def _latest(mask: Tensor) -> Tensor:
 
 def _cut(
     tape: Tape, features: FloatArray, rows: IntArray, asset: int, length: int
-) -> dict[str, NDArray[Any]]:
+) -> dict[str, NDArray[np.generic]]:
     """One asset's decision days as windows [B, length, 1], zero-padded at the end of the last one."""
     now, following = rows[:-1], rows[1:]
     pad = -len(now) % length
 
-    def windows(values: NDArray[Any], dtype: str) -> NDArray[Any]:
+    def windows(values: FloatArray | BoolArray, dtype: str) -> NDArray[np.generic]:
         padded = np.concatenate([values, np.zeros((pad, *values.shape[1:]), values.dtype)])
         # Not -1: what has no features has no size to infer the number of windows from.
         return padded.reshape(len(padded) // length, length, 1, *values.shape[1:]).astype(dtype)

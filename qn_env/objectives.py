@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from qn_env.arrays import Array, Mask
 from qn_env.economics import namespace
 from qn_env.features import DAYS_PER_YEAR
 
@@ -14,7 +15,9 @@ LOSS_FLOOR = 1e-8
 ROUNDING = 1e-12
 
 
-def sharpe(net: Any, mask: Any = None, *, axis: int = -1, ddof: int = 1, floor: float | None = None) -> Any:
+def sharpe(
+    net: Array, mask: Mask | None = None, *, axis: int = -1, ddof: int = 1, floor: float | None = None
+) -> Array:
     """Annualised Sharpe ratio sqrt(252) * mean / std of daily net returns along `axis`.
 
     Reports use ddof 1 and no floor: NaN where there are too few days or no variation. The losses of QuantNet
@@ -36,14 +39,19 @@ def sharpe(net: Any, mask: Any = None, *, axis: int = -1, ddof: int = 1, floor: 
     variance = squares / _at_least_one(days - ddof)
     # Sums over the axis of days, one long by now, drop it (and leave a NumPy scalar of a single series).
     if floor is not None:
-        return (DAYS_PER_YEAR**0.5 * mean / variance.clip(floor) ** 0.5).sum(axis)
+        bounded: Array = (DAYS_PER_YEAR**0.5 * mean / variance.clip(floor) ** 0.5).sum(axis)
+        return bounded
     xp = namespace(net)
     defined = (days > ddof) & (variance > (ROUNDING * mean) ** 2)
     ratio = mean / xp.where(defined, variance, xp.ones_like(variance)) ** 0.5
-    return (DAYS_PER_YEAR**0.5 * xp.where(defined, ratio, xp.full_like(ratio, float("nan")))).sum(axis)
+    known = xp.where(defined, ratio, xp.full_like(ratio, float("nan")))
+    found: Array = (DAYS_PER_YEAR**0.5 * known).sum(axis)
+    return found
 
 
-def sharpe_and_slope(net: Any, mask: Any, weights: Any, *, axis: int, floor: float) -> tuple[Any, Any]:
+def sharpe_and_slope(
+    net: Array, mask: Mask | None, weights: float | Array, *, axis: int, floor: float
+) -> tuple[Array, Array]:
     """The weighted sum of Sharpe ratios as the losses use them (ddof 0), and its derivative by daily return.
 
     With m the mean, v the variance and k the number of days, d ratio / d net_t is
@@ -69,24 +77,32 @@ def sharpe_and_slope(net: Any, mask: Any, weights: Any, *, axis: int, floor: flo
     # `spread` is ours to write into, and already 0 where `mask` is False.
     spread *= (variance >= floor) * ratio / (least * -days)
     level = level / days
-    spread += level if mask is None else level * mask
+    spread += level if mask is None else namespace(level).multiply(level, mask)
     return ratio.sum(), spread
 
 
-def _moments(net: Any, mask: Any, axis: int) -> tuple[Any, Any, Any, Any]:
+def _moments(net: Array, mask: Mask | None, axis: int) -> tuple[int | Array, Array, Array, Array]:
     """Number of days, mean, deviations from it and the sum of their squares; `axis` is kept."""
     if mask is None:
-        days: Any = net.shape[axis]
-        mean = net.sum(axis, keepdims=True) / _at_least_one(days)
+        days: int | Array = net.shape[axis]
+        mean = _sum(net, axis) / _at_least_one(days)
         spread = net - mean
     else:
-        counts = mask * namespace(net).ones_like(net)
-        days = counts.sum(axis, keepdims=True)
-        mean = (net * counts).sum(axis, keepdims=True) / _at_least_one(days)
+        xp = namespace(net)
+        counts = xp.multiply(xp.ones_like(net), mask)
+        days = _sum(counts, axis)
+        mean = _sum(net * counts, axis) / _at_least_one(days)
         spread = (net - mean) * counts
-    return days, mean, spread, (spread * spread).sum(axis, keepdims=True)
+    return days, mean, spread, _sum(spread * spread, axis)
 
 
-def _at_least_one(count: Any) -> Any:
+def _sum(values: Array, axis: int) -> Array:
+    """The sum along an axis that is kept, one long."""
+    given: Any = values  # Torch's own types know `keepdims` by another name only
+    found: Array = given.sum(axis, keepdims=True)
+    return found
+
+
+def _at_least_one(count: int | Array) -> int | Array:
     """A number or an array of them, 1 where it is less."""
     return max(count, 1) if isinstance(count, int) else count.clip(1)

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Self, TypeAlias
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from qn_env.arrays import BoolArray, DateArray, FloatArray, IntArray, read_only
+from qn_env.arrays import BoolArray, DateArray, FloatArray, IntArray, Scalar, read_only
 from qn_env.checks import check_items, check_names, check_seed, check_text, in_words, is_function
 from qn_env.dates import DateLike, as_day, check_increasing, read_days
 from qn_env.errors import ConfigError, DataError, did_you_mean
@@ -43,12 +43,12 @@ class Market:
     rows: IntArray
     assets: tuple[str, ...]
 
-    def compact(self, values: NDArray[Any]) -> NDArray[Any]:
+    def compact(self, values: NDArray[Scalar]) -> NDArray[Scalar]:
         """The market's own history [T_i, n, ...] out of an array [T, N, ...] on the union calendar."""
-        picked: NDArray[Any] = values[self.rows, self.columns]
+        picked: NDArray[Scalar] = values[self.rows, self.columns]
         return picked
 
-    def spread(self, values: NDArray[Any], out: NDArray[Any]) -> None:
+    def spread(self, values: NDArray[Scalar], out: NDArray[Scalar]) -> None:
         """Write a compact array [T_i, n, ...] back into an array [T, N, ...] on the union calendar."""
         out[self.rows, self.columns] = values
 
@@ -80,7 +80,7 @@ class Panel:
     @classmethod
     def build(
         cls,
-        dates: ArrayLike,
+        dates: Iterable[DateLike],
         assets: Sequence[str],
         market_of: Sequence[str],
         returns: ArrayLike,
@@ -405,7 +405,7 @@ def _group(market_of: Sequence[str]) -> IntArray:
     return np.array(sorted(range(len(market_of)), key=lambda j: (first[market_of[j]], j)), dtype=np.intp)
 
 
-def _days(source: str, dates: ArrayLike) -> tuple[DateArray, list[str]]:
+def _days(source: str, dates: Iterable[DateLike]) -> tuple[DateArray, list[str]]:
     """[T] days from datetime64 or from dates as one may write them, and a note on times that were cut off."""
     if isinstance(dates, np.ndarray) and dates.dtype.kind == "M" and dates.ndim == 1:
         if np.isnat(dates).any():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import gymnasium
 from gymnasium.utils import RecordConstructorArgs
@@ -13,7 +13,7 @@ from qn_env.environment import TradingEnv
 from qn_env.errors import ConfigError
 from qn_env.panel import Panel
 
-AnyEnv: TypeAlias = gymnasium.Env[Any, Any]
+AnyEnv: TypeAlias = gymnasium.Env
 
 
 def rebuilt(env: AnyEnv, panel: Panel) -> AnyEnv:
@@ -38,12 +38,12 @@ def rebuilt(env: AnyEnv, panel: Panel) -> AnyEnv:
     raise _cannot(type(env), "it was not made by gymnasium.make")
 
 
-def _rewrapped(wrapper: gymnasium.Wrapper[Any, Any, Any, Any], env: AnyEnv, panel: Panel) -> AnyEnv:
+def _rewrapped(wrapper: gymnasium.Wrapper, env: AnyEnv, panel: Panel) -> AnyEnv:
     """The same wrapper around another environment."""
     cls = type(wrapper)
     if not isinstance(wrapper, RecordConstructorArgs):
         raise _cannot(cls, "it does not record its arguments (gymnasium.utils.RecordConstructorArgs)")
-    recorded: Mapping[str, Any] = getattr(wrapper, "_saved_kwargs", {})
+    recorded: Mapping[str, object] = getattr(wrapper, "_saved_kwargs", {})
     own = {
         name: panel if isinstance(value, Panel) else copy.deepcopy(value)
         for name, value in recorded.items()

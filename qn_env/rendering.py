@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,10 @@ from qn_env.arrays import DateArray, FloatArray
 from qn_env.errors import ConfigError
 from qn_env.extras import require
 from qn_env.panel import Panel
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 Frame = NDArray[np.uint8]
 
@@ -62,7 +67,7 @@ class Screen:
             panel: whose markets are drawn.
         """
         self._mode, self._panel = mode, panel
-        self._window: Any = None
+        self._window: Figure | None = None
         self._headless = False
         self.clear()
 
@@ -130,7 +135,7 @@ class Screen:
             self._window.canvas.draw()
             self._window.canvas.flush_events()
 
-    def _open(self, pyplot: Any) -> None:
+    def _open(self, pyplot: ModuleType) -> None:
         base = require("matplotlib.backend_bases", what=NEED).FigureManagerBase
         figure = pyplot.figure(figsize=INCHES, dpi=DPI)
         # What every backend that only writes files has: Agg, which is also what there is without a display.
@@ -157,7 +162,7 @@ def draw(history: History) -> Frame:
     return np.array(canvas.buffer_rgba(), dtype=np.uint8)[..., :3].copy()
 
 
-def _paint(figure: Any, history: History) -> None:
+def _paint(figure: Figure, history: History) -> None:
     """Draw the three panels on an empty or an older figure."""
     figure.clear()
     # A fixed layout: matplotlib's own takes longer than the drawing, and would jump from frame to frame.
@@ -178,7 +183,7 @@ def _paint(figure: Any, history: History) -> None:
     _paint_days(panels[2], history)
 
 
-def _furnish(axes: Any, title: str) -> None:
+def _furnish(axes: Axes, title: str) -> None:
     # A place of its own spares the measuring of every tick, a third of the time.
     axes.set_title(title, loc="left", y=1.02, fontsize=10, color=INK)
     axes.grid(visible=True, color=GRID, linewidth=0.8)
@@ -188,20 +193,20 @@ def _furnish(axes: Any, title: str) -> None:
     axes.spines[["left", "bottom"]].set_color(MUTED)
 
 
-def _paint_equity(axes: Any, history: History) -> None:
+def _paint_equity(axes: Axes, history: History) -> None:
     axes.axhline(1.0, color=MUTED, linewidth=0.8)
     axes.plot(history.dates, history.equity, color=COLOURS[0], linewidth=1.6)
     axes.plot(history.dates[-1:], history.equity[-1:], "o", color=COLOURS[0], markersize=4, clip_on=False)
 
 
-def _paint_drawdown(axes: Any, history: History) -> None:
+def _paint_drawdown(axes: Axes, history: History) -> None:
     axes.fill_between(history.dates, history.drawdown, 0.0, color=COLOURS[1], alpha=0.25, linewidth=0)
     axes.plot(history.dates, history.drawdown, color=COLOURS[1], linewidth=1.0)
     axes.set_ylim(top=0.0, bottom=min(1.1 * float(history.drawdown.min()), -0.01))
     axes.yaxis.set_major_formatter(require("matplotlib.ticker").PercentFormatter(1.0))
 
 
-def _paint_weights(axes: Any, history: History) -> None:
+def _paint_weights(axes: Axes, history: History) -> None:
     """The markets' lines, the panel's over them, between plus and minus its leverage."""
     leverage = history.gross_of_all
     axes.fill_between(
@@ -223,7 +228,7 @@ def _paint_weights(axes: Any, history: History) -> None:
     )  # fmt: skip
 
 
-def _paint_days(axes: Any, history: History) -> None:
+def _paint_days(axes: Axes, history: History) -> None:
     """A time axis that begins with the episode and is a month long at least, so that it does not jump."""
     first, today = history.dates[0], history.dates[-1]
     axes.set_xlim(first, max(today, first + np.timedelta64(30, "D")))

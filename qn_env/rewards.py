@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 
-from qn_env.arrays import FloatArray
+from qn_env.arrays import BoolArray, FloatArray, IntArray
 from qn_env.checks import check_known
 from qn_env.economics import aggregate, equal_market_share, volatility_scale
 from qn_env.features import DAYS_PER_YEAR, EwVolatility
@@ -65,8 +65,13 @@ class Reward:
         return np.zeros((2, *batch))
 
     def __call__(
-        self, portfolio: Any, net: Any, t: Any, share: Any, memory: FloatArray
-    ) -> tuple[Any, FloatArray]:
+        self,
+        portfolio: float | FloatArray,
+        net: FloatArray,
+        t: int | IntArray,
+        share: FloatArray,
+        memory: FloatArray,
+    ) -> tuple[float | FloatArray, FloatArray]:
         """The day's reward and what is remembered.
 
         Args:
@@ -85,7 +90,9 @@ class Reward:
             return aggregate(net * self.risk[t], share), memory
         return self._differential(portfolio, memory)
 
-    def _differential(self, portfolio: Any, memory: FloatArray) -> tuple[Any, FloatArray]:
+    def _differential(
+        self, portfolio: float | FloatArray, memory: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
         """D_t = (B dA - A dB / 2) / (B - A^2)^1.5, dA = r - A, dB = r^2 - B (Moody and Saffell 2001)."""
         first, second = memory
         up, square = portfolio - first, portfolio**2 - second
@@ -95,7 +102,7 @@ class Reward:
         return np.where(known, ratio, 0.0), memory + self.rate * np.stack([up, square])
 
 
-def share_of(listed: Any, panel: Panel, weighting: Weighting) -> Any:
+def share_of(listed: BoolArray, panel: Panel, weighting: Weighting) -> FloatArray:
     """[..., N] weights of the mean: over markets' means, or over all listed assets alike."""
     index = panel.market_index if weighting == "market" else np.zeros(panel.shape[1], dtype=np.intp)
     return equal_market_share(listed, index)

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from qn_env.economics import Account, Costs, Ledger, advance, aggregate
+from qn_env.arrays import Numbers
+from qn_env.economics import Account, Ledger, advance, aggregate
 from qn_env.environment import TradingEnv
 from qn_env.errors import ConfigError
 from qn_env.tape import Tape
@@ -112,12 +113,11 @@ class Rollout:
 def _tensors(tape: Tape, device: torch.device) -> Any:
     """The same tape with tensors in place of arrays; its methods index and add, as both can."""
 
-    def tensor(array: Any) -> Tensor:
+    def tensor(array: Numbers) -> Tensor:
         return torch.tensor(array, device=device)
 
     arrays = {
         f.name: tensor(getattr(tape, f.name)) for f in fields(tape) if f.name not in ("dates", "costs", "lag")
     }
-    costs: Costs[Any] = tape.costs.each(tensor)
-    changes: dict[str, Any] = {**arrays, "costs": costs}
+    changes: dict[str, Any] = {**arrays, "costs": tape.costs.each(tensor)}
     return replace(tape, **changes)

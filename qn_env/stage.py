@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict, TypeVar, get_args
 
 import numpy as np
 from gymnasium import spaces
-from numpy.typing import NDArray
 
-from qn_env.arrays import BoolArray, FloatArray, IntArray, read_only
+from qn_env.arrays import BoolArray, FloatArray, IntArray, Numbers, read_only
 from qn_env.checks import (
     MOST_COST_BPS,
     MOST_DAYS,
@@ -34,7 +34,10 @@ from qn_env.panel import Panel, per_market
 from qn_env.rewards import REWARDS, WEIGHTINGS, Reward, RewardName, Weighting, share_of
 from qn_env.tape import Start, Tape
 
-Observation = dict[str, Any]
+Observation = dict[str, Any]  # arrays by name; Gymnasium says of its Dict that it holds spaces
+Info: TypeAlias = dict[str, Any]  # as Gymnasium has it: wrappers add what they like
+Options: TypeAlias = dict[str, Any]  # of `reset`, as Gymnasium has them
+Init = TypeVar("Init", bound=Callable[..., None])
 View = Literal["window", "row", "index"]
 VIEWS = get_args(View)
 
@@ -52,9 +55,49 @@ _FEATURES = "a list of features (qn_env.features)"
 LIMIT = 1e9
 
 
+class EnvSettings(TypedDict, total=False):
+    """The fields of `EnvConfig` but the panel, for type checkers and editors: what environments take."""
+
+    window: int
+    cost_bps: PerAsset
+    costs: Sequence[Cost]
+    vol_target: PerAsset | None
+    features: Sequence[Feature]
+    observation: View
+    positions: bool
+    reward: RewardName
+    weighting: Weighting
+    start: Start
+    warmup: int
+    execution_lag: int
+    random_start: bool
+    episode_days: int | None
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EnvConfig:
-    """One environment; the scalar, the vector and the differentiable mode are built from the same."""
+    """One environment; the scalar, the vector and the differentiable mode are built from the same.
+
+    Attributes:
+        panel: the data.
+        window: days an observation shows.
+        cost_bps: cost per unit of turnover in basis points, one for all, by asset name or [N].
+        costs: further costs, added to it (`qn_env.costs`).
+        vol_target: annualised volatility target (0.15 is 15%), one for all, by asset name or [N]; None
+            trades the signals themselves.
+        features: causal features to show beside the returns.
+        observation: "window", "row" or "index".
+        positions: whether an observation shows the weights held.
+        reward: "net", "log", "volatility_scaled" or "differential_sharpe".
+        weighting: "market" weighs markets alike, "asset" weighs listed assets alike.
+        start: first day whose return counts, one for all or per market; default: the second.
+        warmup: trading days of every market to play before that, where there are any: they are seen, their
+            actions are ignored, nothing is charged.
+        execution_lag: trading days of the market between a decision and its trade; 0 trades at the close the
+            decision is made at.
+        random_start: begin each episode on a random day, drawn from the seed given to `reset`.
+        episode_days: steps of an episode; default: to the end of the data.
+    """
 
     panel: Panel
     window: int = 63
@@ -106,9 +149,30 @@ class EnvConfig:
                 'environments, or observation="row".'
             )
 
-    def _take(self, name: str, value: Any) -> None:
+    def _take(self, name: str, value: object) -> None:
         """Keep a setting in the type it is declared in."""
         object.__setattr__(self, name, value)
+
+
+def check_settings(names: Iterable[str]) -> None:
+    """Refuse the name of a setting that environments do not have.
+
+    Raises:
+        ConfigError: with the nearest one they have.
+    """
+    known = [setting.name for setting in fields(EnvConfig)]
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"unknown setting {name!r}. {did_you_mean(name, known)}")
+
+
+def tells_settings(init: Init) -> Init:
+    """The same constructor; its signature names every setting and default, for `help` and for completion."""
+    signature = inspect.signature(init)
+    *own, _ = signature.parameters.values()
+    settings = [s for name, s in inspect.signature(EnvConfig).parameters.items() if name != "panel"]
+    vars(init)["__signature__"] = signature.replace(parameters=[*own, *settings])
+    return init
 
 
 class Span(NamedTuple):
@@ -160,7 +224,7 @@ class Stage:
         """Observation and action space of one environment."""
         config, N, F = self.config, self.config.panel.shape[1], len(self.config.features)
         lead = (config.window,) if config.observation == "window" else ()
-        parts: dict[str, spaces.Space[Any]] = {}
+        parts: dict[str, spaces.Space[Numbers]] = {}
         if config.observation == "index":
             parts["index"] = spaces.Box(0, len(self.tape.dates) - 1, (1,), np.int64)
         else:
@@ -195,7 +259,7 @@ class Stage:
             observation["positions"] = weight.copy()
         return observation
 
-    def draw(self, rng: np.random.Generator, options: Mapping[str, Any] | None) -> Span:
+    def draw(self, rng: np.random.Generator, options: Options | None) -> Span:
         """The next episode: as configured, then as `options` (start, length, markets) ask.
 
         Raises:
@@ -226,7 +290,7 @@ class Stage:
             )
         return Span(first, end if days is None else min(first + days, end), assets)
 
-    def share(self, t: Any, assets: BoolArray | None) -> Any:
+    def share(self, t: int | IntArray, assets: BoolArray | None) -> FloatArray:
         """[..., N] weights of the panel's mean on decision day t."""
         if assets is None:
             return self.reward.share[self.tape.share_since[t] if isinstance(t, int) else t]
@@ -248,12 +312,12 @@ class Stage:
                 rows.append(int(market.rows[max(trading[0] - self.config.warmup, 0)]))
         return min(rows)
 
-    def _lay_out(self) -> dict[str, NDArray[Any]]:
+    def _lay_out(self) -> dict[str, Numbers]:
         """Every part of an observation over time; for windows behind `window` - 1 empty days."""
         tape, config = self.tape, self.config
         if config.observation == "index":
             return {}
-        parts: dict[str, NDArray[Any]] = {"returns": tape.returns, "tradable": tape.tradable.astype(np.int8)}
+        parts: dict[str, Numbers] = {"returns": tape.returns, "tradable": tape.tradable.astype(np.int8)}
         if config.features:
             parts["features"] = config.panel.features(tuple(config.features))
         if config.observation != "window":
@@ -265,7 +329,7 @@ class Stage:
         }
 
     @cached_property
-    def _shown(self) -> dict[str, NDArray[Any]]:
+    def _shown(self) -> dict[str, Numbers]:
         """Arrays whose row t is the window, or the row, of day t: views, to be gathered from."""
         if self.config.observation != "window":
             return self._parts

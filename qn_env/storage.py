@@ -83,7 +83,7 @@ def said(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error or type(error).__name__).lower()
 
 
-def parse_json(where: object, content: bytes | str) -> Any:
+def parse_json(where: object, content: bytes | str) -> object:
     """What a JSON text holds.
 
     Args:
@@ -114,7 +114,7 @@ def read_object(path: Path) -> dict[str, Any]:
     return found
 
 
-def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
+def write_sealed(path: Path, content: Mapping[str, object]) -> None:
     """Write names and values as JSON with their checksum, whole or not at all.
 
     Raises:
@@ -124,7 +124,7 @@ def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
     write_atomically(path, (json.dumps(whole, indent=2) + "\n").encode())
 
 
-def read_sealed(path: Path) -> dict[str, Any]:
+def read_sealed(path: Path) -> dict[str, object]:
     """What `write_sealed` wrote; a file without a checksum is read with an `UncheckedWarning`.
 
     Raises:
@@ -187,6 +187,6 @@ def checked(path: Path, found: Mapping[str, object], of: type[Content]) -> Conte
     return content
 
 
-def _seal(content: Mapping[str, Any]) -> str:
+def _seal(content: Mapping[str, object]) -> str:
     """Of the values, whatever the order and the layout of the text."""
     return digest(json.dumps(content, sort_keys=True, separators=(",", ":")).encode())

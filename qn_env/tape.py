@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple, TypeAlias
+from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -24,13 +24,16 @@ from qn_env.panel import Dates, Market, Panel, per_market
 Start: TypeAlias = Dates | None
 
 
-class _Flags(NamedTuple):
+Flag = TypeVar("Flag", BoolArray, list[bool])
+
+
+class _Flags(NamedTuple, Generic[Flag]):
     """Days [T] on which something has to be looked at; arrays, or lists, which are read five times faster."""
 
-    scaled: Any  # some signal is not the weight asked for
-    closed: Any  # some asset of an open account does not trade
-    asleep: Any  # some listed asset's market has no trading day
-    exit: Any  # some delisting is booked
+    scaled: Flag  # some signal is not the weight asked for
+    closed: Flag  # some asset of an open account does not trade
+    asleep: Flag  # some listed asset's market has no trading day
+    exit: Flag  # some delisting is booked
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,14 +141,14 @@ class Tape:
         counted[:-1] = self.listed[:-1] & (self.tradable[1:] | (self.exits[1:] > 0))
         return counted
 
-    def day(self, t: int) -> Day[Any]:
+    def day(self, t: int) -> Day[FloatArray]:
         """Decision day t, for `economics.advance`; put together once, since episodes come back to it."""
         found = self._seen[t]
         if found is None:
             found = self._seen[t] = self._day(t)
         return found
 
-    def _day(self, t: int) -> Day[Any]:
+    def _day(self, t: int) -> Day[FloatArray]:
         flags = self._flag_lists
         return Day(
             self.returns[t + 1],
@@ -157,7 +160,7 @@ class Tape:
             *((self.decides[t], self.awake[t]) if self.lag else ()),
         )
 
-    def days(self, rows: Any) -> Day[Any]:
+    def days(self, rows: IntArray) -> Day[FloatArray]:
         """Decision days [B], each field [B, N]."""
         flags, following = self._flags, rows + 1
         return Day(
@@ -171,11 +174,11 @@ class Tape:
         )
 
     @cached_property
-    def _seen(self) -> list[Day[Any] | None]:
+    def _seen(self) -> list[Day[FloatArray] | None]:
         return [None] * len(self.dates)
 
     @cached_property
-    def _flags(self) -> _Flags:
+    def _flags(self) -> _Flags[BoolArray]:
         # An order may outlive its asset; without one, a scale of 0 keeps what is not listed flat.
         shut = ~self.live if self.lag else self.listed & ~self.live
         return _Flags(
@@ -186,7 +189,7 @@ class Tape:
         )
 
     @cached_property
-    def _flag_lists(self) -> _Flags:
+    def _flag_lists(self) -> _Flags[list[bool]]:
         return _Flags(*(flag.tolist() for flag in self._flags))
 
     @cached_property
@@ -203,7 +206,7 @@ class Tape:
         """Whether no rate changes over time."""
         return all(rate is None or rate.ndim == 1 for rate in self.costs)
 
-    def rates(self, rows: Any) -> Costs[Any]:
+    def rates(self, rows: int | slice | IntArray) -> Costs[FloatArray]:
         """The rates of the given rows; rates that do not change over time are as they are."""
         return self.costs.each(lambda rate: rate if rate.ndim == 1 else rate[rows])
 

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
-from typing import Any
+from typing import Unpack
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
-from numpy.typing import NDArray
 
-from qn_env.arrays import BoolArray, FloatArray, IntArray
+from qn_env.arrays import BoolArray, FloatArray, IntArray, Numbers
 from qn_env.checks import MOST_ENVS, check_is, check_known, check_whole, in_words
 from qn_env.economics import Account, Ledger, advance, aggregate
 from qn_env.environment import MOST_RESET_SEED, TradingEnv
-from qn_env.errors import ConfigError, did_you_mean
+from qn_env.errors import ConfigError
 from qn_env.panel import Panel
-from qn_env.stage import EnvConfig, Observation, Span, check_signals
+from qn_env.stage import EnvSettings, Info, Observation, Options, Span, check_signals, tells_settings
 
-ArrayType = NDArray[Any]
+ArrayType = Numbers
 
 
 class TradingVectorEnv(VectorEnv[Observation, ArrayType, ArrayType]):
@@ -48,13 +46,15 @@ class TradingVectorEnv(VectorEnv[Observation, ArrayType, ArrayType]):
 
     metadata = {"render_modes": [], "autoreset_mode": AutoresetMode.NEXT_STEP}  # noqa: RUF012 - Gymnasium's
 
+    @tells_settings
     def __init__(
         self,
         num_envs: int = 1,
         *,
         panel: Panel | None = None,
         autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
-        **settings: Any,
+        render_mode: str | None = None,
+        **settings: Unpack[EnvSettings],
     ) -> None:
         """Lay the panel out once for all environments.
 
@@ -62,18 +62,15 @@ class TradingVectorEnv(VectorEnv[Observation, ArrayType, ArrayType]):
             num_envs: B, how many.
             panel: the data; default: the embedded panel.
             autoreset_mode: "NextStep", "SameStep" or "Disabled".
-            settings: those of `TradingEnv`.
+            render_mode: None; a batch draws no pictures.
+            settings: the fields of `qn_env.stage.EnvConfig`, as in `TradingEnv`.
 
         Raises:
             ConfigError: no environment, or a setting that cannot be used.
         """
-        if settings.pop("render_mode", None) is not None:
+        if render_mode is not None:
             raise ConfigError("a batch draws no pictures; render one TradingEnv instead.")
         num_envs = check_whole("num_envs", num_envs, 1, MOST_ENVS)
-        known = [setting.name for setting in fields(EnvConfig)]
-        for name in settings:
-            if name not in known:
-                raise ConfigError(f"unknown setting {name!r}. {did_you_mean(name, known)}")
         modes = [mode.value for mode in AutoresetMode]
         if not isinstance(autoreset_mode, AutoresetMode):
             autoreset_mode = AutoresetMode(check_known("autoreset_mode", autoreset_mode, modes))
@@ -95,8 +92,8 @@ class TradingVectorEnv(VectorEnv[Observation, ArrayType, ArrayType]):
         self,
         *,
         seed: int | list[int | None] | None = None,
-        options: dict[str, Any] | None = None,
-    ) -> tuple[Observation, dict[str, Any]]:
+        options: Options | None = None,
+    ) -> tuple[Observation, Info]:
         """Begin all episodes, or those that `options["reset_mask"]` [B] marks.
 
         Args:
@@ -120,7 +117,7 @@ class TradingVectorEnv(VectorEnv[Observation, ArrayType, ArrayType]):
         nothing = Ledger(*np.zeros((4, *self._shape)))
         return self.stage.observe_batch(self._rows, self._account.weight), self._info(nothing)
 
-    def step(self, actions: ArrayType) -> tuple[Observation, ArrayType, ArrayType, ArrayType, dict[str, Any]]:
+    def step(self, actions: ArrayType) -> tuple[Observation, ArrayType, ArrayType, ArrayType, Info]:
         """One day of every episode.
 
         Raises:
@@ -160,9 +157,7 @@ class TradingVectorEnv(VectorEnv[Observation, ArrayType, ArrayType]):
         self._rows = self._rows + ~idle
         return np.array(rewards, dtype=np.float64), ledger, portfolio <= -1.0
 
-    def _begin_at_once(
-        self, observation: Observation, info: dict[str, Any]
-    ) -> tuple[Observation, dict[str, Any]]:
+    def _begin_at_once(self, observation: Observation, info: Info) -> tuple[Observation, Info]:
         """Start the next episodes where some have ended, and keep what was seen at their end."""
         ended = self._over.copy()
         final = {
@@ -177,7 +172,7 @@ class TradingVectorEnv(VectorEnv[Observation, ArrayType, ArrayType]):
         kept = Ledger(*(np.where(ended[:, None], 0.0, info[name]) for name in Ledger._fields))
         return observation, {**self._info(kept), **final}
 
-    def _begin(self, which: IntArray, options: dict[str, Any] | None) -> None:
+    def _begin(self, which: IntArray, options: Options | None) -> None:
         """Start the next episode of the given environments."""
         for b in which:
             span = self.stage.draw(self._generators[b], options)
@@ -208,7 +203,7 @@ class TradingVectorEnv(VectorEnv[Observation, ArrayType, ArrayType]):
         self._memory = self.stage.reward.start(self.num_envs)
         self._equity = np.ones(self.num_envs)
 
-    def _mask(self, mask: Any) -> BoolArray:
+    def _mask(self, mask: object) -> BoolArray:
         """[B] the environments to reset."""
         marks = np.asarray(mask)
         if marks.shape != (self.num_envs,) or marks.dtype.kind != "b":
@@ -230,7 +225,7 @@ class TradingVectorEnv(VectorEnv[Observation, ArrayType, ArrayType]):
             new if s is not None else kept for s, new, kept in zip(seeds, fresh, old, strict=True)
         ]
 
-    def _seeds(self, seed: Any) -> list[int | None] | None:
+    def _seeds(self, seed: int | list[int | None] | None) -> list[int | None] | None:
         """One seed or None for each environment; None for none."""
         if seed is None:
             return None
@@ -260,6 +255,6 @@ class TradingVectorEnv(VectorEnv[Observation, ArrayType, ArrayType]):
         check_signals(signals, self.panel)
         return signals
 
-    def _info(self, ledger: Ledger[FloatArray]) -> dict[str, Any]:
+    def _info(self, ledger: Ledger[FloatArray]) -> Info:
         dates = self.stage.tape.dates[self._rows]
         return {"date": dates, "equity": self._equity.copy(), **ledger._asdict()}

@@ -9,11 +9,12 @@ costs more than the LSTMs in front of it. Here a few windows at a time go throug
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch.autograd.function import once_differentiable
 
+from qn_env.autograd import Context
 from qn_env.economics import Initial, held, replaced, settle, settle_slopes
 from qn_env.episodes import Episode, Terms
 from qn_env.objectives import LOSS_FLOOR, sharpe_and_slope
@@ -86,7 +87,7 @@ class _MeanSharpe(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, task: _Task, *signals: Tensor) -> Tensor:
+    def forward(ctx: Context, task: _Task, *signals: Tensor) -> Tensor:
         pairs = [_pairs(episode) for episode in task.episodes]
         markets = max(sum(count > 0 for count in pairs), 1)
         total = torch.zeros((), dtype=torch.float64, device=signals[0].device)
@@ -104,7 +105,7 @@ class _MeanSharpe(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Context, gradient: Tensor) -> tuple[Tensor | None, ...]:
         return None, *(None if slope is None else slope * gradient for slope in ctx.saved_tensors)
 
 
@@ -150,8 +151,7 @@ def _chunk(episode: Episode, signals: Tensor, task: _Task, share: float, out: Te
             _replace_back(slope, then, terms, task.initial, episode.lag)
         slope = _hold_back(slope, terms)
         out.copy_(slope if terms.scale is None else slope * terms.scale)
-    found: Tensor = total
-    return found
+    return total
 
 
 def _replace_back(slope: Tensor, before: Tensor, terms: Terms, initial: Initial, lag: int) -> None:

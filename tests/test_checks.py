@@ -424,6 +424,8 @@ def test_a_batch_that_no_memory_holds_is_refused_before_it_is_laid_out() -> None
 def test_a_setting_that_does_not_exist_is_refused_with_the_nearest_one() -> None:
     with pytest.raises(ConfigError, match=r"unknown setting 'windw'\. Did you mean 'window'"):
         TradingVectorEnv(2, panel=PANEL, windw=3)
+    with pytest.raises(ConfigError, match=r"unknown setting 'windw'\. Did you mean 'window'"):
+        TradingEnv(PANEL, windw=3)
     with pytest.raises(ConfigError, match=r"unknown autoreset_mode 'SameStp'\. Did you mean 'SameStep'"):
         TradingVectorEnv(2, panel=PANEL, autoreset_mode="SameStp")
     with pytest.raises(ConfigError, match=r"unknown calendar 'markt'\. Did you mean 'market'"):

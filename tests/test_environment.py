@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 import warnings
+from dataclasses import fields
 
 import gymnasium
 import numpy as np
@@ -22,6 +24,8 @@ from qn_env.errors import ConfigError
 from qn_env.features import MeanReturn, NormalisedReturn
 from qn_env.panel import Panel
 from qn_env.sources.synthetic import ragged, weekdays
+from qn_env.stage import EnvConfig, EnvSettings
+from qn_env.vector import TradingVectorEnv
 
 FEATURES = (NormalisedReturn(1), MeanReturn(5))
 
@@ -456,3 +460,21 @@ def play_signals(env: TradingEnv, signals: np.ndarray) -> list[tuple]:
         found.append((observation, reward, info))
         done = terminated or truncated
     return found
+
+
+def test_what_environments_take_is_what_a_configuration_has():
+    configured = {field.name: field.type for field in fields(EnvConfig) if field.name != "panel"}
+    taken = {name: given.__forward_arg__ for name, given in EnvSettings.__annotations__.items()}
+    assert taken == configured
+    assert all(f"\n    {name}: " in inspect.getdoc(EnvConfig) for name in taken)
+
+
+@pytest.mark.parametrize("environment", [TradingEnv, TradingVectorEnv])
+def test_the_signature_of_an_environment_tells_every_setting_and_its_default(environment):
+    told = {name: one.default for name, one in inspect.signature(environment).parameters.items()}
+    expected = {field.name: field.default for field in fields(EnvConfig)} | {
+        "panel": None,
+        "render_mode": None,
+    }
+    assert {name: default for name, default in told.items() if name in expected} == expected
+    assert set(told) - set(expected) <= {"num_envs", "autoreset_mode"}

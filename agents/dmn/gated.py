@@ -8,11 +8,13 @@ as the products themselves.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from qn_env.autograd import Context
 
 
 def gated(rows: Tensor, weight: Tensor, bias: Tensor, lags: tuple[int, ...]) -> Tensor:
@@ -39,9 +41,15 @@ def _lagged(rows: Tensor, lags: tuple[int, ...]) -> list[Tensor]:
     return [rows[:, max(lags) - lag :][:, :L].flatten(1) for lag in lags]
 
 
+class _LaggedContext(Context, Protocol):
+    lags: tuple[int, ...]
+
+
 class _Gated(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor, lags: tuple[int, ...]) -> Tensor:
+    def forward(
+        ctx: _LaggedContext, rows: Tensor, weight: Tensor, bias: Tensor, lags: tuple[int, ...]
+    ) -> Tensor:
         n, B = len(bias), rows.shape[2]
         first, *others = zip(weight.chunk(len(lags), dim=1), _lagged(rows, lags), strict=True)
         gates = torch.mm(*first)  # [3 n, L * B], turned into the gates in place
@@ -56,7 +64,7 @@ class _Gated(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: _LaggedContext, gradient: Tensor) -> tuple[Tensor | None, ...]:
         rows, weight, gates = ctx.saved_tensors
         n = len(gates) // 3
         slope = gradient.contiguous().view(n, -1)

@@ -8,11 +8,11 @@ side by side on the last axis, so that every gate is one contiguous block of mem
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+
+from qn_env.autograd import Context
 
 # Our order of the gates, by their places in torch's (input, forget, candidate, output): candidate first, so
 # that the three sigmoids are one block, and so are the three gates that the cell's slope reaches.
@@ -61,7 +61,7 @@ class _Recurrence(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, inputs: Tensor, weights: Tensor, mask: Tensor, h: Tensor, c: Tensor
+        ctx: Context, inputs: Tensor, weights: Tensor, mask: Tensor, h: Tensor, c: Tensor
     ) -> tuple[Tensor, Tensor]:
         L, F, B = inputs.shape
         H = len(h)
@@ -93,7 +93,7 @@ class _Recurrence(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor, _last: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Context, gradient: Tensor, _last: Tensor) -> tuple[Tensor | None, ...]:
         weights, mask, gates, cells, seen, squashed = ctx.saved_tensors
         L, H, B = squashed.shape
         d_weights, d_cell = weights.new_zeros(weights.T.shape), mask.new_zeros(H, B)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from agents.quantnet.parts import Dropout, Kind, MarketNetwork, Memory, Part, State
+from agents.quantnet.parts import Depth, Dropout, Kind, MarketNetwork, Memory, Part, State
 from qn_env.arrays import FloatArray
 from qn_env.episodes import Episode
 from qn_env.errors import ConfigError
@@ -69,7 +69,7 @@ class QuantNetwork(MarketNetwork):
         self.generator = torch.Generator()
         self._drop = Dropout(self.generator)
         self._transfer = transfer is not None
-        self._body: dict[str, Any] = {"layers": layers, "dropout": dropout}
+        self._body: Depth = {"layers": layers, "dropout": dropout}
         self._kinds: tuple[Kind, Kind] = (encoder, decoder)
         self._dimension, self._decoder_hidden, self._lags = dimension, decoder_hidden, lags
         self.omega = (

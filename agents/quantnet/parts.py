@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,13 @@ class Dropout:
             return values
         keep = 1.0 - rate
         return values * torch.empty_like(values).bernoulli_(keep, generator=self._generator) / keep
+
+
+class Depth(TypedDict):
+    """What encoders and decoders share: how many LSTM layers, and the dropout behind each."""
+
+    layers: int
+    dropout: float
 
 
 class Part(nn.Module):

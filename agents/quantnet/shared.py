@@ -9,12 +9,12 @@ condition them. While training, vectors are set to zero at random: zero is what 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from agents.quantnet.parts import Dropout, Kind, MarketNetwork, Memory, Part, State
+from agents.quantnet.parts import Depth, Dropout, Kind, MarketNetwork, Memory, Part, State
 from qn_env.arrays import FloatArray
 from qn_env.episodes import Episode
 from qn_env.errors import ConfigError
@@ -78,7 +78,7 @@ class SharedNetwork(MarketNetwork):
         self._drop = Dropout(self.generator)
         self._embedding, self._embedding_dropout = embedding, embedding_dropout
         width = decoder_hidden or dimension
-        body: dict[str, Any] = {"layers": layers, "dropout": dropout}
+        body: Depth = {"layers": layers, "dropout": dropout}
         self.encoder = Part(encoder, OBSERVED + 2 * embedding, dimension, **body)
         self.omega = Part(transfer, dimension, dimension, layers=transfer_layers, dropout=transfer_dropout)
         self.decoder = Part(decoder, dimension + 2 * embedding, width, **body)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
@@ -274,7 +274,7 @@ def take_days(config: DataclassInstance, *names: str) -> None:
             take(config, name, str(as_day(value, name)))
 
 
-def check_agents(agents: object, name: str = "agents") -> tuple[str, ...]:
+def check_agents(agents: Iterable[str], name: str = "agents") -> tuple[str, ...]:
     """The names of agents, each once; `name` is what the setting is called.
 
     Raises:
@@ -287,7 +287,7 @@ def check_agents(agents: object, name: str = "agents") -> tuple[str, ...]:
     return names
 
 
-def check_costs(costs: object) -> tuple[float, ...]:
+def check_costs(costs: Iterable[float]) -> tuple[float, ...]:
     """Costs in basis points, each once.
 
     Raises:
