@@ -17,7 +17,7 @@ from qn_env.environment import TradingEnv
 from qn_env.errors import ConfigError, QnError, did_you_mean, in_a_line
 from qn_env.features import Feature
 from qn_env.panel import Panel
-from qn_env.stage import Observation
+from qn_env.setup import Observation
 
 
 @runtime_checkable

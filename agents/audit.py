@@ -24,7 +24,7 @@ from qn_env.checks import MOST_AUDITED, MOST_FIRST_SEED, check_is, check_known, 
 from qn_env.environment import TradingEnv
 from qn_env.errors import ConfigError, LookAheadError
 from qn_env.panel import Panel
-from qn_env.scramble import KINDS, scrambled
+from qn_env.scramble import KINDS, scramble
 
 # In turn where a day is given one only: a crash and a boom come first, they show a peek at a mere sign.
 CHANGES = dict(
@@ -116,7 +116,7 @@ def audit_agent(
     for number, (row, change) in enumerate(_plan(rows, depth)):
         chance = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
         day = env.panel.dates[row]
-        other = scrambled(env.panel, day, CHANGES[change], chance)
+        other = scramble(env.panel, day, CHANGES[change], chance)
         found = _played_until(row, _copied(untouched), env, other)
         what = f"after the days later than {day} were changed ({change})"
         made.append(compare_decisions(env, signals, found, what, FUTURE))
@@ -218,7 +218,7 @@ def _played_until(row: int, agent: Agent, env: TradingEnv, panel: Panel) -> Floa
         if one_pass is not None:
             found = np.asarray(one_pass(panel), dtype=np.float64)
         else:
-            found = play(agent, env.like(panel=panel, episode_days=row - env.stage.first + 1))
+            found = play(agent, env.like(panel=panel, episode_days=row - env.setup.first + 1))
     except Exception as error:
         error.add_note(
             f"The audit was playing the agent with the days later than {panel.dates[row]} changed; an agent "

@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, overload
 
 from qn_env.errors import ConfigError, FileError
-from qn_env.storage import SEAL, check_seal, checked, make_folder, read_sealed, write_atomically, write_sealed
+from qn_env.storage import (
+    SEAL,
+    check_content,
+    check_seal,
+    make_folder,
+    read_sealed,
+    write_atomically,
+    write_sealed,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,7 +52,7 @@ def load_json(folder: Path, of: type = dict) -> object:
         FileError: there is none, it is not JSON, it was changed, or it holds something else.
     """
     path = _existing(folder / JSON_NAME)
-    return checked(path, read_sealed(path), of)
+    return check_content(path, read_sealed(path), of)
 
 
 def save_tensors(folder: Path, tensors: Mapping[str, Tensor]) -> None:

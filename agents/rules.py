@@ -29,7 +29,7 @@ from qn_env.features import (
     Volatility,
 )
 from qn_env.panel import Panel
-from qn_env.stage import Observation
+from qn_env.setup import Observation
 
 Formula = Callable[[FloatArray, BoolArray], FloatArray]
 

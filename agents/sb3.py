@@ -20,14 +20,14 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from agents.agent import Settings
 from agents.checkpoint import load_json, load_tensors, save_json, save_tensors
-from agents.training import Monitor, seeded
+from agents.training import Monitor, global_seed
 from agents.vec_env import SB3VecEnv
 from qn_env.arrays import FloatArray
 from qn_env.environment import TradingEnv
 from qn_env.errors import ConfigError, did_you_mean
 from qn_env.features import dmn_features
 from qn_env.objectives import sharpe
-from qn_env.stage import Observation
+from qn_env.setup import Observation
 
 __all__ = ["SB3Agent", "SB3VecEnv"]
 
@@ -91,7 +91,7 @@ class SB3Agent:
         env, validation = (env, validation) if validation is not None else env.split()
         self._space = _dict_space(env)
         title = f"{self.algorithm.lower()} seed {seed}"
-        with seeded(seed), self.monitor.reporting(title, self.timesteps) as report:
+        with global_seed(seed), self.monitor.reporting(title, self.timesteps) as report:
             venv = VecNormalize(DummyVecEnv([lambda: FlattenObservation(env)]), clip_obs=CLIP)
             algorithm: type[BaseAlgorithm] = getattr(stable_baselines3, self.algorithm)
             # Stable-Baselines3 seeds the global generators itself; the block restores them.
@@ -144,7 +144,7 @@ class SB3Agent:
         shapes = {name: tuple(shape) for name, shape in stored["shapes"].items()}
         agent._space = _space_of(shapes)
         algorithm: type[BaseAlgorithm] = getattr(stable_baselines3, agent.algorithm)
-        with seeded(0):
+        with global_seed(0):
             env = DummyVecEnv([lambda: FlattenObservation(_Shape(_space_of(shapes)))])
             model = algorithm("MlpPolicy", env, device="cpu", **agent.options)
         agent.policy = model.policy

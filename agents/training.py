@@ -172,7 +172,7 @@ def _write(writer: Any, scalars: Mapping[str, float], epoch: int) -> None:
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
+def global_seed(seed: int) -> Iterator[None]:
     """Inside the block the global generators start from `seed`; after it they are as they were.
 
     Only for code that draws from them: the initialisation of torch modules, Stable-Baselines3.

@@ -13,7 +13,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvO
 
 from qn_env.arrays import Numbers
 from qn_env.errors import ConfigError
-from qn_env.stage import Observation
+from qn_env.setup import Observation
 from qn_env.vector import TradingVectorEnv
 
 

@@ -36,11 +36,17 @@ from experiments.papers.quantnet.config import (
     QuantNetStudy,
     QuantNetTransfer,
 )
-from experiments.running.terminal import EXIT_LOOKAHEAD, Terminated, complain, ended_in_a_line, plain_terminal
+from experiments.running.terminal import (
+    EXIT_LOOKAHEAD,
+    Terminated,
+    complain,
+    plain_terminal,
+    raise_when_terminated,
+)
 from experiments.settings.config import RunConfig
 from experiments.settings.configfile import with_config_file
 from qn_env.errors import LookAheadError, QnError
-from qn_env.storage import said
+from qn_env.storage import reason_of
 
 
 class Command(NamedTuple):
@@ -106,14 +112,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         words = with_config_file(sys.argv[1:] if argv is None else argv, CONFIGURED)
         options: Any = tyro.cli(OPTIONS, args=words, prog="qn", description=DESCRIPTION)
         options = options.study if isinstance(options, Paper) else options
-        with ended_in_a_line(), plain_terminal():
+        with raise_when_terminated(), plain_terminal():
             return _command_of(options).run(options)
     except QnError as error:
         complain(str(error))
         return EXIT_LOOKAHEAD if isinstance(error, LookAheadError) else 1
     except OSError as error:
         place = f"{error.filename}: " if error.filename is not None else ""
-        complain(f"{place}the operating system says: {said(error)}. Nothing that was finished is lost.")
+        complain(f"{place}the operating system says: {reason_of(error)}. Nothing that was finished is lost.")
         return 1
     except Terminated as error:
         complain(f"ended by signal {error.name}; workers are stopped. A run goes on with --resume.")

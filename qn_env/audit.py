@@ -26,8 +26,8 @@ from qn_env.checks import MOST_AUDITED, MOST_FIRST_SEED, check_whole, in_words, 
 from qn_env.errors import ConfigError, LookAheadError
 from qn_env.panel import Panel
 from qn_env.rebuild import AnyEnv, rebuilt
-from qn_env.scramble import KINDS, scrambled
-from qn_env.stage import Info
+from qn_env.scramble import KINDS, scramble
+from qn_env.setup import Info
 
 AnySpace: TypeAlias = spaces.Space[object]
 Rebuild: TypeAlias = Callable[[Panel], AnyEnv]
@@ -189,7 +189,7 @@ class _Audit:
                 np.random.SeedSequence([self.seed, len(self.scrambled), number]).generate_state(1)[0]
             )
             try:
-                other = self.build(scrambled(self.panel, np.datetime64(day), kind, chance))
+                other = self.build(scramble(self.panel, np.datetime64(day), kind, chance))
                 for policy in (_drawn, _linear):
                     self._compare(other, policy, chance, "future", until=day)
             except Exception as error:

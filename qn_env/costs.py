@@ -149,14 +149,14 @@ def total(costs: Sequence[Cost], panel: Panel) -> Costs[FloatArray]:
     """
     found = [_rates(cost, panel) for cost in check_costs(costs)]
 
-    def added(parts: list[FloatArray | None]) -> FloatArray | None:
+    def add_costs(parts: list[FloatArray | None]) -> FloatArray | None:
         present = [part for part in parts if part is not None]
         rate = sum(present[1:], present[0]) if present else None
         return rate if rate is not None and rate.any() else None
 
     turnover = sum((c.turnover for c in found), np.zeros(panel.shape[1]))
     return Costs(
-        turnover, *(added([getattr(c, name) for c in found]) for name in ("impact", "short", "long"))
+        turnover, *(add_costs([getattr(c, name) for c in found]) for name in ("impact", "short", "long"))
     )
 
 

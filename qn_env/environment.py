@@ -16,13 +16,13 @@ from qn_env.economics import Account, Ledger, advance, aggregate
 from qn_env.errors import ConfigError
 from qn_env.panel import Panel
 from qn_env.rendering import Frame, Screen
-from qn_env.stage import (
+from qn_env.setup import (
     EnvConfig,
     EnvSettings,
+    EnvSetup,
     Info,
     Observation,
     Options,
-    Stage,
     check_settings,
     check_signals,
     tells_settings,
@@ -60,7 +60,7 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
     A closed asset keeps its weight and its action is ignored. Weights are set daily; the drift of a
     position between two closes is not traded.
 
-    The settings are keyword arguments: the fields of `qn_env.stage.EnvConfig`, which says what each means.
+    The settings are keyword arguments: the fields of `qn_env.setup.EnvConfig`, which says what each means.
 
     Observation (`spaces.Dict` of Boxes), by `observation`:
         window: returns [window, N] (0 where an asset does not trade), tradable [window, N] int8 (the last row
@@ -97,7 +97,7 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
             panel: the data; default: the embedded panel (`qn_env.sources.embedded`).
             render_mode: "rgb_array": `render` gives the episode so far as an image; "human": a matplotlib
                 window follows it, where there is a display. Both need matplotlib.
-            settings: the fields of `qn_env.stage.EnvConfig`, which says what each of them means.
+            settings: the fields of `qn_env.setup.EnvConfig`, which says what each of them means.
 
         Raises:
             ConfigError: a setting that cannot be used, a panel too short to take a step.
@@ -108,9 +108,9 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
 
             panel = embedded()
         self.config = EnvConfig(panel=panel, **settings)
-        self.stage = Stage(self.config)
+        self.setup = EnvSetup(self.config)
         self.observation_space: spaces.Dict
-        self.observation_space, self.action_space = self.stage.spaces()
+        self.observation_space, self.action_space = self.setup.spaces()
         self._shape = (panel.shape[1],)
         self._t = self._last = -1
         self._over = True
@@ -130,7 +130,7 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
     @property
     def tape(self) -> Tape:
         """The data laid out for computing."""
-        return self.stage.tape
+        return self.setup.tape
 
     @property
     def row(self) -> int:
@@ -149,7 +149,7 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
         """[N] today's share of each asset in the panel's mean, 0 where it is not listed; a copy."""
         if self._t < 0:
             raise ConfigError("there is no day before the first reset; call reset first.")
-        return np.array(self.stage.share(self._t, self._assets))
+        return np.array(self.setup.share(self._t, self._assets))
 
     def reset(self, *, seed: int | None = None, options: Options | None = None) -> tuple[Observation, Info]:
         """Begin an episode, flat.
@@ -162,17 +162,17 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
             ConfigError: an option that cannot be used.
         """
         super().reset(seed=None if seed is None else check_whole("seed", seed, 0, MOST_RESET_SEED))
-        self._t, self._last, self._assets = self.stage.draw(self.np_random, options)
+        self._t, self._last, self._assets = self.setup.draw(self.np_random, options)
         self._over = False
         nothing = np.zeros(self._shape)
         lag = self.config.execution_lag
         self._account = Account(nothing, nothing, np.zeros((lag + 1, *self._shape)))
-        self._memory = self.stage.reward.start()
+        self._memory = self.setup.reward.start()
         self._equity = 1.0
         if self._screen is not None:
             self._screen.clear()
             self._show_today(self._screen)
-        return self.stage.observe(self._t, nothing), self._info(Ledger(*np.zeros((4, *self._shape))))
+        return self.setup.observe(self._t, nothing), self._info(Ledger(*np.zeros((4, *self._shape))))
 
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, Info]:
         """Trade at the close of t, move to t + 1, and book its returns and costs.
@@ -180,17 +180,17 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
         Raises:
             ConfigError: before `reset`, after the end, or an action that is not [N] numbers in [-1, 1].
         """
-        stage, t = self.stage, self._t
+        setup, t = self.setup, self._t
         signals = self._checked(action)
-        day = stage.tape.day(t)
+        day = setup.tape.day(t)
         if self._assets is not None:
             day = day.of_assets(self._assets)
         self._account, ledger = advance(self._account, signals, day)
-        share = stage.share(t, self._assets)
+        share = setup.share(t, self._assets)
         portfolio = float(aggregate(ledger.net, share))
         reward = portfolio
-        if stage.config.reward != "net":
-            paid, self._memory = stage.reward(portfolio, ledger.net, t, share, self._memory)
+        if setup.config.reward != "net":
+            paid, self._memory = setup.reward(portfolio, ledger.net, t, share, self._memory)
             reward = float(paid)
         self._equity *= 1.0 + portfolio
         self._t = t + 1
@@ -199,7 +199,7 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
         self._over = terminated or truncated
         if self._screen is not None:
             self._show_today(self._screen)
-        observation = stage.observe(t + 1, self._account.weight)
+        observation = setup.observe(t + 1, self._account.weight)
         return observation, reward, terminated, truncated, self._info(ledger)
 
     def render(self) -> Frame | None:
@@ -267,7 +267,7 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
         """
         from qn_env.episodes import Episodes
 
-        return Episodes(self.stage, generator=generator, units=units)
+        return Episodes(self.setup, generator=generator, units=units)
 
     def get_state(self) -> State:
         """All that is needed to go on from here in another environment like this one; copies."""
@@ -300,10 +300,10 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
         if self._screen is not None:
             self._screen.clear()
             self._show_today(self._screen)
-        return self.stage.observe(self._t, self._account.weight)
+        return self.setup.observe(self._t, self._account.weight)
 
     def _show_today(self, screen: Screen) -> None:
-        share = self.stage.share(self._t, self._assets)
+        share = self.setup.share(self._t, self._assets)
         screen.add(self.tape.dates[self._t], self._equity, self._account.weight, share)
 
     def _checked(self, action: Action) -> FloatArray:
@@ -321,7 +321,7 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
 
     def _info(self, ledger: Ledger[FloatArray]) -> Info:
         return {
-            "date": self.stage.dates[self._t],
+            "date": self.setup.dates[self._t],
             "equity": self._equity,
             "gross": ledger.gross,
             "turnover": ledger.turnover,

@@ -17,9 +17,9 @@ from qn_env.arrays import BoolArray, FloatArray, IntArray
 from qn_env.economics import Costs, Initial, Ledger, trade
 from qn_env.errors import ConfigError
 from qn_env.panel import Panel
-from qn_env.reel import Reel, Rows, Source, Stack, lean
-from qn_env.stage import Stage
+from qn_env.setup import EnvSetup
 from qn_env.tape import Tape
+from qn_env.window_sources import MarketTensors, PaddedWindows, Rows, WindowSource, simplify
 
 Tensor = torch.Tensor
 
@@ -41,7 +41,7 @@ class Episode:
     when it is first touched.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: WindowSource) -> None:
         """Windows as `source` gives them."""
         self._source = source
 
@@ -107,14 +107,14 @@ class Episode:
     @property
     def all_counted(self) -> bool:
         """Whether every day of every window is known to enter an objective."""
-        return "counted" not in self._source.unusual
+        return "counted" not in self._source.needed_parts
 
     @property
     def terms(self) -> Terms:
         """What settling these windows has to look at."""
         names = ("scale", "order", "listed", "exits")
-        parts = {name: getattr(self, name) if name in self._source.unusual else None for name in names}
-        return Terms(**parts, costs=self._source.lean_costs())
+        parts = {name: getattr(self, name) if name in self._source.needed_parts else None for name in names}
+        return Terms(**parts, costs=self._source.simple_costs())
 
     def settle(self, signals: Tensor, *, initial: Initial = "free") -> Ledger[Tensor]:
         """Gross, turnover, cost and net, each [B, L, N] float64, of signals [B, L, N].
@@ -150,7 +150,7 @@ class Episodes:
 
     def __init__(
         self,
-        stage: Stage,
+        setup: EnvSetup,
         *,
         generator: torch.Generator | None = None,
         device: torch.device | str = "cpu",
@@ -159,29 +159,29 @@ class Episodes:
         """Lay out an environment's panel.
 
         Args:
-            stage: what the environment is set up from (`TradingEnv.stage`).
+            setup: what the environment is set up from (`TradingEnv.setup`).
             generator: the only chance; default: seed 0.
             device: where tensors live.
             units: [N] by market, what the inputs of windows are divided by, once instead of in every window;
                 the returns that make profit and loss are as they are.
         """
-        self.panel: Panel = stage.config.panel
+        self.panel: Panel = setup.config.panel
         self.generator = generator if generator is not None else torch.Generator().manual_seed(0)
         self._device = torch.device(device)
-        self._stage = stage
+        self._setup = setup
         _keep_freed_memory()
-        features = self.panel.features(tuple(stage.config.features))
-        self._reels: dict[str, Reel] = {}
+        features = self.panel.features(tuple(setup.config.features))
+        self._tensors: dict[str, MarketTensors] = {}
         for name, market in self.panel.markets.items():
             if len(market.rows):
                 own = torch.tensor(market.compact(features), dtype=torch.float32)
                 unit = None if units is None else units.get(name)
-                self._reels[name] = Reel.of(stage.tape.of_market(market), own, self._device, unit)
+                self._tensors[name] = MarketTensors.of(setup.tape.of_market(market), own, self._device, unit)
 
     @property
     def markets(self) -> tuple[str, ...]:
         """Names of the markets with at least one decision day."""
-        return tuple(name for name, reel in self._reels.items() if reel.days > 0)
+        return tuple(name for name, tensors in self._tensors.items() if tensors.days > 0)
 
     def sample(
         self,
@@ -209,7 +209,7 @@ class Episodes:
         names = self._draw(markets)
         if aligned:
             return self._sample_aligned(names, length, batch)
-        return {name: self._sample_one(self._reels[name], length, batch) for name in names}
+        return {name: self._sample_one(self._tensors[name], length, batch) for name in names}
 
     def block(self, context: int = 0) -> dict[str, Episode]:
         """Each market's decision days as one window, B = 1.
@@ -220,9 +220,11 @@ class Episodes:
         """
         found = {}
         for name in self.markets:
-            reel = self._reels[name]
-            begin = max(reel.first - context, 0)
-            found[name] = Episode(reel.windows(torch.tensor([begin]), reel.first + reel.days - begin))
+            tensors = self._tensors[name]
+            begin = max(tensors.first - context, 0)
+            found[name] = Episode(
+                tensors.windows(torch.tensor([begin]), tensors.first + tensors.days - begin)
+            )
         return found
 
     def trajectories(self, length: int) -> Episode:
@@ -236,8 +238,8 @@ class Episodes:
         Raises:
             ConfigError: no asset has two days to trade on.
         """
-        tape = self._stage.tape
-        features = self.panel.features(tuple(self._stage.config.features))
+        tape = self._setup.tape
+        features = self.panel.features(tuple(self._setup.config.features))
         chunks = [
             _cut(tape, features, np.flatnonzero(tape.decides[:, j]), j, length)
             for j in range(self.panel.shape[1])
@@ -261,19 +263,19 @@ class Episodes:
         picked = torch.randperm(len(names), generator=self.generator)[:markets]
         return tuple(names[i] for i in sorted(picked.tolist()))
 
-    def _sample_one(self, reel: Reel, length: int, batch: int) -> Episode:
-        span = min(length, reel.days)
+    def _sample_one(self, tensors: MarketTensors, length: int, batch: int) -> Episode:
+        span = min(length, tensors.days)
         # The last possible start, whose window ends at the last day, is included.
-        starts = torch.randint(reel.days - span + 1, (batch,), generator=self.generator)
-        return Episode(reel.windows(starts + reel.first, span))
+        starts = torch.randint(tensors.days - span + 1, (batch,), generator=self.generator)
+        return Episode(tensors.windows(starts + tensors.first, span))
 
     def _sample_aligned(self, names: Sequence[str], length: int, batch: int) -> dict[str, Episode]:
         """Windows that end on common dates, drawn from those that can end one in every market."""
         ends = {}
         for name in names:
-            reel = self._reels[name]
+            tensors = self._tensors[name]
             own = self.panel.dates[self.panel.markets[name].rows]
-            ends[name] = own[reel.first + min(length, reel.days) - 1 : reel.first + reel.days]
+            ends[name] = own[tensors.first + min(length, tensors.days) - 1 : tensors.first + tensors.days]
         latest_first, earliest_last = (
             max(names, key=lambda name: ends[name][0]),
             min(names, key=lambda name: ends[name][-1]),
@@ -288,9 +290,9 @@ class Episodes:
         drawn = common[torch.randint(len(common), (batch,), generator=self.generator).numpy()]
         found = {}
         for name in names:
-            reel = self._reels[name]
+            tensors = self._tensors[name]
             starts = torch.from_numpy(np.searchsorted(ends[name], drawn, side="right") - 1)
-            found[name] = Episode(reel.windows(starts + reel.first, min(length, reel.days)))
+            found[name] = Episode(tensors.windows(starts + tensors.first, min(length, tensors.days)))
         return found
 
 
@@ -304,10 +306,10 @@ def _keep_freed_memory() -> None:
     torch.empty(31 << 20, dtype=torch.uint8)
 
 
-def _stack(parts: dict[str, Tensor], rates: Costs[Tensor], lag: int) -> Stack:
+def _stack(parts: dict[str, Tensor], rates: Costs[Tensor], lag: int) -> PaddedWindows:
     """Trajectories, padded at their ends: every day that is not padding is open, listed and counted."""
     listed = parts["listed"]
-    unusual = {
+    needed_parts = {
         "order": lag > 0,
         "listed": not bool(listed.all()),
         "counted": not bool(listed.all()),
@@ -318,8 +320,8 @@ def _stack(parts: dict[str, Tensor], rates: Costs[Tensor], lag: int) -> Stack:
         "exits": torch.zeros_like(parts["scale"]),
         "counted": listed,
     }
-    matters = frozenset(name for name, so in unusual.items() if so)
-    return Stack(parts | more, rates, lean(rates), matters, lag)
+    matters = frozenset(name for name, so in needed_parts.items() if so)
+    return PaddedWindows(parts | more, rates, simplify(rates), matters, lag)
 
 
 def order_of(live: Tensor, decides: Tensor, lag: int) -> Tensor:

@@ -46,9 +46,9 @@ class Rollout:
         self._window = env.config.window
         self._dtype = dtype
         self._device = torch.device(device)
-        self._first = env.stage.first
+        self._first = env.setup.first
         self._tape: Any = _tensors(env.tape, self._device)
-        self._share = torch.tensor(env.stage.reward.share, device=self._device)
+        self._share = torch.tensor(env.setup.reward.share, device=self._device)
         history = {
             "returns": torch.tensor(env.tape.returns, dtype=dtype, device=self._device),
             "tradable": torch.tensor(env.tape.tradable, dtype=torch.bool, device=self._device),

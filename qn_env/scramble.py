@@ -26,7 +26,7 @@ class Kind(NamedTuple):
 KINDS = (Kind(1.0, 0, 0.0, 0.0), Kind(4.0, -1, 0.3, 0.5), Kind(4.0, 1, 0.5, 0.3), Kind(0.02, 0, 0.3, 0.0))
 
 
-def scrambled(panel: Panel, day: np.datetime64, kind: Kind, chance: int) -> Panel:
+def scramble(panel: Panel, day: np.datetime64, kind: Kind, chance: int) -> Panel:
     """The same panel up to `day`; after it other returns, fewer observations, some assets delisted.
 
     Every market keeps its calendar, in which the start of an account and a warm-up are counted.

@@ -35,7 +35,7 @@ def make_folder(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except REFUSALS as error:
-        raise FileError(f"{path}: the folder cannot be made ({said(error)}).") from error
+        raise FileError(f"{path}: the folder cannot be made ({reason_of(error)}).") from error
     return path
 
 
@@ -63,7 +63,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     except REFUSALS as error:
         with contextlib.suppress(OSError):  # the first error is the one to tell
             temporary.unlink(missing_ok=True)
-        raise FileError(f"{path}: cannot be written ({said(error)}).") from error
+        raise FileError(f"{path}: cannot be written ({reason_of(error)}).") from error
 
 
 def read_bytes(path: Path) -> bytes:
@@ -75,10 +75,10 @@ def read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except REFUSALS as error:
-        raise FileError(f"{path}: cannot be read ({said(error)}).") from error
+        raise FileError(f"{path}: cannot be read ({reason_of(error)}).") from error
 
 
-def said(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """What the operating system said, in words."""
     return str(getattr(error, "strerror", None) or error or type(error).__name__).lower()
 
@@ -163,7 +163,7 @@ def check_seal(path: Path, seal: object, expected: str) -> None:
 Content = TypeVar("Content")
 
 
-def checked(path: Path, found: Mapping[str, object], of: type[Content]) -> Content:
+def check_content(path: Path, found: Mapping[str, object], of: type[Content]) -> Content:
     """The same names and values, if they are what a file of that kind holds; further names stay.
 
     Args:

@@ -17,7 +17,7 @@ from qn_env.economics import Account, Ledger, advance, aggregate
 from qn_env.environment import MOST_RESET_SEED, TradingEnv
 from qn_env.errors import ConfigError
 from qn_env.panel import Panel
-from qn_env.stage import EnvSettings, Info, Observation, Options, Span, check_signals, tells_settings
+from qn_env.setup import EnvSettings, Info, Observation, Options, Span, check_signals, tells_settings
 
 ArrayType = Numbers
 
@@ -63,7 +63,7 @@ class TradingVectorEnv(VectorEnv[Observation, ArrayType, ArrayType]):
             panel: the data; default: the embedded panel.
             autoreset_mode: "NextStep", "SameStep" or "Disabled".
             render_mode: None; a batch draws no pictures.
-            settings: the fields of `qn_env.stage.EnvConfig`, as in `TradingEnv`.
+            settings: the fields of `qn_env.setup.EnvConfig`, as in `TradingEnv`.
 
         Raises:
             ConfigError: no environment, or a setting that cannot be used.
@@ -76,7 +76,7 @@ class TradingVectorEnv(VectorEnv[Observation, ArrayType, ArrayType]):
             autoreset_mode = AutoresetMode(check_known("autoreset_mode", autoreset_mode, modes))
         env = TradingEnv(panel, **settings)
         env.config.check_size(num_envs)
-        self.config, self.stage, self.panel = env.config, env.stage, env.panel
+        self.config, self.setup, self.panel = env.config, env.setup, env.panel
         self.num_envs = num_envs
         self.autoreset_mode = autoreset_mode
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
@@ -115,7 +115,7 @@ class TradingVectorEnv(VectorEnv[Observation, ArrayType, ArrayType]):
         self._begin(which, options)
         self._begun = True
         nothing = Ledger(*np.zeros((4, *self._shape)))
-        return self.stage.observe_batch(self._rows, self._account.weight), self._info(nothing)
+        return self.setup.observe_batch(self._rows, self._account.weight), self._info(nothing)
 
     def step(self, actions: ArrayType) -> tuple[Observation, ArrayType, ArrayType, ArrayType, Info]:
         """One day of every episode.
@@ -131,7 +131,7 @@ class TradingVectorEnv(VectorEnv[Observation, ArrayType, ArrayType]):
         self._over = terminated | truncated
         self._begin(np.flatnonzero(idle), None)
         info = self._info(ledger)
-        observation = self.stage.observe_batch(self._rows, self._account.weight)
+        observation = self.setup.observe_batch(self._rows, self._account.weight)
         if self.autoreset_mode is AutoresetMode.SAME_STEP and self._over.any():
             observation, info = self._begin_at_once(observation, info)
         return observation, rewards, terminated, truncated, info
@@ -140,16 +140,16 @@ class TradingVectorEnv(VectorEnv[Observation, ArrayType, ArrayType]):
         self, signals: FloatArray, idle: BoolArray
     ) -> tuple[FloatArray, Ledger[FloatArray], BoolArray]:
         """Book one day of all episodes; idle ones earn nothing and stay where they are."""
-        stage = self.stage
+        setup = self.setup
         # An ended episode may have no next day: it is computed on an earlier one, and thrown away.
-        t = np.where(idle, stage.first, self._rows)
-        day = stage.tape.days(t)
+        t = np.where(idle, setup.first, self._rows)
+        day = setup.tape.days(t)
         if self._assets is not None:
             day = day.of_assets(self._assets)
         self._account, ledger = advance(self._account, signals, day)
-        share = stage.share(t, self._assets)
+        share = setup.share(t, self._assets)
         portfolio = aggregate(ledger.net, share)
-        rewards, self._memory = stage.reward(portfolio, ledger.net, t, share, self._memory)
+        rewards, self._memory = setup.reward(portfolio, ledger.net, t, share, self._memory)
         if idle.any():
             ledger = Ledger(*(np.where(idle[:, None], 0.0, part) for part in ledger))
             portfolio, rewards = np.where(idle, 0.0, portfolio), np.where(idle, 0.0, rewards)
@@ -167,7 +167,7 @@ class TradingVectorEnv(VectorEnv[Observation, ArrayType, ArrayType]):
             "_final_info": ended.copy(),
         }
         self._begin(np.flatnonzero(ended), None)
-        for name, part in self.stage.observe_batch(self._rows[ended], self._account.weight[ended]).items():
+        for name, part in self.setup.observe_batch(self._rows[ended], self._account.weight[ended]).items():
             observation[name][ended] = part
         kept = Ledger(*(np.where(ended[:, None], 0.0, info[name]) for name in Ledger._fields))
         return observation, {**self._info(kept), **final}
@@ -175,7 +175,7 @@ class TradingVectorEnv(VectorEnv[Observation, ArrayType, ArrayType]):
     def _begin(self, which: IntArray, options: Options | None) -> None:
         """Start the next episode of the given environments."""
         for b in which:
-            span = self.stage.draw(self._generators[b], options)
+            span = self.setup.draw(self._generators[b], options)
             self._rows[b], self._last[b] = span.first, span.last
             self._hold_only(int(b), span)
         self._account.weight[which] = 0.0
@@ -200,7 +200,7 @@ class TradingVectorEnv(VectorEnv[Observation, ArrayType, ArrayType]):
         self._over = np.ones(self.num_envs, dtype=bool)
         self._assets = None
         self._account = Account(flat, flat.copy(), np.zeros((lag + 1, *self._shape)))
-        self._memory = self.stage.reward.start(self.num_envs)
+        self._memory = self.setup.reward.start(self.num_envs)
         self._equity = np.ones(self.num_envs)
 
     def _mask(self, mask: object) -> BoolArray:
@@ -256,5 +256,5 @@ class TradingVectorEnv(VectorEnv[Observation, ArrayType, ArrayType]):
         return signals
 
     def _info(self, ledger: Ledger[FloatArray]) -> Info:
-        dates = self.stage.tape.dates[self._rows]
+        dates = self.setup.tape.dates[self._rows]
         return {"date": dates, "equity": self._equity.copy(), **ledger._asdict()}

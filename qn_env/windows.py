@@ -1,4 +1,4 @@
-"""The loss of sampled windows, lean: mean Sharpe ratios of windows, assets and markets, and their gradient.
+"""The loss of sampled windows in few passes: means over windows, assets and markets, and the gradient.
 
 QuantNet's objective (Koshiyama et al. 2020, Eqs. 7-8). The value comes from the one arithmetic (`held`,
 `replaced`, `settle`, the Sharpe ratio), the gradient from its derivatives written out: automatic

@@ -16,7 +16,7 @@ from qn_env.checks import check_number, in_words
 from qn_env.economics import aggregate, hold
 from qn_env.environment import Action, TradingEnv
 from qn_env.errors import ConfigError
-from qn_env.stage import Observation, check_signals
+from qn_env.setup import Observation, check_signals
 
 MOST_CAP = 1e9  # no weight comes near it
 

@@ -19,7 +19,7 @@ from agents.audit import audit_agent
 from experiments.cli import main
 from experiments.commands.audit import check_agent, check_refit
 from experiments.running.protocols import Protocol
-from experiments.running.units import Unit, Variant, trained
+from experiments.running.units import Unit, Variant, train_agent
 from qn_env.environment import TradingEnv
 from qn_env.errors import ConfigError, LookAheadError
 from qn_env.features import MeanReturn
@@ -313,7 +313,7 @@ def refitted(agent, division):
     panel = market()
     unit = Unit("means", Variant(f"{__name__}:{agent.__name__}"), 0, None)
     fold = division.folds(panel)[0]
-    signals = signals_of(trained(unit, fold), fold.test, TradingEnv(fold.test))
+    signals = signals_of(train_agent(unit, fold), fold.test, TradingEnv(fold.test))
     return check_refit(unit, fold, panel, division, signals)
 
 
@@ -486,7 +486,7 @@ def test_an_agent_that_is_stepped_plays_no_longer_than_to_the_changed_day(monkey
     monkeypatch.setattr(audit, "play", counted)
     env = environment(Stepped())
     audit_agent(Stepped(), env)
-    block = len(market().dates) - env.stage.first
+    block = len(market().dates) - env.setup.first
     assert len(lengths) == 3
     assert sum(lengths) < 2.2 * block
     assert lengths == sorted(lengths)

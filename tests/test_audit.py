@@ -24,7 +24,7 @@ from qn_env.environment import TradingEnv
 from qn_env.errors import ConfigError, LookAheadError
 from qn_env.features import MeanReturn, NormalisedReturn
 from qn_env.panel import Panel
-from qn_env.scramble import KINDS, scrambled
+from qn_env.scramble import KINDS, scramble
 from qn_env.sources.synthetic import ragged
 
 FEATURES = (NormalisedReturn(1), MeanReturn(5))
@@ -364,7 +364,7 @@ def test_the_same_seed_gives_the_same_report(small):
 def test_a_scrambled_panel_keeps_the_past_and_every_calendar(kind, seed, cut):
     panel = ragged(sizes=(2, 1, 5), days=80, seed=seed)
     row = int(cut * len(panel.dates))
-    other = scrambled(panel, panel.dates[row], kind, seed)
+    other = scramble(panel, panel.dates[row], kind, seed)
     np.testing.assert_array_equal(other.dates, panel.dates)
     for past in ("returns", "tradable", "listed"):
         np.testing.assert_array_equal(getattr(other, past)[: row + 1], getattr(panel, past)[: row + 1])
@@ -379,7 +379,7 @@ def test_a_scrambled_panel_keeps_the_past_and_every_calendar(kind, seed, cut):
 def test_scrambling_takes_observations_and_assets_away_and_changes_magnitudes():
     panel = ragged(sizes=(20,), days=300, seed=0)
     day, future = panel.dates[150], slice(151, None)
-    ordinary, crash, boom, calm = found = [scrambled(panel, day, kind, 1) for kind in KINDS]
+    ordinary, crash, boom, calm = found = [scramble(panel, day, kind, 1) for kind in KINDS]
     open_today = panel.tradable[150]
     leave = [int((~p.tradable[future][:, open_today].any(axis=0)).sum()) for p in found]
     assert leave[0] == leave[3] == 0 < leave[2] < leave[1]

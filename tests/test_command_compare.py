@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from experiments import RunConfig
-from experiments.commands.compare import Compare, compare_runs, compared, differences
+from experiments.commands.compare import Compare, compare_agents, compare_runs, differences
 from experiments.running.runner import run
 from experiments.running.units import Variant
 from experiments.statistics import sharpe_difference
@@ -86,7 +86,7 @@ def net(folder: RunFolder, agent: str) -> pd.DataFrame:
 
 
 def test_figures_are_those_of_the_stored_portfolios(a: RunFolder, b: RunFolder) -> None:
-    table = compared(a, b, 2.0).set_index("agent")
+    table = compare_agents(a, b, 2.0).set_index("agent")
     assert list(table.index) == ["buy-and-hold", "mine", "guess", "long-only", "risk-parity"]
     for agent, seeds in (("buy-and-hold", (1, 1)), ("mine", (1, 1)), ("guess", (2, 3))):
         row = table.loc[agent]
@@ -105,7 +105,7 @@ def test_figures_are_those_of_the_stored_portfolios(a: RunFolder, b: RunFolder) 
 
 
 def test_the_interval_is_that_of_the_difference_of_sharpe_ratios(a: RunFolder, b: RunFolder) -> None:
-    row = compared(a, b, 2.0).set_index("agent").loc["mine"]
+    row = compare_agents(a, b, 2.0).set_index("agent").loc["mine"]
     found = sharpe_difference(net(a, "mine").to_numpy(), net(b, "mine").to_numpy())
     reach = 1.959964 * found.error * 252**0.5
     np.testing.assert_allclose([row["low"], row["high"]], row["difference"] + np.array([-reach, reach]))
@@ -120,7 +120,7 @@ def test_seeds_of_two_runs_need_not_be_equal_in_number(a: RunFolder, b: RunFolde
     mine = rows[rows["agent"] == "mine"]
     other = pd.concat([mine.assign(seed=seed) for seed in range(5)])
     many = _with_portfolio(b, other, tmp_path / "many")
-    row = compared(a, many, 2.0).set_index("agent").loc["mine"]
+    row = compare_agents(a, many, 2.0).set_index("agent").loc["mine"]
     assert (row["seeds_a"], row["seeds_b"]) == (1, 5)
     assert row["difference"] == pytest.approx(252**0.5 * alone.value)
     reach = 1.959964 * 252**0.5 * alone.error
@@ -141,12 +141,12 @@ def test_ratios_are_of_the_days_that_both_runs_have(a: RunFolder, b: RunFolder, 
     days = np.sort(a.portfolio()["date"].unique())
     rows = b.portfolio()
     half = _with_portfolio(b, rows[rows["date"] >= days[100]], tmp_path / "half")
-    row = compared(a, half, 2.0).set_index("agent").loc["mine"]
+    row = compare_agents(a, half, 2.0).set_index("agent").loc["mine"]
     assert row["days_a"] == row["days_b"] == len(days) - 100
     late = net(a, "mine").iloc[100:]
     assert row["sharpe_a"] == pytest.approx(float((252**0.5 * late.mean() / late.std()).iloc[0]))
     none = _with_portfolio(b, rows.assign(date=rows["date"] + pd.Timedelta(days=9000)), tmp_path / "none")
-    row = compared(a, none, 2.0).set_index("agent").loc["mine"]
+    row = compare_agents(a, none, 2.0).set_index("agent").loc["mine"]
     assert row["note"] == "no common days"
     assert np.isnan(row["difference"])
     assert np.isfinite([row["sharpe_a"], row["sharpe_b"]]).all()
@@ -156,7 +156,7 @@ def test_any_cost_can_be_asked_for(a: RunFolder, b: RunFolder) -> None:
     rows = a.portfolio()
     mine = rows[(rows["agent"] == "mine") & (rows["cost_bps"] == 0.0)]
     paid = mine["gross"] - 7e-4 * mine["turnover"]
-    row = compared(a, b, 7.0).set_index("agent").loc["mine"]
+    row = compare_agents(a, b, 7.0).set_index("agent").loc["mine"]
     assert row["sharpe_a"] == pytest.approx(252**0.5 * paid.mean() / paid.std())
     with pytest.raises(ConfigError, match="cost is nan, expected a number of basis points >= 0"):
         Compare(a.path, b.path, cost=float("nan"))
@@ -180,7 +180,7 @@ def test_equal_runs_are_identical(
     Manifest.of(again.unit("mine-seed0")).write()
     compare_runs(Compare(a.path, again.path))
     assert "every daily return agrees" not in capsys.readouterr().out
-    notes = compared(a, again, 2.0).set_index("agent")["note"]
+    notes = compare_agents(a, again, 2.0).set_index("agent")["note"]
     assert notes["mine"] == ""
     assert (notes.drop("mine") == "identical").all()
 

@@ -14,7 +14,7 @@ from experiments.commands.search import SearchConfig
 from experiments.papers.dmn.config import DmnStudy
 from experiments.papers.quantnet.config import QuantNetStudy
 from experiments.settings.config import NAMES, NUMBERS, RunConfig
-from experiments.settings.configfile import read_config, shipped, with_config_file, write_config
+from experiments.settings.configfile import read_config, shipped_configs, with_config_file, write_config
 from qn_env.errors import ConfigError
 
 COMMANDS = {
@@ -127,7 +127,7 @@ def test_a_json_file_that_is_no_table_is_refused(tmp_path):
 
 
 def test_both_papers_come_with_the_package():
-    assert shipped() == ["dmn2019", "quantnet2020"]
+    assert shipped_configs() == ["dmn2019", "quantnet2020"]
     argv = with_config_file(["paper", "dmn", "--config", "dmn2019", "--out", "o"], COMMANDS)
     assert argv[:2] == ["paper", "dmn"]
     # The defaults of the study are the paper's.

@@ -13,7 +13,7 @@ import agents.dmn.agent as module
 import agents.dmn.spatiotemporal as joint
 from agents.agent import Agent, play, signals_of
 from agents.dmn import FEATURE_NAMES, DeepMomentum, DmnConfig, SpatioTemporal, SpatioTemporalConfig
-from agents.dmn.spatiotemporal import carried
+from agents.dmn.spatiotemporal import carry_forward
 from agents.space import draw
 from agents.training import Monitor
 from qn_env.economics import volatility_scale
@@ -425,7 +425,7 @@ def test_joint_positions_belong_to_the_assets_trained_on():
 def test_closed_assets_are_seen_with_their_last_inputs_for_five_dates():
     features = np.arange(1.0, 13.0)[:, None, None]
     active = np.isin(np.arange(12), [2, 3, 11])[:, None]
-    assert carried(features, active)[:, 0, 0].tolist() == [0, 0, 3, 4, 4, 4, 4, 4, 4, 0, 0, 12]
+    assert carry_forward(features, active)[:, 0, 0].tolist() == [0, 0, 3, 4, 4, 4, 4, 4, 4, 0, 0, 12]
 
 
 # Settings.

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from agents.dmn.config import FEATURE_NAMES
-from agents.dmn.lessons import FEATURES, Lessons, joined, lessons
 from agents.dmn.losses import LOSSES, Pairs
+from agents.dmn.training_windows import FEATURES, TrainingWindows, cut_windows, join_blocks
 from qn_env.environment import TradingEnv
 from qn_env.errors import ConfigError
 from qn_env.features import EwVolatility
@@ -36,7 +36,7 @@ def outputs(shape: tuple[int, ...], seed: int = 0) -> torch.Tensor:
     return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
-def value(loss: str, z: torch.Tensor, given: Lessons) -> float:
+def value(loss: str, z: torch.Tensor, given: TrainingWindows) -> float:
     return float(LOSSES[loss].value(z, given.pairs))
 
 
@@ -93,7 +93,7 @@ def by_hand(loss: str, z: np.ndarray, cost_bps: float, vol_target: float | None)
 @pytest.mark.parametrize("cost_bps", [0.0, 100.0])
 @pytest.mark.parametrize("vol_target", [0.15, None])
 def test_losses_are_those_of_equations_10_to_17_and_34_to_36(loss, cost_bps, vol_target):
-    given = lessons(environment(cost_bps=cost_bps, vol_target=vol_target), LENGTH, 0)
+    given = cut_windows(environment(cost_bps=cost_bps, vol_target=vol_target), LENGTH, 0)
     z = outputs(given.inputs.shape[:2])
     expected = by_hand(loss, z.numpy(), cost_bps, vol_target)
     # sigma is a float32 feature.
@@ -101,7 +101,7 @@ def test_losses_are_those_of_equations_10_to_17_and_34_to_36(loss, cost_bps, vol
 
 
 def test_the_sharpe_loss_is_the_objectives_ratio_of_the_net_returns_that_count():
-    given = lessons(environment(cost_bps=5.0), LENGTH, 0)
+    given = cut_windows(environment(cost_bps=5.0), LENGTH, 0)
     z = outputs(given.inputs.shape[:2])
     counted = given.pairs.counted
     net = given.pairs.episode.settle((torch.tanh(z) * counted)[..., None]).net[..., 0][counted]
@@ -124,7 +124,7 @@ def test_positions_follow_the_loss():
 @every_loss
 @pytest.mark.parametrize("cost_bps", [0.0, 100.0])
 def test_padding_and_days_that_do_not_count_never_enter(loss, cost_bps):
-    given = lessons(environment(cost_bps=cost_bps), LENGTH, 0)
+    given = cut_windows(environment(cost_bps=cost_bps), LENGTH, 0)
     z = outputs(given.inputs.shape[:2])
     counted, listed = given.pairs.counted, given.pairs.episode.listed[..., 0]
     assert (~listed).any(), "padding must occur"
@@ -137,14 +137,14 @@ def test_padding_and_days_that_do_not_count_never_enter(loss, cost_bps):
 def test_longer_padding_changes_nothing(loss):
     """The windows of an asset as one long padded one, and cut off where its days end."""
     env = environment(cost_bps=0.0)
-    short, long = lessons(env, 600, 0), lessons(env, 900, 0)
+    short, long = cut_windows(env, 600, 0), cut_windows(env, 900, 0)
     z = outputs((len(long), 900))
     assert value(loss, z, long) == pytest.approx(value(loss, z[:, :600], short), rel=1e-12)
 
 
 @every_loss
 def test_gradients_reach_what_counts_and_nothing_else(loss):
-    given = lessons(environment(cost_bps=0.0), LENGTH, 0)
+    given = cut_windows(environment(cost_bps=0.0), LENGTH, 0)
     z = outputs(given.inputs.shape[:2]).requires_grad_()
     LOSSES[loss].value(z, given.pairs).backward()
     assert torch.equal(z.grad != 0, given.pairs.counted)
@@ -156,7 +156,7 @@ def test_the_turnover_term_has_a_gradient_that_lowers_turnover(loss):
 
     The Sharpe ratio, which knows no size, is left out: a loss is no better for being smaller.
     """
-    given = lessons(environment(cost_bps=5000.0), LENGTH, 0)
+    given = cut_windows(environment(cost_bps=5000.0), LENGTH, 0)
     counted = given.pairs.counted
     calm, restless = torch.full_like(outputs(counted.shape), 0.3), outputs(counted.shape)
     z = restless.clone().requires_grad_()
@@ -166,7 +166,7 @@ def test_the_turnover_term_has_a_gradient_that_lowers_turnover(loss):
 
 
 def test_targets_do_not_depend_on_the_volatility_target():
-    ours, theirs = (lessons(environment(vol_target=v), LENGTH, 0) for v in (0.15, None))
+    ours, theirs = (cut_windows(environment(vol_target=v), LENGTH, 0) for v in (0.15, None))
     assert torch.equal(ours.pairs.target, theirs.pairs.target)
     z = outputs(ours.inputs.shape[:2])
     assert value("average", z, ours) != value("average", z, theirs)
@@ -174,7 +174,7 @@ def test_targets_do_not_depend_on_the_volatility_target():
 
 def test_under_an_execution_lag_a_target_is_the_return_that_the_position_earns():
     """Of windows of 5 days the last two have none: what they earn lies behind the window."""
-    prompt, late = (lessons(environment(execution_lag=lag), 5, 0).pairs for lag in (0, 2))
+    prompt, late = (cut_windows(environment(execution_lag=lag), 5, 0).pairs for lag in (0, 2))
     assert torch.equal(prompt.labelled, prompt.counted)
     assert not late.labelled[:, 3:].any()
     assert late.labelled[:, :3].any()
@@ -191,7 +191,7 @@ def test_under_an_execution_lag_a_target_is_the_return_that_the_position_earns()
 def test_windows_come_with_the_days_before_them(start):
     """A window's inputs are 63 of its asset's days, its past the 7 before; zero where undefined."""
     env = environment(start=start)
-    given, row = lessons(env, LENGTH, 7), 0
+    given, row = cut_windows(env, LENGTH, 7), 0
     features = panel().features(FEATURES)
     seen = features[..., : len(FEATURE_NAMES)] * features[..., [len(FEATURE_NAMES)]]
     for j in range(panel().shape[1]):
@@ -211,7 +211,7 @@ def test_windows_come_with_the_days_before_them(start):
 
 
 def test_a_split_by_asset_holds_out_the_latest_windows_of_each():
-    given = lessons(environment(), 20, 0)
+    given = cut_windows(environment(), 20, 0)
     learn, held = given.split_by_asset(0.3)
     assert len(learn) + len(held) == len(given)
     for j in given.asset.unique():
@@ -223,28 +223,28 @@ def test_a_split_by_asset_holds_out_the_latest_windows_of_each():
 
 def test_a_split_by_asset_needs_two_windows():
     with pytest.raises(ConfigError, match="no asset has two windows"):
-        lessons(environment(), 5000, 0).split_by_asset()
+        cut_windows(environment(), 5000, 0).split_by_asset()
 
 
 def test_training_and_selection_blocks_are_joined_without_the_days_before_or_after_them():
     whole, dates = panel(), panel().dates
     train = environment().like(panel=whole.until(dates[-100]).since(dates[50]))
     select = environment().like(panel=whole.until(dates[-20]), start=str(dates[-99]), warmup=30)
-    both = joined(train, select)
+    both = join_blocks(train, select)
     assert (both.panel.dates[0], both.panel.dates[-1]) == (dates[50], dates[-20])
     assert (both.config.start, both.config.warmup) == (None, 0)
 
 
 def test_what_cannot_be_learnt_from_is_refused():
     with pytest.raises(ConfigError, match=r"shows 0 features.*features=agent\.settings\.features"):
-        lessons(TradingEnv(panel(), window=1), LENGTH, 0)
+        cut_windows(TradingEnv(panel(), window=1), LENGTH, 0)
     brief = TradingEnv(panel().until(panel().dates[200]), window=1, features=FEATURES)
     with pytest.raises(ConfigError, match="about 315 trading days of history, and the panel has 201 dates"):
-        lessons(brief, LENGTH, 0)
+        cut_windows(brief, LENGTH, 0)
 
 
 def test_taking_windows_takes_every_part_of_them():
-    given, rows = lessons(environment(cost_bps=3.0), LENGTH, 2), torch.tensor([3, 1])
+    given, rows = cut_windows(environment(cost_bps=3.0), LENGTH, 2), torch.tensor([3, 1])
     some = given.take(rows)
     assert len(some) == 2
     assert torch.equal(some.inputs, given.inputs[rows])

@@ -13,7 +13,7 @@ from agents.dmn.gated import gated
 from agents.dmn.lstm import masked_lstm
 from agents.dmn.network import Network
 from agents.dmn.transformer import Attention
-from agents.training import seeded
+from agents.training import global_seed
 
 F, H = len(FEATURE_NAMES), 6
 NETWORKS = ("linear", "mlp", "wavenet", "lstm", "transformer")
@@ -22,7 +22,7 @@ every_network = pytest.mark.parametrize("name", NETWORKS)
 
 
 def made(name: str, **options) -> Network:
-    with seeded(0):
+    with global_seed(0):
         network = build(DmnConfig(network=name, hidden=H, context=9, heads=2, **options))
     # Weights far from symmetric and an intercept in every block, so that nothing vanishes by chance.
     generator = torch.Generator().manual_seed(1)
@@ -227,7 +227,7 @@ def test_masks_come_from_the_networks_own_generator_and_never_at_prediction(name
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.float64, 1e-12)])
 def test_with_masks_of_ones_the_masked_lstm_is_the_fused_one(dtype, tolerance):
-    with seeded(0):
+    with global_seed(0):
         lstm = nn.LSTM(F, H, batch_first=True).to(dtype)
         u, weights = torch.randn(4, 30, F, dtype=dtype), torch.randn(4, 30, H, dtype=dtype)
         h, c = torch.randn(2, 4, H, dtype=dtype).unbind()
@@ -249,7 +249,7 @@ def test_with_masks_of_ones_the_masked_lstm_is_the_fused_one(dtype, tolerance):
 @pytest.mark.parametrize("days", [1, 2, 5])
 def test_the_gradient_of_the_masked_lstm_is_that_of_finite_differences(days, monkeypatch):
     monkeypatch.setattr("agents.dmn.lstm.CHUNK", days * 4 * 4 * 2)  # slopes of so many days at once
-    with seeded(0):
+    with global_seed(0):
         lstm = nn.LSTM(3, 4, batch_first=True).double()
         u = torch.randn(2, 5, 3, dtype=torch.float64, requires_grad=True)
         h, c = torch.randn(2, 2, 4, dtype=torch.float64).unbind()
@@ -351,7 +351,7 @@ def test_selected_variables_are_embedded_one_by_one_with_weights_that_add_up_to_
     a = arrays_of(network)
     lines = u[..., None].numpy() * a["embedding.weight"].T + a["offset.weight"].T  # [B, L, F, H]
     expected = (weights[..., None].numpy() * lines).sum(-2)
-    np.testing.assert_allclose(network.selected(u), expected, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(network.select_inputs(u), expected, rtol=0, atol=1e-12)
 
 
 @torch.no_grad()

@@ -23,8 +23,8 @@ from qn_env.environment import TradingEnv
 from qn_env.errors import ConfigError
 from qn_env.features import MeanReturn, NormalisedReturn
 from qn_env.panel import Panel
+from qn_env.setup import EnvConfig, EnvSettings
 from qn_env.sources.synthetic import ragged, weekdays
-from qn_env.stage import EnvConfig, EnvSettings
 from qn_env.vector import TradingVectorEnv
 
 FEATURES = (NormalisedReturn(1), MeanReturn(5))

@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 
 from agents.training import Progress
-from experiments.running.executors import DEATHS, SharedFold, executor, shared
+from experiments.running.executors import DEATHS, SharedFold, executor, share_folds
 from experiments.running.fanout import Task
 from experiments.running.protocols import Fold, holdout
 from experiments.running.search import Search, search
@@ -129,7 +129,7 @@ def test_a_ray_cluster_gives_the_same_results(fold, tmp_path):
 def test_units_in_one_worker_run_one_after_the_other(tmp_path):
     from concurrent.futures import ThreadPoolExecutor
 
-    from experiments.running.executors.attempts import attempted
+    from experiments.running.executors.attempts import attempt_alone
 
     spans = []
 
@@ -139,13 +139,13 @@ def test_units_in_one_worker_run_one_after_the_other(tmp_path):
         spans.append((begin, time.monotonic()))
 
     with ThreadPoolExecutor(3) as threads:
-        assert list(threads.map(attempted, [Task(str(k), work) for k in range(3)])) == [None] * 3
+        assert list(threads.map(attempt_alone, [Task(str(k), work) for k in range(3)])) == [None] * 3
     spans.sort()
     assert all(end <= begin for (_, end), (begin, _) in pairwise(spans))
 
 
 def test_a_shared_fold_travels_as_a_path_and_is_mapped_once(fold, tmp_path):
-    with shared([fold], tmp_path / "shared") as (handle,):
+    with share_folds([fold], tmp_path / "shared") as (handle,):
         assert len(pickle.dumps(fold)) > 40_000
         assert len(pickle.dumps(handle)) < 500
         found = handle.get()
@@ -161,15 +161,15 @@ def test_what_a_killed_search_left_is_never_read(fold, tmp_path):
     left = tmp_path / "shared"
     left.mkdir()
     (left / "fold.json").write_bytes(b"not a fold")
-    with shared([fold], left) as (handle,):
+    with share_folds([fold], left) as (handle,):
         assert not (left / "fold.json").exists()
         assert handle.get().name == fold.name
-    with shared([replace(fold, name="another")], left) as (handle,):
+    with share_folds([replace(fold, name="another")], left) as (handle,):
         assert handle.get().name == "another", "another file of the same place is not taken from memory"
 
 
 def test_what_is_laid_down_for_workers_is_arrays_and_json_and_no_pickle(fold, tmp_path):
-    with shared([fold], tmp_path / "shared") as (handle,):
+    with share_folds([fold], tmp_path / "shared") as (handle,):
         laid = sorted(path.suffix for path in handle.path.iterdir())
         found = handle.get()
     assert laid == [".json"] + [".npy"] * 9
@@ -184,7 +184,7 @@ def test_what_is_laid_down_for_workers_is_arrays_and_json_and_no_pickle(fold, tm
 def test_nothing_is_laid_down_through_a_link(fold, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "shared").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(FileError, match="shared: is a link"), shared([fold], tmp_path / "shared"):
+    with pytest.raises(FileError, match="shared: is a link"), share_folds([fold], tmp_path / "shared"):
         pass
     assert not list((tmp_path / "elsewhere").iterdir())
 

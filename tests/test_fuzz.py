@@ -31,7 +31,7 @@ from hypothesis import strategies as st
 import experiments.cli as cli
 from agents.agent import load_agent, make_agent
 from agents.resuming import Keeper, Parts
-from experiments.commands.compare import compared, differences
+from experiments.commands.compare import compare_agents, differences
 from experiments.commands.probes import _read as read_probe
 from experiments.commands.signal import todays_signals
 from experiments.papers.dmn.importance import _read as read_importance
@@ -143,7 +143,7 @@ def _figures(table: pd.DataFrame) -> bytes:
 def _of_run(folder: Path) -> object:
     """Everything that is read of a run, short of drawing it."""
     run = read_run(folder)
-    with run.stored.understood():
+    with run.stored.consistent_files():
         units = [unit.name for unit in sorted((folder / "units").iterdir())]
         days = [_figures(run.stored.unit_days(name)) for name in units]
         audits = [repr(run.stored.audit(name)) for name in units]
@@ -154,15 +154,15 @@ def _of_run(folder: Path) -> object:
 def _compared(whole: Path) -> Callable[[Path], object]:
     def load(folder: Path) -> object:
         a, b = RunFolder.of_finished(whole), RunFolder.of_finished(folder)
-        with a.understood(), b.understood():
-            return repr(differences(a.record(), b.record())), _figures(compared(a, b, 2.0))
+        with a.consistent_files(), b.consistent_files():
+            return repr(differences(a.record(), b.record())), _figures(compare_agents(a, b, 2.0))
 
     return load
 
 
 def _signal(folder: Path) -> object:
     stored = RunFolder.of_finished(folder)
-    with stored.understood():
+    with stored.consistent_files():
         return _figures(todays_signals(stored, LEARNER, small_panel()))
 
 
@@ -263,7 +263,7 @@ def _files(home: Path) -> None:
     write_sealed(home / "trials" / f"{LEARNER}-seed0-trial0.json", trial)
     write_sealed(home / "probes" / "unit.json", {"share": 0.9, "sharpe": 1.1})
     write_sealed(home / "transfer" / "unit.json", {"agent": "quantnet", "days": 5, "seed": 0, "known": 0.5})
-    RunFolder(home / "plan").planned({"costs": [0.0], "agents": ["macd"]})
+    RunFolder(home / "plan").with_plan({"costs": [0.0], "agents": ["macd"]})
     _begun_training(home / "training")
     table = pd.DataFrame({"date": pd.to_datetime(days), "feature": "none", "net": 0.001})
     (home / "importance" / "daily.parquet").write_bytes(as_parquet(table))

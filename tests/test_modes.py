@@ -126,7 +126,7 @@ def test_every_mode_charges_what_the_backtest_of_the_market_does(
     options = {"costs": COSTS[kind](panel), "vol_target": target, "execution_lag": lag, "cost_bps": 1.0}
     options["start"] = panel.dates[int(start * len(panel.dates))]
     env = TradingEnv(panel, window=1, **options)
-    row = max(int(begin * len(panel.dates)), env.stage.first)
+    row = max(int(begin * len(panel.dates)), env.setup.first)
     signals = np.random.default_rng(seed).uniform(-1, 1, panel.shape)
     signals[:row] = 0.0  # an episode that begins there is flat until then
     found = MODES[mode](env, signals, row)
@@ -144,7 +144,7 @@ def test_the_lean_loss_has_the_value_and_the_gradient_of_the_closed_loop(panel, 
     options = {"costs": COSTS[kind](panel), "vol_target": target, "execution_lag": lag}
     env = TradingEnv(panel, window=1, **options)
     signals = torch.tensor(np.random.default_rng(seed).uniform(-1, 1, panel.shape), requires_grad=True)
-    net = torch.stack([ledger.net for ledger in played(env, signals, env.stage.first)])
+    net = torch.stack([ledger.net for ledger in played(env, signals, env.setup.first)])
     net = torch.cat([net.new_zeros(len(signals) - len(net), net.shape[1]), net])
     batch, asked, ratios = env.episodes().block(), {}, []
     for name, episode in batch.items():
@@ -165,7 +165,7 @@ def test_an_assets_own_trading_days_cost_what_the_days_of_its_market_do(panel, k
     """Fees of the days on which an asset is halted while its market trades are in its trajectory, too."""
     env = TradingEnv(panel, window=1, costs=COSTS[kind](panel), cost_bps=1.0)
     signals = np.random.default_rng(seed).uniform(-1, 1, panel.shape)
-    book = stepped(env, signals, env.stage.first)
+    book = stepped(env, signals, env.setup.first)
     lives = [np.flatnonzero(panel.tradable[:, j]) for j in range(panel.shape[1])]
     assets = [j for j, own in enumerate(lives) if len(own) > 1]
     episode = env.episodes().trajectories(100)

@@ -12,8 +12,8 @@ import pytest
 
 from experiments.cli import main
 from experiments.papers.dmn.config import LSTM, REFERENCES, REGULARISED, DmnStudy
-from experiments.papers.dmn.importance import WHOLE, ranked
-from experiments.papers.dmn.study import read_classes, searched, study
+from experiments.papers.dmn.importance import WHOLE, rank_inputs
+from experiments.papers.dmn.study import read_classes, search_of, study
 from experiments.running.runner import run
 from experiments.storage.store import RunFolder
 from qn_env.errors import ConfigError, DataError
@@ -77,7 +77,11 @@ def test_the_regularised_model_pays_for_turnover_while_it_learns(finished):
 
 def test_sharpe_trained_models_get_their_own_number_of_draws(data, tmp_path):
     config = configured(data, tmp_path, quick=False, draws=7, other_draws=3)
-    assert [len(searched(config, name).trials) for name in (LSTM, REGULARISED, "dmn-linear-mse")] == [7, 7, 3]
+    assert [len(search_of(config, name).trials) for name in (LSTM, REGULARISED, "dmn-linear-mse")] == [
+        7,
+        7,
+        3,
+    ]
     with pytest.raises(ConfigError, match="other_draws is 0"):
         configured(data, tmp_path, other_draws=0)
 
@@ -111,7 +115,7 @@ def test_importance_is_the_sharpe_ratio_that_is_lost():
             for name, values in net.items()
         ]
     )
-    found = ranked(table).set_index("feature")
+    found = rank_inputs(table).set_index("feature")
     ratio = {name: 252**0.5 * np.mean(v) / np.std(v, ddof=1) for name, v in net.items()}
     assert found.index.tolist() == ["a", "b"]
     assert found.loc["a", "sharpe"] == pytest.approx(ratio["a"])

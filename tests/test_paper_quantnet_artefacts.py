@@ -31,7 +31,7 @@ from experiments.papers.quantnet.measure import (
     named_markets,
     pairs,
 )
-from experiments.papers.quantnet.places import located, read_places
+from experiments.papers.quantnet.places import read_places, with_places
 from experiments.papers.quantnet.tables import UNDEFINED, summary, table_1, table_5, tables_1, tables_3
 from experiments.results.tables import market_days, portfolio_table, results_table
 from experiments.storage.manifest import Manifest
@@ -380,7 +380,7 @@ def test_relative_differences_are_averaged_by_country(tmp_path: Path) -> None:
     strategy = [2.0] * 3 + [1.0] * 2 + [3.0] * 4
     reference = [1.0] * 3 + [-2.0] * 2 + [0.0] * 4
     measured = figures_run(tmp_path / "run", {"quantnet": strategy, "no-transfer-lstm": reference})
-    places = located(
+    places = with_places(
         pd.DataFrame({"market": list(MARKETS), "region": "", "country": ["X", "X", "Y"]}), list(MARKETS)
     )
     data = by_country_table(measured, [PAIR], places).data.set_index("country")
@@ -569,7 +569,7 @@ def test_clusters_separate_planted_groups(rng: np.random.Generator) -> None:
 def test_a_few_markets_are_a_cluster_each() -> None:
     found = cluster(scores())
     assert found.cluster == (1, 2, 3)
-    table = cluster_table(found, located(None, list(MARKETS)))
+    table = cluster_table(found, with_places(None, list(MARKETS)))
     assert set(table["country"]) == set(MARKETS)
 
 
@@ -588,7 +588,7 @@ def test_places_are_read_where_a_panel_has_them(tmp_path: Path) -> None:
     found = read_places(tmp_path)
     assert found is not None
     assert found.to_numpy().tolist() == [["NA", "", "Namibia"], ["DE", "", "Germany"]]
-    assert located(found, ["DE", "XX"])["country"].tolist() == ["Germany", "XX"]
+    assert with_places(found, ["DE", "XX"])["country"].tolist() == ["Germany", "XX"]
     pd.DataFrame({"market": ["DE"], "name": ["Germany"]}).to_parquet(tmp_path / "markets.parquet")
     assert read_places(tmp_path) is None
 

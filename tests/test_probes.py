@@ -12,7 +12,7 @@ from agents.agent import Settings, make_agent
 from experiments.probes import PROBES, ar1_optimum, find_probe, normal_optimum, out_of_sample, transfer
 from experiments.probes.controls import Oracle, ar1_forecast, constant_forecast
 from experiments.probes.optima import ar1_ratio, latent_filter
-from experiments.probes.play import Played, played, trained
+from experiments.probes.play import Played, play_agent, train_agent
 from experiments.probes.registry import (
     COEFFICIENT,
     PERSISTENCE,
@@ -173,7 +173,7 @@ def test_a_ragged_trend_runs_over_each_assets_own_days():
 
 def test_on_ragged_calendars_every_own_day_earns_what_the_day_before_foretold():
     panel = ragged(coefficient=0.15, spread=(1.0, 1.0), days=700, seed=6)
-    found = played(Oracle(ar1_forecast(0.15, 0.01)), panel, slice(1, None))
+    found = play_agent(Oracle(ar1_forecast(0.15, 0.01)), panel, slice(1, None))
     assert all(np.isfinite(part).all() for part in (found.signals, found.gross, found.turnover))
     for j in range(panel.shape[1]):
         own = np.flatnonzero(panel.tradable[:, j])
@@ -193,10 +193,10 @@ def test_training_sees_its_own_days_only_and_the_costs_it_is_told():
 
     panel = noise(days=60, seed=0)
     watcher = Watcher(constant_forecast(0.0))
-    trained(watcher, panel, slice(10, 30), seed=0)
-    trained(watcher, panel, slice(30), seed=0, cost_bps=20.0)
+    train_agent(watcher, panel, slice(10, 30), seed=0)
+    train_agent(watcher, panel, slice(30), seed=0, cost_bps=20.0)
     watcher.settings = Settings(window=1, train_cost_bps=7.0)
-    trained(watcher, panel, slice(30), seed=0)
+    train_agent(watcher, panel, slice(30), seed=0)
     assert seen == [
         (panel.dates[10], panel.dates[29], 0.0),
         (panel.dates[0], panel.dates[29], 20.0),
@@ -357,7 +357,7 @@ def test_separate_inputs_cannot_see_contagion(agent):
     other[:, 4:] = panel.returns[:, 4:]
     changed = Panel.build(panel.dates, panel.assets, panel.market_of, other)
     learner = make_agent(agent, quick=True, options={"steps": 4, "epoch": 2})
-    trained(learner, panel, slice(300), seed=0)
+    train_agent(learner, panel, slice(300), seed=0)
     before, after = learner.signals(panel), learner.signals(changed)
     np.testing.assert_array_equal(before[:, 4:], after[:, 4:])
     assert (before[:, :4] != after[:, :4]).any(), "of the leaders it sees the change"
@@ -497,7 +497,7 @@ def test_learning_under_costs_trades_less_and_keeps_more(record_property):
         panel = ar1_trend(coefficient=0.15, markets=2, assets=4, days=6000, seed=100 + seed)
         for column, cost_bps in enumerate((0.0, 10.0)):
             agent = make_agent("dmn-lstm-sharpe", options={"train_cost_bps": cost_bps})
-            found = played(trained(agent, panel, slice(4000), seed=seed), panel, slice(4000, None))
+            found = play_agent(train_agent(agent, panel, slice(4000), seed=seed), panel, slice(4000, None))
             turnover[row, column] = 252 * found.turnover.mean()
             net[row, column] = sharpe(found.net(10.0), axis=0).mean()
     record_property("turnover, net Sharpe ratio", (turnover.mean(axis=0).round(1), net.mean(axis=0).round(3)))

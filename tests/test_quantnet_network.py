@@ -13,7 +13,7 @@ from torch import nn
 from torch.func import functional_call
 
 from agents.quantnet.network import Dropout, QuantNetwork
-from agents.training import seeded
+from agents.training import global_seed
 from qn_env.objectives import LOSS_FLOOR, sharpe
 
 N = 4
@@ -35,7 +35,7 @@ every_variant = pytest.mark.parametrize("variant", VARIANTS)
 
 
 def build(variant: str, sizes=SIZES, **options) -> QuantNetwork:
-    with seeded(0):
+    with global_seed(0):
         return QuantNetwork(sizes, dimension=N, **{**VARIANTS[variant], **options}).double().eval()
 
 

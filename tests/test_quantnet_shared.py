@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.quantnet.shared import SharedNetwork
-from agents.training import seeded
+from agents.training import global_seed
 
 SIZES = {"X": 3, "Y": 5}
 KINDS = {
@@ -25,7 +25,7 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 
 def build(kind: str = "lstm-linear", *, learnt: bool = True, **options) -> SharedNetwork:
     """A network in float64; `learnt` gives its markets and assets embeddings other than zero."""
-    with seeded(0):
+    with global_seed(0):
         network = SharedNetwork(SIZES, dimension=4, embedding=2, **{**KINDS[kind], **options}).double().eval()
         if learnt:
             for embedding in (*network.markets, *network.assets):

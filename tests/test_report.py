@@ -16,12 +16,12 @@ import pytest
 from scipy import stats
 
 from experiments.report import write_report
-from experiments.report.looks import DASHES, Look, looks
+from experiments.report.line_styles import DASHES, LineStyle, line_styles
 from experiments.report.tables import UNDEFINED, heat_map, leaderboard, rank_figure
 from experiments.report.trust import facts
-from experiments.results.evidence import Honesty, audit_verdict, cost_curve, honesty
+from experiments.results.evidence import Evidence, audit_verdict, cost_curve, gather_evidence
 from experiments.results.run import Run, read_run
-from experiments.results.series import Curve, asset_sharpes, bin_edges, path, thinned
+from experiments.results.series import Curve, asset_sharpes, bin_edges, path, thin
 from experiments.statistics import rank_agents
 from qn_env.errors import ConfigError, DataError, QnError
 from qn_env.extras import require
@@ -248,7 +248,7 @@ def test_a_quick_run_says_so_on_top(tmp_path: Path) -> None:
 
 def test_undefined_figures_are_shown_and_counted(folder: Path, own: str) -> None:
     run = read_run(folder)
-    board = leaderboard(run, 2.0, looks(run))
+    board = leaderboard(run, 2.0, line_styles(run))
     macd = next(row for row in board["rows"] if row["look"].name == "macd")
     assert macd["cells"][3] == (UNDEFINED, None)  # Calmar
     assert board["undefined"] == 1
@@ -266,7 +266,7 @@ def test_an_undefined_seed_is_counted_beside_the_mean_of_the_others(tmp_path: Pa
     run = read_run(made)
     from experiments.results.series import market_sharpes
 
-    shown = heat_map(market_sharpes(run, 0.0), looks(run))
+    shown = heat_map(market_sharpes(run, 0.0), line_styles(run))
     assert shown["markets"] == list(MARKETS)
     assert shown["rows"][3]["cells"][0] | {"colour": "", "alpha": 0} == {
         "text": "0.25",
@@ -313,7 +313,7 @@ def test_a_run_without_common_days_still_has_a_report(tmp_path: Path) -> None:
         made / "leaderboard.parquet"
     )
     assert "Mean over markets, each on its own test block" in write_report(made).read_text()
-    found = honesty(read_run(made))
+    found = gather_evidence(read_run(made))
     assert found.overfitting is None
     assert found.agents["deflated"].isna().all()
     assert found.differences["p_value"].isna().all()
@@ -322,9 +322,9 @@ def test_a_run_without_common_days_still_has_a_report(tmp_path: Path) -> None:
 def test_no_two_agents_look_alike(tmp_path: Path) -> None:
     agents = {f"learnt{i}": 1 for i in range(9)} | {f"rule{i}": 1 for i in range(20)}
     made = fake_run(tmp_path / "run", agents, learnt=[f"learnt{i}" for i in range(9)])
-    found = looks(read_run(made)).values()
-    assert len({(look.colour, look.dash) for look in found}) == len(agents)
-    assert {look.dash for look in found} <= set(DASHES)
+    found = line_styles(read_run(made)).values()
+    assert len({(style.colour, style.dash) for style in found}) == len(agents)
+    assert {style.dash for style in found} <= set(DASHES)
 
 
 def test_a_missing_folder_and_a_missing_file_are_named(tmp_path: Path) -> None:
@@ -377,8 +377,8 @@ def run(folder: Path) -> Run:
 
 
 @pytest.fixture(scope="module")
-def found(run: Run) -> Honesty:
-    return honesty(run)
+def found(run: Run) -> Evidence:
+    return gather_evidence(run)
 
 
 def net_of(run: Run, agent: str, seed: int) -> pd.Series:
@@ -387,7 +387,7 @@ def net_of(run: Run, agent: str, seed: int) -> pd.Series:
     return rows[rows["seed"] == seed].set_index("date")["net"]
 
 
-def test_a_sharpe_ratio_is_deflated_by_the_agents_and_seeds_of_the_run(run: Run, found: Honesty) -> None:
+def test_a_sharpe_ratio_is_deflated_by_the_agents_and_seeds_of_the_run(run: Run, found: Evidence) -> None:
     # The formulas of Bailey and Lopez de Prado (2012, 2014), written out for the one seed of macd.
     net = net_of(run, "macd", 0)
     ratios = [net_of(run, agent, seed) for agent, seeds in AGENTS.items() for seed in range(seeds)]
@@ -423,7 +423,10 @@ def test_trials_of_recorded_searches_for_agents_of_the_run_count(tmp_path: Path)
         folder.mkdir()
         for i, agent in enumerate(agents):
             write_sealed(folder / f"{agent}-seed0-trial{i}.json", trial_of(agent))
-    more, less = honesty(read_run(made)), honesty(read_run(fake_run(tmp_path / "apart" / "run")))
+    more, less = (
+        gather_evidence(read_run(made)),
+        gather_evidence(read_run(fake_run(tmp_path / "apart" / "run"))),
+    )
     assert (more.tried.units, more.tried.searched, less.tried.searched) == (9, 3, 0)
     assert more.tried.source == "9 agents and seeds of this run and 3 trials of recorded searches"
     assert (more.agents["deflated"] < less.agents["deflated"]).all()
@@ -432,7 +435,7 @@ def test_trials_of_recorded_searches_for_agents_of_the_run_count(tmp_path: Path)
 def test_every_agent_is_held_against_the_best_and_each_pair_once(tmp_path: Path) -> None:
     agents = {"buy-and-hold": 1, "macd": 2, "quantnet": 3}
     run = read_run(fake_run(tmp_path / "run", agents, edge={"quantnet": 5.0}))
-    found = honesty(run)
+    found = gather_evidence(run)
     pairs = list(zip(found.differences["left"], found.differences["right"], strict=True))
     order = found.agents["agent"].tolist()
     assert order[0] == "quantnet"
@@ -458,7 +461,7 @@ def test_every_agent_is_held_against_the_best_and_each_pair_once(tmp_path: Path)
 
 def test_a_day_late_every_agent_is_held_against_itself(tmp_path: Path) -> None:
     run = read_run(fake_run(tmp_path / "run", {"macd": 1, "quantnet": 3}, edge={"quantnet": 5.0}))
-    found = honesty(run)
+    found = gather_evidence(run)
     assert found.delays["agent"].tolist() == found.agents["agent"].tolist() == ["quantnet", "macd"]
     rows = run.portfolio[run.portfolio["cost_bps"] == 2.0].groupby(["agent", "seed"])
     late = rows.apply(lambda days: days["gross_late"] - 2e-4 * days["turnover_late"]).unstack().T
@@ -474,7 +477,7 @@ def test_a_day_late_every_agent_is_held_against_itself(tmp_path: Path) -> None:
     assert "quantnet" in fact.meaning
 
 
-def test_break_even_and_the_cost_curve_are_of_the_stored_portfolio(run: Run, found: Honesty) -> None:
+def test_break_even_and_the_cost_curve_are_of_the_stored_portfolio(run: Run, found: Evidence) -> None:
     level = found.agents.set_index("agent")["break_even_bps"]["macd"]
     rows = run.portfolio[(run.portfolio["cost_bps"] == 2.0) & (run.portfolio["agent"] == "macd")]
     assert level == pytest.approx(1e4 * rows["gross"].mean() / 0.08)
@@ -511,7 +514,7 @@ def test_audits_are_read_from_the_units_and_refusals_from_the_record(tmp_path: P
 
 def test_one_agent_alone_is_not_compared(tmp_path: Path) -> None:
     made = fake_run(tmp_path / "run", {"macd": 1})
-    found = honesty(read_run(made))
+    found = gather_evidence(read_run(made))
     assert (found.overfitting, found.ranking, len(found.differences)) == (None, None, 0)
     assert "No market in which all agents have a score" in write_report(made).read_text()
 
@@ -557,7 +560,7 @@ def test_the_tables_of_the_papers_study_are_shown(tmp_path: Path) -> None:
 
 def test_the_figure_of_ranks_places_agents_and_joins_those_alike() -> None:
     ranking = rank_agents(pd.DataFrame(np.tile([4.0, 3, 2, 1], (20, 1)), columns=list("abcd")))
-    same = Look(name="", label="", learns=False, colour="", dash="solid")
+    same = LineStyle(name="", label="", learns=False, colour="", dash="solid")
     figure = rank_figure(ranking, dict.fromkeys("abcd", same))
     assert [row.text for row in figure.rows] == ["1.00", "2.00", "3.00", "4.00"]
     assert [row.x for row in figure.rows] == [x for x, _ in figure.ticks]
@@ -575,7 +578,7 @@ def test_paths_average_over_seeds_and_ruin_is_final() -> None:
 
 def test_thinning_keeps_the_deepest_drawdown_and_the_last_growth() -> None:
     curve = Curve(np.array([1.0, 0.5, 1.0, 1.1, 1.2]), np.array([0.0, -0.5, 0.0, 0.0, np.nan]), 0)
-    found = thinned(curve, 3)
+    found = thin(curve, 3)
     np.testing.assert_array_equal(found.growth, [1.0, 1.2])
     np.testing.assert_array_equal(found.drawdown, [-0.5, 0.0])
 

@@ -23,7 +23,7 @@ from agents.agent import AGENTS, settings_of
 from agents.checkpoint import write_tensors
 from agents.dmn import DeepMomentum
 from agents.quantnet import QuantNet
-from agents.training import Monitor, Training, seeded, train
+from agents.training import Monitor, Training, global_seed, train
 from qn_env.environment import TradingEnv
 from qn_env.errors import ConfigError, QnError
 from qn_env.panel import Panel
@@ -502,11 +502,11 @@ def draws() -> tuple[float, float, float]:
 
 
 def test_seeded_starts_the_global_generators_and_puts_them_back():
-    with seeded(5):
+    with global_seed(5):
         first = draws()
         outer = draws()
-    with seeded(5):
+    with global_seed(5):
         assert draws() == first
-        with pytest.raises(KilledError), seeded(6):
+        with pytest.raises(KilledError), global_seed(6):
             raise KilledError(draws())
         assert draws() == outer

@@ -1,4 +1,4 @@
-"""The lean loss of sampled windows is the plain one: settle, Sharpe ratio, means, with the same gradient."""
+"""The fast loss of sampled windows is the plain one: settle, Sharpe ratio, means, with the same gradient."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def episodes_of(panel: Panel, seed: int = 0, **kwargs):
 
 
 def plain(episode, signals, initial="free"):
-    """The composition the lean loss stands for, from every array in full; None where nothing counts."""
+    """The composition the fast loss stands for, from every array in full; None where nothing counts."""
     net = trade(
         signals.double() * episode.scale,
         episode.order,

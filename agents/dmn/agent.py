@@ -16,18 +16,25 @@ from torch import Tensor
 from agents.agent import Settings
 from agents.checkpoint import load_json, load_tensors, save_json, save_tensors
 from agents.dmn.config import FEATURE_NAMES, DmnConfig
-from agents.dmn.lessons import DEFINED, FEATURES, Lessons, joined, lessons, shown
 from agents.dmn.losses import LOSSES, VOL_TARGET
 from agents.dmn.network import LinearNetwork, LstmNetwork, Memory, MlpNetwork, Network, WaveNetwork
 from agents.dmn.space import SPACES
+from agents.dmn.training_windows import (
+    DEFINED,
+    FEATURES,
+    TrainingWindows,
+    cut_windows,
+    join_blocks,
+    mask_undefined,
+)
 from agents.dmn.transformer import TransformerNetwork
 from agents.space import Space
-from agents.training import Monitor, Training, seeded, train
+from agents.training import Monitor, Training, global_seed, train
 from qn_env.arrays import FloatArray
 from qn_env.environment import TradingEnv
 from qn_env.errors import ConfigError
 from qn_env.panel import Panel
-from qn_env.stage import Observation
+from qn_env.setup import Observation
 
 # Days a prediction pass handles at once; bounds memory.
 CHUNK = 128
@@ -104,9 +111,11 @@ class DeepMomentum:
         network.generator.manual_seed(seed + 1)
         env, validation = (env, validation) if validation is not None else env.split()
         if config.split == "asset":
-            learn, held = lessons(joined(env, validation), config.length, network.past).split_by_asset()
+            learn, held = cut_windows(
+                join_blocks(env, validation), config.length, network.past
+            ).split_by_asset()
         else:
-            learn, held = (lessons(e, config.length, network.past) for e in (env, validation))
+            learn, held = (cut_windows(e, config.length, network.past) for e in (env, validation))
 
         def losses() -> Iterator[Tensor]:
             order = torch.randperm(len(learn), generator=generator)
@@ -219,7 +228,7 @@ class DeepMomentum:
         return agent
 
     def _build(self, seed: int) -> Network:
-        with seeded(seed):
+        with global_seed(seed):
             return build(self.config)
 
     def _fitted(self) -> Network:
@@ -235,7 +244,7 @@ class DeepMomentum:
 
     def _seen(self, features: FloatArray) -> Tensor:
         """What the network reads at prediction."""
-        inputs = shown(torch.tensor(features, dtype=torch.float32))
+        inputs = mask_undefined(torch.tensor(features, dtype=torch.float32))
         inputs[..., list(self._hidden_inputs)] = 0.0
         return inputs
 
@@ -243,7 +252,7 @@ class DeepMomentum:
         positions: FloatArray = LOSSES[self.config.loss].positions(z).double().numpy()
         return positions
 
-    def _loss(self, network: Network, given: Lessons) -> Tensor:
+    def _loss(self, network: Network, given: TrainingWindows) -> Tensor:
         z, _ = network(given.inputs, network.memory(given.past))
         return LOSSES[self.config.loss].value(z, given.pairs)
 

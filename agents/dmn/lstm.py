@@ -1,7 +1,7 @@
 """An LSTM with one dropout mask per sequence on its recurrent state (Gal and Ghahramani 2016).
 
 No fused kernel takes such a mask, and automatic differentiation of a loop over days costs more than the
-arithmetic. Here a lean loop does what has to follow day after day, and its derivatives are written out.
+arithmetic. Here a loop does only what has to follow day after day, and its derivatives are written out.
 State, inputs and a one for the bias lie in one block, so that a day is one product of matrices. Assets stand
 side by side on the last axis, so that every gate is one contiguous block of memory.
 """

@@ -91,7 +91,7 @@ class LinearNetwork(Network):
     def forward(self, inputs: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
         """Eq. 18."""
         rows = torch.cat([memory[0], inputs], dim=1)
-        return self.head(stacked(rows, range(LAGS))).squeeze(-1), (rows[:, inputs.shape[1] :],)
+        return self.head(stack_days(rows, range(LAGS))).squeeze(-1), (rows[:, inputs.shape[1] :],)
 
     def penalised(self) -> Tensor:
         """The weights w, without the intercept."""
@@ -116,7 +116,7 @@ class MlpNetwork(Network):
     def forward(self, inputs: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
         """Eqs. 20-21."""
         rows = torch.cat([memory[0], inputs], dim=1)
-        hidden = torch.tanh(self.body(self.dropped(stacked(rows, range(LAGS)))))
+        hidden = torch.tanh(self.body(self.dropped(stack_days(rows, range(LAGS)))))
         return self.head(self.dropped(hidden)).squeeze(-1), (rows[:, inputs.shape[1] :],)
 
 
@@ -175,7 +175,7 @@ class WaveNetwork(Network):
 
     def _weekly(self, rows: Tensor) -> Tensor:
         """Scores [n, T, B] of inputs [B, T + 4, F]."""
-        found: Tensor = self.weekly(stacked(self.dropped(rows), range(LAGS)).permute(2, 1, 0))
+        found: Tensor = self.weekly(stack_days(self.dropped(rows), range(LAGS)).permute(2, 1, 0))
         return found
 
 
@@ -210,7 +210,7 @@ class LstmNetwork(Network):
         return weighed.sum(1).T + self.head.bias, (h, c)
 
 
-def stacked(rows: Tensor, lags: range | tuple[int, ...]) -> Tensor:
+def stack_days(rows: Tensor, lags: range | tuple[int, ...]) -> Tensor:
     """[B, L - max(lags), n * len(lags)] each day's row and those so many days before it, side by side."""
     deepest, L = max(lags), rows.shape[1]
     return torch.cat([rows[:, deepest - lag : L - lag] for lag in lags], dim=-1)

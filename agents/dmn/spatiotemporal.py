@@ -20,20 +20,20 @@ from torch import Tensor, nn
 from agents.agent import Settings
 from agents.checkpoint import load_json, load_tensors, save_json, save_tensors
 from agents.dmn.config import FEATURE_NAMES, check_training
-from agents.dmn.lessons import DEFINED, FEATURES, shown
 from agents.dmn.losses import VOL_TARGET
 from agents.dmn.space import DROPOUT, L1
+from agents.dmn.training_windows import DEFINED, FEATURES, mask_undefined
 from agents.limits import check_widths
 from agents.space import Choice, Space
-from agents.training import Monitor, Training, seeded, train
+from agents.training import Monitor, Training, global_seed, train
 from qn_env.arrays import BoolArray, FloatArray
 from qn_env.environment import TradingEnv
 from qn_env.episodes import Episode
 from qn_env.errors import ConfigError
 from qn_env.objectives import LOSS_FLOOR, sharpe
 from qn_env.panel import Panel
-from qn_env.reel import Reel
-from qn_env.stage import Observation
+from qn_env.setup import Observation
+from qn_env.window_sources import MarketTensors
 
 # Dates an asset is seen with its last inputs after it traded: over other markets' days, not after its end.
 STALE = 5
@@ -175,7 +175,7 @@ class SpatioTemporal:
         config = self.config
         env, validation = (env, validation) if validation is not None else env.split()
         self.assets_ = _layout(env.panel)
-        with seeded(seed):
+        with global_seed(seed):
             network = self._build()
         if self._earlier is not None:
             before, assets = self._earlier
@@ -236,7 +236,7 @@ class SpatioTemporal:
                 "belong to assets. Train it on a panel with the same assets."
             )
         active = _active(panel)
-        inputs = carried(panel.features(FEATURES), active)
+        inputs = carry_forward(panel.features(FEATURES), active)
         signals = np.zeros(panel.shape)
         for begin in range(0, len(inputs), CHUNK):
             piece = inputs[begin : begin + CHUNK]
@@ -273,7 +273,7 @@ class SpatioTemporal:
 
 def portfolio_sharpe(network: SpatioTemporalNetwork, episode: Episode) -> Tensor:
     """Annualised Sharpe ratio, over all dates of all windows, of the mean over the assets that count."""
-    signals = network(shown(episode.features).flatten(2))
+    signals = network(mask_undefined(episode.features).flatten(2))
     counted = episode.counted & (episode.features[..., DEFINED] > 0)
     assets = counted.sum(-1)
     mean = (episode.settle(signals).net * counted).sum(-1) / assets.clip(1)
@@ -281,7 +281,7 @@ def portfolio_sharpe(network: SpatioTemporalNetwork, episode: Episode) -> Tensor
     return ratio
 
 
-def carried(features: FloatArray, active: BoolArray) -> FloatArray:
+def carry_forward(features: FloatArray, active: BoolArray) -> FloatArray:
     """[T, N, ...] each asset's features on its last active day, 0 where that was too long ago."""
     row = np.arange(len(active))[:, None]
     last = np.maximum.accumulate(np.where(active, row, -1), axis=0)
@@ -292,11 +292,11 @@ def carried(features: FloatArray, active: BoolArray) -> FloatArray:
 
 def _windows(env: TradingEnv, length: int | None) -> Episode:
     """Windows of dates that do not overlap, the last one at the end; None: all dates as one."""
-    features = carried(env.panel.features(FEATURES), _active(env.panel))
-    reel = Reel.of(env.tape, torch.tensor(features, dtype=torch.float32), torch.device("cpu"))
-    span = min(length or reel.days, reel.days)
-    ends = range(reel.first + reel.days, reel.first + span - 1, -span)
-    episode = Episode(reel.windows(torch.tensor([end - span for end in reversed(ends)]), span))
+    features = carry_forward(env.panel.features(FEATURES), _active(env.panel))
+    tensors = MarketTensors.of(env.tape, torch.tensor(features, dtype=torch.float32), torch.device("cpu"))
+    span = min(length or tensors.days, tensors.days)
+    ends = range(tensors.first + tensors.days, tensors.first + span - 1, -span)
+    episode = Episode(tensors.windows(torch.tensor([end - span for end in reversed(ends)]), span))
     counted = episode.counted & (episode.features[..., DEFINED] > 0)
     keep = torch.nonzero(counted.flatten(1).any(1)).flatten()
     if not len(keep):
@@ -329,4 +329,4 @@ def _common(ours: list[list[str]], theirs: list[list[str]]) -> tuple[Tensor, Ten
 
 def _given(features: FloatArray) -> Tensor:
     """What the network reads, [..., N * F]."""
-    return shown(torch.tensor(features, dtype=torch.float32)).flatten(-2)
+    return mask_undefined(torch.tensor(features, dtype=torch.float32)).flatten(-2)

@@ -129,7 +129,7 @@ class TransformerNetwork(Network):
     def forward(self, inputs: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
         """Z_t of these days, and the memory after the last of them."""
         h, c, rows, seen = memory
-        embedded = self.selected(inputs)
+        embedded = self.select_inputs(inputs)
         recent, (h, c) = self.lstm(embedded, (h[None], c[None]))
         temporal = self.local(recent, embedded)
         enriched = self.enrich(temporal)
@@ -143,7 +143,7 @@ class TransformerNetwork(Network):
         kept = rows.shape[1] - (self.context - 1)
         return self.head(hidden).squeeze(-1), (h[0], c[0], rows[:, kept:].detach(), seen[:, kept:])
 
-    def selected(self, inputs: Tensor) -> Tensor:
+    def select_inputs(self, inputs: Tensor) -> Tensor:
         """[..., H] embedded variables, each times its weight: sum_k v_k (e_k u_k + b_k)."""
         weights = torch.softmax(self.select(inputs), dim=-1)
         embedded: Tensor = self.embedding(weights * inputs) + self.offset(weights)

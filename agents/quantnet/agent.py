@@ -21,14 +21,14 @@ from agents.quantnet.shared import SharedNetwork
 from agents.quantnet.space import quantnet2020
 from agents.quantnet.warm import take_over
 from agents.space import Space
-from agents.training import Monitor, Training, seeded, train
+from agents.training import Monitor, Training, global_seed, train
 from qn_env.arrays import FloatArray
 from qn_env.environment import TradingEnv
 from qn_env.episodes import Episode
 from qn_env.errors import ConfigError, did_you_mean
 from qn_env.objectives import LOSS_FLOOR, sharpe
 from qn_env.panel import Market, Panel
-from qn_env.stage import Observation
+from qn_env.setup import Observation
 from qn_env.windows import countable, mean_window_sharpe
 
 # Days a validation or prediction pass handles at once, and days of warm state before a validation block.
@@ -102,7 +102,7 @@ class QuantNet:
         """
         env, validation = (env, validation) if validation is not None else env.split()
         self._learn_layout(env.panel)
-        with seeded(seed):
+        with global_seed(seed):
             self.network = self._build({name: len(unit) for name, unit in self.unit_.items()})
         if self._earlier is not None:
             take_over(self.network, self._earlier)
@@ -254,7 +254,7 @@ class QuantNet:
         network, known = self._fitted(), dict(self.unit_)
         self._learn_layout(panel)
         self.unit_ = known | {name: self.unit_[name] for name in new}  # in the order of the network
-        with seeded(seed):
+        with global_seed(seed):
             for name in new:
                 network.add(name, len(self.unit_[name]))
         if like is not None:

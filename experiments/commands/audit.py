@@ -137,7 +137,7 @@ def check_agent(
     from agents.agent import make_agent, settings_of
     from agents.audit import audit_agent, check_numbers
     from experiments.running.protocols import Protocol
-    from experiments.running.units import Unit, Variant, judged_in, trained
+    from experiments.running.units import Unit, Variant, test_environment, train_agent
     from qn_env.panel import Panel
 
     check_text("name", name)
@@ -149,8 +149,8 @@ def check_agent(
     unit = Unit(name, Variant(name), seed, target, quick=True)
     division = Protocol()
     fold = division.folds(panel)[0]
-    agent = trained(unit, fold)
-    found = audit_agent(agent, judged_in(unit, agent, fold), days=days, seed=seed, depth="full")
+    agent = train_agent(unit, fold)
+    found = audit_agent(agent, test_environment(unit, agent, fold), days=days, seed=seed, depth="full")
     if not refit:
         return found
     return replace(
@@ -176,13 +176,13 @@ def check_refit(unit: Unit, fold: Fold, panel: Panel, division: Protocol, signal
     """
     from agents.agent import signals_of
     from agents.audit import REPEAT, compare_decisions
-    from experiments.running.units import judged_in, trained
+    from experiments.running.units import test_environment, train_agent
     from qn_env.errors import LookAheadError
 
-    env = judged_in(unit, unit.agent(), fold)
+    env = test_environment(unit, unit.agent(), fold)
 
     def compare(learnt: Fold, what: str, verdict: str) -> Comparison:
-        found = signals_of(trained(unit, learnt), fold.test, env)
+        found = signals_of(train_agent(unit, learnt), fold.test, env)
         return compare_decisions(env, signals, found, what, verdict)
 
     ends = {name: fold.select.dates[market.rows[-1]] for name, market in fold.select.markets.items()}
@@ -223,11 +223,11 @@ def _audit_agent(config: Audit, name: str) -> int:
 def _changed_after(panel: Panel, ends: Mapping[str, np.datetime64], seed: int) -> Panel:
     """The panel with everything changed after a day of each market; dates and calendars stay."""
     from qn_env.arrays import read_only
-    from qn_env.scramble import KINDS, scrambled
+    from qn_env.scramble import KINDS, scramble
 
     returns, tradable = panel.returns.copy(), panel.tradable.copy()
     for day in sorted(set(ends.values())):
-        other = scrambled(panel, day, KINDS[1], seed)
+        other = scramble(panel, day, KINDS[1], seed)
         for columns in (panel.markets[name].columns for name, end in ends.items() if end == day):
             returns[:, columns], tradable[:, columns] = other.returns[:, columns], other.tradable[:, columns]
     return replace(panel, returns=read_only(returns), tradable=read_only(tradable))

@@ -69,8 +69,8 @@ def compare_runs(config: Compare) -> int:
     a, b = RunFolder.of_finished(config.a), RunFolder.of_finished(config.b)
     for note in filter(None, (a.note, b.note)):
         print(f"Note: {note}")
-    with a.understood(), b.understood():
-        settings, table = differences(a.record(), b.record()), compared(a, b, config.cost)
+    with a.consistent_files(), b.consistent_files():
+        settings, table = differences(a.record(), b.record()), compare_agents(a, b, config.cost)
     print(f"A: {a.path}\nB: {b.path}")
     print("Settings, data and versions (A | B):" if settings else "Settings, data and versions: the same.")
     for setting in settings:
@@ -121,7 +121,7 @@ COUNTS = ("days_a", "days_b", "seeds_a", "seeds_b")
 COLUMNS = ("agent", *COUNTS, "sharpe_a", "sharpe_b", "difference", "low", "high", "p_value", "note")
 
 
-def compared(a: RunFolder, b: RunFolder, cost_bps: float) -> pd.DataFrame:
+def compare_agents(a: RunFolder, b: RunFolder, cost_bps: float) -> pd.DataFrame:
     """The agents of two finished runs: net Sharpe ratios of the equal-weight portfolio, and their difference.
 
     Ratios are annualised means over seeds. Those of an agent in both runs are of the days that both have, and

@@ -176,11 +176,11 @@ def run(units: Sequence[ProbeUnit], folder: Path, jobs: int | None) -> Mapping[s
 
 def _run_unit(unit: ProbeUnit, folder: Path, report: Progress) -> None:
     from experiments.probes.registry import find_probe
-    from experiments.probes.trials import watched
+    from experiments.probes.trials import with_progress
     from qn_env.storage import write_sealed
 
     figures = find_probe(unit.probe).figures(
-        watched(unit.builder(), report), unit.seed, days=unit.days, test_days=unit.test_days
+        with_progress(unit.builder(), report), unit.seed, days=unit.days, test_days=unit.test_days
     )
     write_sealed(_path(unit, folder), figures)
 
@@ -197,9 +197,9 @@ def _results(units: Sequence[ProbeUnit], folder: Path) -> list[Found]:
 
 
 def _read(path: Path) -> dict[str, float]:
-    from qn_env.storage import checked, read_sealed
+    from qn_env.storage import check_content, read_sealed
 
-    return checked(path, read_sealed(path), dict[str, float])
+    return check_content(path, read_sealed(path), dict[str, float])
 
 
 def _path(unit: ProbeUnit, folder: Path) -> Path:

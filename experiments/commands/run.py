@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def run_command(config: RunConfig) -> int:
     """Run what a configuration describes and print the leaderboard; 3 where an agent saw the future."""
     from experiments.report import write_report
-    from experiments.running.runner import load_panel, peeking, run
+    from experiments.running.runner import failed_lookahead, load_panel, run
     from experiments.running.terminal import EXIT_LOOKAHEAD, print_wrapped
     from experiments.storage.store import RunFolder
 
@@ -36,7 +36,7 @@ def run_command(config: RunConfig) -> int:
         print(f"failed: {failure['agent']} seed {failure['seed']}: {failure['error']}")
     print(f"Results, checkpoints and page: {folder.path} (open {write_report(folder.path)})")
     print("Research, not investment advice.")
-    return EXIT_LOOKAHEAD if peeking(failed) else 0
+    return EXIT_LOOKAHEAD if failed_lookahead(failed) else 0
 
 
 def _print_leaderboard(folder: RunFolder) -> None:

@@ -125,7 +125,7 @@ def search_command(config: SearchConfig) -> int:
     T, N = panel.shape
     windows = f"{len(folds)} window{'s' * (len(folds) != 1)}"
     print(f"Panel: {N} assets in {len(panel.markets)} markets, {T} days; {windows}.", flush=True)
-    results = _results(config, searched(config), folds)
+    results = _results(config, search_of(config), folds)
     winners = write_best(results, [fold.name for fold in folds], config)
     for winner in winners:
         options = ", ".join(f"{key}={value}" for key, value in winner["options"].items())
@@ -136,7 +136,7 @@ def search_command(config: SearchConfig) -> int:
     return 0
 
 
-def searched(config: SearchConfig) -> Search:
+def search_of(config: SearchConfig) -> Search:
     """The trials a command describes."""
     from agents.agent import make_agent, settings_of
     from experiments.running.search import Search

@@ -53,7 +53,7 @@ def signal(config: Signal) -> int:
     folder, panel = RunFolder.of_finished(config.run), load_panel(config)
     if (note := folder.note) is not None:
         print(f"Note: {note}")
-    with folder.understood():
+    with folder.consistent_files():
         table = todays_signals(folder, config.agent, panel, seed=config.seed, trust=config.trust)
     record = folder.record()
     if not _continues(record, panel):
@@ -110,11 +110,11 @@ def todays_signals(
     if not _takes_any_market(agents[units[0].seed]):
         panel = _as_trained(panel, _layout(folder, units[0]), label)
     start = _starts(record, units[0].window, panel)
-    found = {unit.seed: decided(agents[unit.seed], unit, panel, start) for unit in units}
+    found = {unit.seed: signals_every_day(agents[unit.seed], unit, panel, start) for unit in units}
     return _table(panel, found, Tape.of(panel, vol_target=units[0].vol_target).scale)
 
 
-def decided(agent: Agent, unit: Unit, panel: Panel, start: Mapping[str, str]) -> FloatArray:
+def signals_every_day(agent: Agent, unit: Unit, panel: Panel, start: Mapping[str, str]) -> FloatArray:
     """[T, N] signals of every day of a panel, its last one too.
 
     An agent that acts day by day begins as in the run: its warm-up before `start`, the market's first day of
@@ -172,7 +172,7 @@ def _table(panel: Panel, signals: Mapping[int, FloatArray], scale: FloatArray) -
 
 def _units(record: RunRecord, label: str, seed: int | None) -> list[Unit]:
     """The units of an agent in the run's last window, of the seeds that finished all windows."""
-    from experiments.running.runner import peeking
+    from experiments.running.runner import failed_lookahead
     from experiments.running.units import Unit, Variant
     from qn_env.errors import ConfigError, did_you_mean
 
@@ -181,7 +181,7 @@ def _units(record: RunRecord, label: str, seed: int | None) -> list[Unit]:
     about, config = record["agents"][label], record["config"]
     failures = {f["seed"]: f["error"] for f in record["failed"] if f["agent"] == label}
     seeds = [s for s in about["seeds"] if s not in failures]
-    if not seeds or label in peeking(record["failed"]):
+    if not seeds or label in failed_lookahead(record["failed"]):
         raise ConfigError(f"agent {label!r} failed in the run: {next(iter(failures.values()))}")
     if seed is not None and seed not in seeds:
         why = failures.get(seed, "the run did not train it")

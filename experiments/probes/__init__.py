@@ -1,7 +1,7 @@
 """Markets whose best Sharpe ratio is known, so that a learner's score is a share of the possible."""
 
 from experiments.probes.optima import Optimum, ar1_optimum, normal_optimum
-from experiments.probes.play import Played, environment, out_of_sample, played, trained
+from experiments.probes.play import Played, environment, out_of_sample, play_agent, train_agent
 from experiments.probes.registry import PROBES, Bar, Probe, find_probe
 from experiments.probes.sharing import transfer
 
@@ -16,7 +16,7 @@ __all__ = [
     "find_probe",
     "normal_optimum",
     "out_of_sample",
-    "played",
-    "trained",
+    "play_agent",
+    "train_agent",
     "transfer",
 ]

@@ -11,7 +11,7 @@ from agents.agent import Settings
 from experiments.probes.optima import latent_filter
 from qn_env.arrays import FloatArray
 from qn_env.environment import TradingEnv
-from qn_env.stage import Observation
+from qn_env.setup import Observation
 
 # mu / sigma of the next returns [N], from today's returns [N] and the forecast of the day before [N].
 Forecast = Callable[[FloatArray, FloatArray], FloatArray]

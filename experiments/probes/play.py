@@ -68,13 +68,15 @@ def environment(agent: Agent, panel: Panel, cost_bps: float | None = None) -> Tr
     )
 
 
-def trained(agent: Agent, panel: Panel, days: slice, *, seed: int, cost_bps: float | None = None) -> Agent:
+def train_agent(
+    agent: Agent, panel: Panel, days: slice, *, seed: int, cost_bps: float | None = None
+) -> Agent:
     """The agent, fitted to the rows `days` of a panel, of which it selects on the latest tenth."""
     dates = panel.dates[days]
     return agent.fit(environment(agent, panel.since(dates[0]).until(dates[-1]), cost_bps), seed=seed)
 
 
-def played(agent: Agent, panel: Panel, days: slice) -> Played:
+def play_agent(agent: Agent, panel: Panel, days: slice) -> Played:
     """Play a trained agent over a panel, and what it earned on the rows `days`; begins on row 1 or later."""
     signals = signals_of(agent, panel, environment(agent, panel, 0.0))
     gross, turnover = np.zeros(panel.shape), np.zeros(panel.shape)
@@ -100,5 +102,5 @@ def out_of_sample(agent: str, panel: Panel, train_days: int, *, seed: int) -> Fl
         train_days: days of the panel the agent learns and selects from.
         seed: of the training.
     """
-    chosen = trained(make_agent(agent), panel, slice(train_days), seed=seed)
-    return played(chosen, panel, slice(train_days, None)).gross
+    chosen = train_agent(make_agent(agent), panel, slice(train_days), seed=seed)
+    return play_agent(chosen, panel, slice(train_days, None)).gross

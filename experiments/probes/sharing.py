@@ -8,8 +8,8 @@ from agents.agent import Agent, make_agent
 from agents.quantnet.shared import SharedNetwork
 from agents.training import Progress
 from experiments.probes.optima import ar1_optimum
-from experiments.probes.play import environment, played, trained
-from experiments.probes.trials import Build, Figures, watched
+from experiments.probes.play import environment, play_agent, train_agent
+from experiments.probes.trials import Build, Figures, with_progress
 from qn_env.panel import Panel
 from qn_env.sources.synthetic import ar1_trend
 
@@ -35,7 +35,7 @@ def transfer(
         `known`: the mean per-asset Sharpe ratio of the markets trained on, over the optimum. For shared
         weights also `zero`, the same with every embedding at zero, and `new`, an eleventh market never seen.
     """
-    build = watched(lambda: make_agent(agent), progress)
+    build = with_progress(lambda: make_agent(agent), progress)
     return shared_law(build, transfer_panel(days + test_days, 1000 + seed), days, seed)
 
 
@@ -54,7 +54,7 @@ def shared_law(build: Build, panel: Panel, days: int, seed: int) -> Figures:
     """What `transfer` finds, of an agent that is built, on the panel of `transfer_panel`."""
     names = list(panel.markets)
     known, new = panel.select(names[:-1]), panel.select(names[-1:])
-    chosen: Any = trained(build(), known, slice(days), seed=seed)
+    chosen: Any = train_agent(build(), known, slice(days), seed=seed)
     found = {"known": _share(chosen, known, days)}
     if isinstance(getattr(chosen, "network", None), SharedNetwork):
         found["zero"] = _share(chosen.without_embeddings(), known, days)
@@ -65,4 +65,4 @@ def shared_law(build: Build, panel: Panel, days: int, seed: int) -> Figures:
 
 def _share(agent: Agent, panel: Panel, begin: int) -> float:
     """Mean per-asset Sharpe ratio over the optimum of the transfer probe."""
-    return played(agent, panel, slice(begin, None)).mean_sharpe() / ar1_optimum(TRANSFER_COEFFICIENT)
+    return play_agent(agent, panel, slice(begin, None)).mean_sharpe() / ar1_optimum(TRANSFER_COEFFICIENT)

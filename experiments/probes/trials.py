@@ -9,7 +9,7 @@ import numpy as np
 from agents.agent import Agent, watch
 from agents.training import Monitor, Progress
 from experiments.probes.optima import Optimum
-from experiments.probes.play import Played, played, trained
+from experiments.probes.play import Played, play_agent, train_agent
 from qn_env.features import DAYS_PER_YEAR
 from qn_env.panel import Panel
 
@@ -17,7 +17,7 @@ from qn_env.panel import Panel
 Build = Callable[[], Agent]
 
 
-def watched(build: Build, report: Progress | None) -> Build:
+def with_progress(build: Build, report: Progress | None) -> Build:
     """The same agents, whose trainings tell `report` how far they are; None: a bar on the terminal."""
 
     def built() -> Agent:
@@ -93,11 +93,11 @@ def regime_trial(optimum: Optimum, build: Build, panel: Panel, days: int, seed: 
     before each.
     """
     begins = range(days, len(panel.dates) - days + 1, days)
-    frozen = trained(build(), panel, slice(days), seed=seed)
-    walking = [trained(build(), panel, slice(b - days, b), seed=seed) for b in begins]
+    frozen = train_agent(build(), panel, slice(days), seed=seed)
+    walking = [train_agent(build(), panel, slice(b - days, b), seed=seed) for b in begins]
     blocks = [slice(begin, begin + days) for begin in begins]
-    still = played(frozen, panel, slice(days, None)).mean_sharpe() / optimum.sized
-    moving = _joined([played(a, panel, block) for a, block in zip(walking, blocks, strict=True)])
+    still = play_agent(frozen, panel, slice(days, None)).mean_sharpe() / optimum.sized
+    moving = _joined([play_agent(a, panel, block) for a, block in zip(walking, blocks, strict=True)])
     share_moving = moving.mean_sharpe() / optimum.sized
     return {"gain": share_moving - still, "walk-forward": share_moving, "frozen": still}
 
@@ -120,16 +120,16 @@ def ragged_trial(
         days: to learn from.
         seed: of the training and of the complete panel.
     """
-    agent = trained(build(), panel, slice(days), seed=seed)
-    found = share(played(agent, panel, slice(days, None)), optimum)
-    other = played(agent, complete(len(panel.dates), seed), slice(days, None))
+    agent = train_agent(build(), panel, slice(days), seed=seed)
+    found = share(play_agent(agent, panel, slice(days, None)), optimum)
+    other = play_agent(agent, complete(len(panel.dates), seed), slice(days, None))
     (known,) = share(other, optimum).values()
     return {**found, "complete": known}
 
 
 def _held_out(build: Build, panel: Panel, days: int, seed: int, cost_bps: float | None = None) -> Played:
-    agent = trained(build(), panel, slice(days), seed=seed, cost_bps=cost_bps)
-    return played(agent, panel, slice(days, None))
+    agent = train_agent(build(), panel, slice(days), seed=seed, cost_bps=cost_bps)
+    return play_agent(agent, panel, slice(days, None))
 
 
 def _turnover(found: Played) -> float:

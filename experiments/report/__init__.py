@@ -21,13 +21,13 @@ def write_report(folder: Path) -> Path:
     from experiments.report.figures import write_figures
     from experiments.report.page import render
     from experiments.report.trust import tables, write_tables
-    from experiments.results.evidence import honesty, write_record
+    from experiments.results.evidence import gather_evidence, write_record
     from experiments.results.run import read_run
     from qn_env.storage import write_atomically
 
     run = read_run(Path(folder))
-    with run.stored.understood():
-        found = honesty(run)
+    with run.stored.consistent_files():
+        found = gather_evidence(run)
         shown = tables(run, found)
         page = render(run, found, shown)
         write_figures(run, found)

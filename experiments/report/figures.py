@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from experiments.press.drawing import STYLE
-from experiments.report.looks import Look, looks
+from experiments.artefacts.drawing import STYLE
+from experiments.report.line_styles import LineStyle, line_styles
 from experiments.report.tables import common_edges, finite, sample_caption
-from experiments.results.evidence import Honesty, cost_curve
+from experiments.results.evidence import Evidence, cost_curve
 from experiments.results.run import Run
 from experiments.results.series import Curve, asset_sharpes, curves, is_long, run_dates
 from experiments.statistics import Ranking
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 DPI = 160
 
 
-def write_figures(run: Run, found: Honesty) -> None:
+def write_figures(run: Run, found: Evidence) -> None:
     """Write `figures/<name>.png` and `.svg` of the run, at its headline cost."""
-    draw: dict[str, Callable[[Run, Mapping[str, Look]], Figure]] = {
+    draw: dict[str, Callable[[Run, Mapping[str, LineStyle]], Figure]] = {
         "cumulative": cumulative,
         "drawdown": drawdown,
         "sharpe_histogram": sharpe_histogram,
@@ -38,7 +38,7 @@ def write_figures(run: Run, found: Honesty) -> None:
     }
     if found.ranking is not None:
         draw |= {"ranks": partial(ranks, found.ranking)}
-    matplotlib, appearance = require("matplotlib"), looks(run)
+    matplotlib, appearance = require("matplotlib"), line_styles(run)
     with matplotlib.rc_context(STYLE):
         for name, figure_of in draw.items():
             figure = figure_of(run, appearance)
@@ -54,7 +54,7 @@ def _write(run: Run, figure: Figure, name: str, kind: str, metadata: Mapping[str
     write_atomically(path, content.getvalue())
 
 
-def cumulative(run: Run, appearance: Mapping[str, Look]) -> Figure:
+def cumulative(run: Run, appearance: Mapping[str, LineStyle]) -> Figure:
     """Growth of 1 after costs."""
     figure, axes = _canvas(9, 4.8)
     paths = curves(run, run.headline_bps, "net")
@@ -63,7 +63,7 @@ def cumulative(run: Run, appearance: Mapping[str, Look]) -> Figure:
     return figure
 
 
-def drawdown(run: Run, appearance: Mapping[str, Look]) -> Figure:
+def drawdown(run: Run, appearance: Mapping[str, LineStyle]) -> Figure:
     """Drawdown after costs."""
     figure, axes = _canvas(9, 4.0)
     paths = curves(run, run.headline_bps, "net")
@@ -74,7 +74,7 @@ def drawdown(run: Run, appearance: Mapping[str, Look]) -> Figure:
     return figure
 
 
-def sharpe_histogram(run: Run, appearance: Mapping[str, Look]) -> Figure:
+def sharpe_histogram(run: Run, appearance: Mapping[str, LineStyle]) -> Figure:
     """Small histograms of the per-asset Sharpe ratios, one per agent, on common axes."""
     sample = asset_sharpes(run, run.headline_bps)
     edges = common_edges([sample])
@@ -84,13 +84,13 @@ def sharpe_histogram(run: Run, appearance: Mapping[str, Look]) -> Figure:
         figsize=(2.9 * n_columns, 1.9 * n_rows + 0.5), layout="constrained"
     )
     grid = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False)
-    for axes, (name, look) in zip(grid.flat, appearance.items(), strict=False):
+    for axes, (name, style) in zip(grid.flat, appearance.items(), strict=False):
         values = finite(sample.mean.loc[name])
-        axes.hist(values, bins=edges, color=look.colour, edgecolor="white", linewidth=0.5)
+        axes.hist(values, bins=edges, color=style.colour, edgecolor="white", linewidth=0.5)
         axes.axvline(0, color="#57606a", linewidth=0.8)
         if values.size:
             axes.axvline(float(np.median(values)), color="#1c2128", linewidth=1, linestyle="--")
-        axes.set_title(_text(look.label), fontsize=10.5, fontweight="bold" if look.learns else "normal")
+        axes.set_title(_text(style.label), fontsize=10.5, fontweight="bold" if style.learns else "normal")
         caption = sample_caption(sample.mean.loc[name], int(sample.undefined.loc[name].sum()))
         axes.set_xlabel(caption, fontsize=8.5)
         axes.tick_params(labelbottom=True, labelsize=9)
@@ -105,7 +105,7 @@ def sharpe_histogram(run: Run, appearance: Mapping[str, Look]) -> Figure:
     return figure
 
 
-def overview(run: Run, appearance: Mapping[str, Look]) -> Figure:
+def overview(run: Run, appearance: Mapping[str, LineStyle]) -> Figure:
     """Sharpe ratios with their intervals beside growth; readable at 1200 pixels."""
     figure: Figure = require("matplotlib.figure").Figure(figsize=(12, 5.2), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.25))
@@ -124,13 +124,13 @@ def overview(run: Run, appearance: Mapping[str, Look]) -> Figure:
     return figure
 
 
-def costs(run: Run, appearance: Mapping[str, Look]) -> Figure:
+def costs(run: Run, appearance: Mapping[str, LineStyle]) -> Figure:
     """Net Sharpe ratio by cost."""
     figure, axes = _canvas(9, 4.4)
     curve = cost_curve(run)
-    for name, look in appearance.items():
-        line = axes.plot(curve.index, curve[name], color=look.colour, linewidth=look.width)
-        line[0].set_dashes(look.dashes)
+    for name, style in appearance.items():
+        line = axes.plot(curve.index, curve[name], color=style.colour, linewidth=style.width)
+        line[0].set_dashes(style.dashes)
     axes.axhline(0, color="#57606a", linewidth=0.9)
     axes.set_xlabel("cost, basis points per unit of turnover")
     axes.set_title("Net Sharpe ratio by cost, mean over seeds")
@@ -139,14 +139,14 @@ def costs(run: Run, appearance: Mapping[str, Look]) -> Figure:
     return figure
 
 
-def ranks(ranking: Ranking, run: Run, appearance: Mapping[str, Look]) -> Figure:
+def ranks(ranking: Ranking, run: Run, appearance: Mapping[str, LineStyle]) -> Figure:
     """Average ranks; a bar on the right joins agents that do not differ (Demsar 2006, turned on its side)."""
     names = list(ranking.average)
     figure, axes = _canvas(9, 0.38 * len(names) + 1.5)
     for y, name in enumerate(names):
-        look, rank = appearance[name], ranking.average[name]
-        axes.plot([1, rank], [y, y], color=look.colour, linewidth=0.8)
-        axes.plot([rank], [y], "o", color=look.colour, markersize=8)
+        style, rank = appearance[name], ranking.average[name]
+        axes.plot([1, rank], [y, y], color=style.colour, linewidth=0.8)
+        axes.plot([rank], [y], "o", color=style.colour, markersize=8)
     for lane, group in enumerate(ranking.groups):
         rows = [names.index(name) for name in (group[0], group[-1])]
         axes.plot([len(names) + 0.25 + 0.12 * lane] * 2, rows, color="#1c2128", linewidth=3)
@@ -169,20 +169,22 @@ def _caveat(run: Run) -> str:
     return f"{quick}{few}Research, not advice."
 
 
-def _intervals(axes: Axes, run: Run, appearance: Mapping[str, Look]) -> None:
+def _intervals(axes: Axes, run: Run, appearance: Mapping[str, LineStyle]) -> None:
     """Dot and 95% interval per agent, best on top."""
     board = run.ranking(run.headline_bps)
     labels = []
     for y, row in enumerate(board.to_dict("records")):
-        look = appearance[row["agent"]]
+        style = appearance[row["agent"]]
         low, high, point = row["sharpe_low"], row["sharpe_high"], row["sharpe"]
-        axes.plot([low, high], [y, y], color=look.colour, linewidth=look.width + 0.6, solid_capstyle="round")
-        face = look.colour if row["comparable"] else "white"
         axes.plot(
-            [point], [y], "o", color=look.colour, markerfacecolor=face, markersize=8, markeredgewidth=1.8
+            [low, high], [y, y], color=style.colour, linewidth=style.width + 0.6, solid_capstyle="round"
+        )
+        face = style.colour if row["comparable"] else "white"
+        axes.plot(
+            [point], [y], "o", color=style.colour, markerfacecolor=face, markersize=8, markeredgewidth=1.8
         )
         known = "" if np.isfinite(point) else " (\N{EN DASH})"
-        labels.append(_text(look.label) + known)
+        labels.append(_text(style.label) + known)
     axes.axvline(0, color="#57606a", linewidth=0.9)
     axes.set_yticks(range(len(board)), labels)
     for tick, agent in zip(axes.get_yticklabels(), board["agent"], strict=True):
@@ -193,7 +195,9 @@ def _intervals(axes: Axes, run: Run, appearance: Mapping[str, Look]) -> None:
     axes.set_title("Net Sharpe ratio, 95% interval")
 
 
-def _growth_axes(axes: Axes, run: Run, paths: Mapping[str, Curve], appearance: Mapping[str, Look]) -> None:
+def _growth_axes(
+    axes: Axes, run: Run, paths: Mapping[str, Curve], appearance: Mapping[str, LineStyle]
+) -> None:
     _lines(axes, run, {name: path.growth for name, path in paths.items()}, appearance)
     if is_long(run_dates(run)):
         ticker = require("matplotlib.ticker")
@@ -204,17 +208,19 @@ def _growth_axes(axes: Axes, run: Run, paths: Mapping[str, Curve], appearance: M
     axes.set_title(f"Growth of 1 after {run.headline_bps:g} bp costs, mean over seeds")
 
 
-def _lines(axes: Axes, run: Run, values: Mapping[str, FloatArray], appearance: Mapping[str, Look]) -> None:
+def _lines(
+    axes: Axes, run: Run, values: Mapping[str, FloatArray], appearance: Mapping[str, LineStyle]
+) -> None:
     """One line per agent over the run's dates, learnt agents on top."""
     dates = run_dates(run).to_numpy()
     if not len(dates):
         axes.text(0.5, 0.5, "no day has half of the markets", ha="center", transform=axes.transAxes)
         return
-    for name, look in appearance.items():
+    for name, style in appearance.items():
         line = axes.plot(
-            dates, values[name], color=look.colour, linewidth=look.width, zorder=3 if look.learns else 2
+            dates, values[name], color=style.colour, linewidth=style.width, zorder=3 if style.learns else 2
         )
-        line[0].set_dashes(look.dashes)
+        line[0].set_dashes(style.dashes)
     mdates = require("matplotlib.dates")
     locator = mdates.AutoDateLocator(minticks=3, maxticks=7)
     axes.xaxis.set_major_locator(locator)
@@ -222,7 +228,9 @@ def _lines(axes: Axes, run: Run, values: Mapping[str, FloatArray], appearance: M
     axes.margins(x=0.01)
 
 
-def _end_labels(axes: Axes, run: Run, paths: Mapping[str, Curve], appearance: Mapping[str, Look]) -> None:
+def _end_labels(
+    axes: Axes, run: Run, paths: Mapping[str, Curve], appearance: Mapping[str, LineStyle]
+) -> None:
     """Name every line at its end, moved apart so that no two names overlap."""
     if not len(run_dates(run)):
         return
@@ -232,21 +240,21 @@ def _end_labels(axes: Axes, run: Run, paths: Mapping[str, Curve], appearance: Ma
     last = require("matplotlib.dates").date2num(run_dates(run).to_numpy()[-1])
     shares = {name: float(to_share.transform((last, end))[1]) for name, end in ends.items()}
     for name, y in spread(shares, gap=0.052).items():
-        look = appearance[name]
+        style = appearance[name]
         axes.annotate(
-            _text(look.label),
+            _text(style.label),
             xy=(1.0, shares[name]),
             xytext=(1.045, y),
             xycoords="axes fraction",
             textcoords="axes fraction",
-            color=look.colour,
+            color=style.colour,
             fontsize=9.5,
-            fontweight="bold" if look.learns else "normal",
+            fontweight="bold" if style.learns else "normal",
             va="center",
             arrowprops={
                 "arrowstyle": "-",
                 "relpos": (0, 0.5),  # from the name's left edge, not through it
-                "color": look.colour,
+                "color": style.colour,
                 "linewidth": 0.7,
                 "shrinkA": 1,
                 "shrinkB": 0,
@@ -270,12 +278,12 @@ def spread(heights: Mapping[str, float], *, gap: float) -> dict[str, float]:
     return dict(zip(names, placed.tolist(), strict=True))
 
 
-def _legend(figure: Figure, appearance: Mapping[str, Look]) -> None:
+def _legend(figure: Figure, appearance: Mapping[str, LineStyle]) -> None:
     line = require("matplotlib.lines").Line2D
-    handles = [line([], [], color=look.colour, linewidth=look.width) for look in appearance.values()]
-    for handle, look in zip(handles, appearance.values(), strict=True):
-        handle.set_dashes(look.dashes)
-    names = [_text(look.label) for look in appearance.values()]
+    handles = [line([], [], color=style.colour, linewidth=style.width) for style in appearance.values()]
+    for handle, style in zip(handles, appearance.values(), strict=True):
+        handle.set_dashes(style.dashes)
+    names = [_text(style.label) for style in appearance.values()]
     figure.legend(handles, names, loc="outside right upper", fontsize=9.5, handlelength=2.6)
 
 

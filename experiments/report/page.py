@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, TypedDict
 import numpy as np
 import pandas as pd
 
-from experiments.press.items import Table
-from experiments.report.looks import Look, looks
+from experiments.artefacts.items import Table
+from experiments.report.line_styles import LineStyle, line_styles
 from experiments.report.tables import (
     BAR_HEIGHT,
     BAR_WIDTH,
@@ -30,7 +30,7 @@ from experiments.report.tables import (
     undefined_days,
 )
 from experiments.report.trust import facts, study_texts
-from experiments.results.evidence import Honesty, cost_curve
+from experiments.results.evidence import Evidence, cost_curve
 from experiments.results.run import Run
 from experiments.results.series import (
     MAX_POINTS,
@@ -41,7 +41,7 @@ from experiments.results.series import (
     is_long,
     market_sharpes,
     run_dates,
-    thinned,
+    thin,
 )
 from experiments.settings.config import SEEDS
 from qn_env.extras import require
@@ -53,7 +53,7 @@ PLACE = ("out", "jobs")  # settings that change no figure; a run never overwrite
 VIEWS: Mapping[str, View] = {"raw": "net", "scaled": "net_10"}
 
 
-def render(run: Run, found: Honesty, shown: Sequence[Table]) -> str:
+def render(run: Run, found: Evidence, shown: Sequence[Table]) -> str:
     """The whole page as HTML; the same run gives the same text.
 
     Args:
@@ -76,9 +76,9 @@ def render(run: Run, found: Honesty, shown: Sequence[Table]) -> str:
     return str(page)
 
 
-def context(run: Run, found: Honesty, shown: Sequence[Table]) -> dict[str, object]:
+def context(run: Run, found: Evidence, shown: Sequence[Table]) -> dict[str, object]:
     """Everything the template shows."""
-    appearance = looks(run)
+    appearance = line_styles(run)
     return {
         "facts": facts(found),
         "tables": {table.name: table for table in shown},
@@ -86,7 +86,7 @@ def context(run: Run, found: Honesty, shown: Sequence[Table]) -> dict[str, objec
         "ranks": None if found.ranking is None else rank_figure(found.ranking, appearance),
         "rank_p": math.nan if found.ranking is None else found.ranking.iman_davenport_p,
         "about": run.about,
-        "looks": appearance,
+        "styles": appearance,
         "headline": run.headline_bps,
         "columns": COLUMNS,
         "bar": (BAR_WIDTH, BAR_HEIGHT),
@@ -105,7 +105,7 @@ def context(run: Run, found: Honesty, shown: Sequence[Table]) -> dict[str, objec
     }
 
 
-def _per_cost(run: Run, appearance: Mapping[str, Look]) -> list[dict[str, object]]:
+def _per_cost(run: Run, appearance: Mapping[str, LineStyle]) -> list[dict[str, object]]:
     """The parts of the page that exist once per cost level."""
     samples = {cost: asset_sharpes(run, cost) for cost in run.costs_bps}
     edges = common_edges(list(samples.values()))
@@ -126,8 +126,8 @@ def _per_cost(run: Run, appearance: Mapping[str, Look]) -> list[dict[str, object
     ]
 
 
-def chart_data(run: Run, appearance: Mapping[str, Look]) -> dict[str, object]:
-    """What the script draws: dates, agents' looks, and their paths per cost and view."""
+def chart_data(run: Run, appearance: Mapping[str, LineStyle]) -> dict[str, object]:
+    """What the script draws: dates, agents' styles, and their paths per cost and view."""
     dates, step = run_dates(run), _step(run)
     kept = dates[block_ends(len(dates), step)]
     return {
@@ -136,9 +136,14 @@ def chart_data(run: Run, appearance: Mapping[str, Look]) -> dict[str, object]:
         "log": is_long(dates),
         "agents": [
             # Plotly reads names as markup of its own.
-            {"name": html.escape(look.label), "colour": look.colour, "dash": look.dash, "width": look.width}
-            | {"learns": look.learns}
-            for look in appearance.values()
+            {
+                "name": html.escape(style.label),
+                "colour": style.colour,
+                "dash": style.dash,
+                "width": style.width,
+            }
+            | {"learns": style.learns}
+            for style in appearance.values()
         ],
         "paths": {
             f"{cost:g}": {view: _paths(run, cost, column, step) for view, column in VIEWS.items()}
@@ -179,7 +184,7 @@ def leading(text: str) -> str:
 
 def _paths(run: Run, cost_bps: float, column: View, step: int) -> dict[str, list[list[float | None]]]:
     """Growth and drawdown of every agent at one cost, as JSON can hold them."""
-    paths = [thinned(path, step) for path in curves(run, cost_bps, column).values()]
+    paths = [thin(path, step) for path in curves(run, cost_bps, column).values()]
     return {
         "growth": [jsonable(path.growth) for path in paths],
         "drawdown": [jsonable(path.drawdown) for path in paths],

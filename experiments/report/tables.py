@@ -9,8 +9,8 @@ from typing import NamedTuple, TypedDict
 import numpy as np
 import pandas as pd
 
-from experiments.report.looks import Look
-from experiments.results.headings import LEADERBOARD, SCALED, picked
+from experiments.report.line_styles import LineStyle
+from experiments.results.headings import LEADERBOARD, SCALED, pick
 from experiments.results.run import Run
 from experiments.results.series import Curve, Figures, bin_edges
 from experiments.statistics import Ranking
@@ -22,7 +22,7 @@ HISTOGRAM_WIDTH, HISTOGRAM_HEIGHT = 220, 72
 STRONG_SHARPE = 1.5  # at and beyond it a heat-map cell has its full colour
 
 
-COLUMNS = picked(*LEADERBOARD, *SCALED, "undefined")  # behind the Sharpe ratio
+COLUMNS = pick(*LEADERBOARD, *SCALED, "undefined")  # behind the Sharpe ratio
 
 
 class Cell(NamedTuple):
@@ -44,7 +44,7 @@ class Whisker(NamedTuple):
 class Histogram(NamedTuple):
     """One agent's sample of per-asset Sharpe ratios; bars are (x, y, width, height, tooltip)."""
 
-    look: Look
+    style: LineStyle
     bars: list[tuple[float, float, float, float, str]]
     zero: float
     median: float | None
@@ -84,7 +84,7 @@ def cell(value: float, kind: str) -> Cell:
 class Row(TypedDict):
     """One agent of the leaderboard."""
 
-    look: Look
+    style: LineStyle
     rank: Cell
     comparable: bool
     sharpe: Cell
@@ -95,7 +95,7 @@ class Row(TypedDict):
     cells: list[Cell]
 
 
-def leaderboard(run: Run, cost_bps: float, appearance: Mapping[str, Look]) -> dict[str, object]:
+def leaderboard(run: Run, cost_bps: float, appearance: Mapping[str, LineStyle]) -> dict[str, object]:
     """Rows of the leaderboard at one cost, and the number of figures shown as undefined."""
     scale = _scale(run.leaderboard)
     ranking = run.ranking(cost_bps).to_dict("records")
@@ -109,11 +109,11 @@ def leaderboard(run: Run, cost_bps: float, appearance: Mapping[str, Look]) -> di
     }
 
 
-def _row(look: Look, row: Mapping[str, float], scale: tuple[float, float]) -> Row:
+def _row(style: LineStyle, row: Mapping[str, float], scale: tuple[float, float]) -> Row:
     seeds = int(row["seeds"])
     spread = f"{number(row['seed_low'])} to {number(row['seed_high'])}" if seeds > 1 else ""
     return {
-        "look": look,
+        "style": style,
         "rank": Cell(number(row["rank"], 0), float(row["rank"]) if math.isfinite(row["rank"]) else None),
         "comparable": bool(row["comparable"]),
         "sharpe": cell(row["sharpe"], "number"),
@@ -150,21 +150,21 @@ def _place(value: float, scale: tuple[float, float], width: int, margin: int = 5
     return round(margin + (width - 2 * margin) * (value - scale[0]) / (scale[1] - scale[0]), 1)
 
 
-def histograms(sample: Figures, edges: FloatArray, appearance: Mapping[str, Look]) -> list[Histogram]:
+def histograms(sample: Figures, edges: FloatArray, appearance: Mapping[str, LineStyle]) -> list[Histogram]:
     """One small histogram per agent, on common axes.
 
     Args:
         sample: per-asset Sharpe ratios of every agent.
         edges: common bin edges, for every agent and cost.
-        appearance: the agents' looks, in order.
+        appearance: the agents' styles, in order.
     """
     counts = {name: np.histogram(finite(sample.mean.loc[name]), edges)[0] for name in appearance}
     tallest = max(1, *(int(count.max()) for count in counts.values()))
     return [
         _histogram(
-            look, counts[name], tallest, edges, sample.mean.loc[name], int(sample.undefined.loc[name].sum())
+            style, counts[name], tallest, edges, sample.mean.loc[name], int(sample.undefined.loc[name].sum())
         )
-        for name, look in appearance.items()
+        for name, style in appearance.items()
     ]
 
 
@@ -190,7 +190,7 @@ def sample_caption(values: pd.Series, undefined: int) -> str:
 
 
 def _histogram(
-    look: Look, counts: FloatArray, tallest: int, edges: FloatArray, values: pd.Series, undefined: int
+    style: LineStyle, counts: FloatArray, tallest: int, edges: FloatArray, values: pd.Series, undefined: int
 ) -> Histogram:
     scale, known = (float(edges[0]), float(edges[-1])), finite(values)
     bars = []
@@ -201,7 +201,7 @@ def _histogram(
         if count:
             bars.append((x + 0.5, round(HISTOGRAM_HEIGHT - height, 1), round(end - x - 1, 1), height, tip))
     return Histogram(
-        look=look,
+        style=style,
         bars=bars,
         zero=_place(0.0, scale, HISTOGRAM_WIDTH),
         median=_place(float(np.median(known)), scale, HISTOGRAM_WIDTH) if known.size else None,
@@ -209,12 +209,12 @@ def _histogram(
     )
 
 
-def heat_map(figures: Figures, appearance: Mapping[str, Look]) -> dict[str, object]:
+def heat_map(figures: Figures, appearance: Mapping[str, LineStyle]) -> dict[str, object]:
     """Agents by markets: text, colour and the number of seeds without a value."""
     rows = []
-    for name, look in appearance.items():
+    for name, style in appearance.items():
         values, missing = figures.mean.loc[name].tolist(), figures.undefined.loc[name].tolist()
-        rows.append({"look": look, "cells": [_heat(v, m) for v, m in zip(values, missing, strict=True)]})
+        rows.append({"style": style, "cells": [_heat(v, m) for v, m in zip(values, missing, strict=True)]})
     markets = [str(market) for market in figures.mean.columns.get_level_values("market")]
     return {"markets": markets, "rows": rows, "undefined": int(figures.undefined.to_numpy().sum())}
 
@@ -229,7 +229,7 @@ def _heat(value: float, undefined: int) -> dict[str, object]:
     }
 
 
-def undefined_days(paths: Mapping[str, Curve], appearance: Mapping[str, Look]) -> str:
+def undefined_days(paths: Mapping[str, Curve], appearance: Mapping[str, LineStyle]) -> str:
     """One sentence on daily returns that have no value; empty when all have one."""
     each = {path.undefined / path.seeds for path in paths.values()}
     if each == {0.0}:
@@ -247,7 +247,7 @@ LANE = 9  # between two of its bars
 class RankRow(NamedTuple):
     """One agent in the figure of ranks."""
 
-    look: Look
+    style: LineStyle
     x: float
     y: float
     text: str
@@ -263,7 +263,7 @@ class RankFigure(NamedTuple):
     height: float
 
 
-def rank_figure(ranking: Ranking, appearance: Mapping[str, Look]) -> RankFigure:
+def rank_figure(ranking: Ranking, appearance: Mapping[str, LineStyle]) -> RankFigure:
     """The critical-difference figure on its side: best on top, bars to the right of the axis."""
     names, axis = list(ranking.average), RANKS_WIDTH - LANE * max(len(ranking.groups), 1) - 8
     scale = (1.0, float(len(names)))

@@ -10,11 +10,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from experiments.press.files import write_items
-from experiments.press.items import Table
-from experiments.press.numbers import UNDEFINED, bounds, fixed
-from experiments.results.evidence import SWEEP_BPS, Honesty, cost_curve
-from experiments.results.headings import LEADERBOARD, picked
+from experiments.artefacts.files import write_items
+from experiments.artefacts.items import Table
+from experiments.artefacts.numbers import UNDEFINED, format_interval, format_value
+from experiments.results.evidence import SWEEP_BPS, Evidence, cost_curve
+from experiments.results.headings import LEADERBOARD, pick
 from experiments.results.run import Run
 from qn_env.errors import refuse_missing
 from qn_env.storage import read_bytes
@@ -31,7 +31,7 @@ class Fact(NamedTuple):
     meaning: str
 
 
-def facts(found: Honesty) -> list[Fact]:
+def facts(found: Evidence) -> list[Fact]:
     """What a reader should know before the ranking is believed."""
     best = found.agents.iloc[0]
     audits = found.agents["audit"]
@@ -45,7 +45,7 @@ def facts(found: Honesty) -> list[Fact]:
         ),
         Fact(
             "Deflated Sharpe ratio",
-            fixed(best["deflated"], ".2f"),
+            format_value(best["deflated"], ".2f"),
             f"probability that {best['agent']}, ranked first, is better than the luck of the best of these "
             "trials; evidence above 0.95.",
         ),
@@ -67,18 +67,18 @@ def facts(found: Honesty) -> list[Fact]:
     ]
 
 
-def _one_day_late(found: Honesty) -> Fact:
+def _one_day_late(found: Evidence) -> Fact:
     """What the agent that is ranked first keeps of its Sharpe ratio when it trades a day later."""
     best = found.delays.iloc[0]
     return Fact(
         "One day late",
-        fixed(best["sharpe_late"], ".2f"),
+        format_value(best["sharpe_late"], ".2f"),
         f"Sharpe ratio of {best['agent']}, ranked first, if each decision is traded one trading day later; "
-        f"{fixed(best['sharpe'], '.2f')} on time. What a delay takes was earned on the first day.",
+        f"{format_value(best['sharpe'], '.2f')} on time. What a delay takes was earned on the first day.",
     )
 
 
-def tables(run: Run, found: Honesty) -> list[Table]:
+def tables(run: Run, found: Evidence) -> list[Table]:
     """Every table of the statistics, at the headline cost."""
     probes = probe_table(run.folder)
     return [
@@ -117,9 +117,9 @@ def leaderboard_table(run: Run) -> Table:
         {
             "": f"{row['rank']}",
             "Agent": row["agent"],
-            "Sharpe": fixed(row["sharpe"], ".2f"),
-            "95% interval": bounds(row["sharpe_low"], row["sharpe_high"]),
-            **{one.title: fixed(row[one.name], one.form) for one in picked(*LEADERBOARD)},
+            "Sharpe": format_value(row["sharpe"], ".2f"),
+            "95% interval": format_interval(row["sharpe_low"], row["sharpe_high"]),
+            **{one.title: format_value(row[one.name], one.form) for one in pick(*LEADERBOARD)},
             "Seeds": f"{row['seeds']}",
         }
         for row in rows.to_dict("records")
@@ -133,14 +133,14 @@ def leaderboard_table(run: Run) -> Table:
     )
 
 
-def _significance(found: Honesty) -> Table:
+def _significance(found: Evidence) -> Table:
     shown = [
         {
             "Agent": row["agent"],
-            "Sharpe": fixed(row["sharpe"], ".2f"),
-            "Error": fixed(row["sharpe_error"], ".2f"),
-            "Probabilistic": fixed(row["probabilistic"], ".2f"),
-            "Deflated": fixed(row["deflated"], ".2f"),
+            "Sharpe": format_value(row["sharpe"], ".2f"),
+            "Error": format_value(row["sharpe_error"], ".2f"),
+            "Probabilistic": format_value(row["probabilistic"], ".2f"),
+            "Deflated": format_value(row["deflated"], ".2f"),
             "Years needed": _years(row["track_record_years"]),
             "Look-ahead audit": row["audit"],
         }
@@ -149,7 +149,7 @@ def _significance(found: Honesty) -> Table:
     days = int(found.agents["days"].max())
     return Table(
         name="significance",
-        title="Luck and look-ahead",
+        title="Luck and style-ahead",
         caption=(
             f"Portfolio over {days} days ({days / 252:.1f} years), net of {found.cost_bps:g} bp; of one "
             "training. Error: standard error for dependent days. Probabilistic: probability of a true ratio "
@@ -173,13 +173,13 @@ def _significance(found: Honesty) -> Table:
     )
 
 
-def _differences(found: Honesty) -> Table:
+def _differences(found: Evidence) -> Table:
     shown = [
         {
             "Agent": row["left"],
             "Against": row["right"],
             **_difference(row),
-            "p, corrected": fixed(row["p_holm"], ".3f"),
+            "p, corrected": format_value(row["p_holm"], ".3f"),
         }
         for row in found.differences.to_dict("records")
     ]
@@ -196,12 +196,12 @@ def _differences(found: Honesty) -> Table:
     )
 
 
-def _delays(found: Honesty) -> Table:
+def _delays(found: Evidence) -> Table:
     shown = [
         {
             "Agent": row["agent"],
-            "Sharpe": fixed(row["sharpe"], ".2f"),
-            "One day late": fixed(row["sharpe_late"], ".2f"),
+            "Sharpe": format_value(row["sharpe"], ".2f"),
+            "One day late": format_value(row["sharpe_late"], ".2f"),
             **_difference(row),
         }
         for row in found.delays.to_dict("records")
@@ -220,7 +220,7 @@ def _delays(found: Honesty) -> Table:
     )
 
 
-def _markets(found: Honesty) -> Table:
+def _markets(found: Evidence) -> Table:
     columns = ["agent", "iqm", "iqm_low", "iqm_high", "improvement", "improvement_low", "improvement_high"]
     ranks = {} if found.ranking is None else found.ranking.average
     data = found.agents[columns].assign(average_rank=found.agents["agent"].map(ranks).astype(float))
@@ -229,7 +229,7 @@ def _markets(found: Honesty) -> Table:
             "Agent": row["agent"],
             "Interquartile mean": _with_interval(row, "iqm"),
             f"Better than {found.reference}": _with_interval(row, "improvement"),
-            "Average rank": fixed(row["average_rank"], ".2f"),
+            "Average rank": format_value(row["average_rank"], ".2f"),
         }
         for row in data.to_dict("records")
     ]
@@ -246,7 +246,7 @@ def _markets(found: Honesty) -> Table:
     )
 
 
-def _rank_words(found: Honesty) -> str:
+def _rank_words(found: Evidence) -> str:
     ranking = found.ranking
     if ranking is None:
         return "No market in which all agents have a score."
@@ -257,15 +257,15 @@ def _rank_words(found: Honesty) -> str:
     )
 
 
-def _paired(found: Honesty) -> Table:
+def _paired(found: Evidence) -> Table:
     shown = [
         {
             "Agent": row["left"],
             "Against": row["right"],
             "Assets": f"{row['assets']}",
-            "Median difference": fixed(row["median_difference"], "+.2f"),
-            "Wilcoxon p": fixed(row["wilcoxon_holm"], ".3f"),
-            "Kolmogorov-Smirnov p": fixed(row["ks_holm"], ".3f"),
+            "Median difference": format_value(row["median_difference"], "+.2f"),
+            "Wilcoxon p": format_value(row["wilcoxon_holm"], ".3f"),
+            "Kolmogorov-Smirnov p": format_value(row["ks_holm"], ".3f"),
         }
         for row in found.paired.to_dict("records")
     ]
@@ -282,14 +282,18 @@ def _paired(found: Honesty) -> Table:
     )
 
 
-def _costs(run: Run, found: Honesty) -> Table:
+def _costs(run: Run, found: Evidence) -> Table:
     curve = cost_curve(run)
     level = found.agents.set_index("agent")["break_even_bps"]
     turnover = run.ranking(run.headline_bps).set_index("agent")["turnover"]
     shown = [
-        {"Agent": agent, "Break-even": fixed(level[agent], ".1f"), "Turnover": fixed(turnover[agent], ".1f")}
+        {
+            "Agent": agent,
+            "Break-even": format_value(level[agent], ".1f"),
+            "Turnover": format_value(turnover[agent], ".1f"),
+        }
         | {
-            f"{cost:g} bp": fixed(float(np.interp(cost, curve.index, curve[agent])), ".2f")
+            f"{cost:g} bp": format_value(float(np.interp(cost, curve.index, curve[agent])), ".2f")
             for cost in SHOWN_BPS
         }
         for agent in found.agents["agent"]
@@ -326,8 +330,8 @@ def probe_table(folder: Path) -> Table | None:
             "Agent": row["agent"],
             "Measure": row["measure"],
             "Seeds": f"{row['seeds']}",
-            "Value": fixed(row["value"], ".2f"),
-            "95% interval": bounds(row["low"], row["high"]),
+            "Value": format_value(row["value"], ".2f"),
+            "95% interval": format_interval(row["low"], row["high"]),
             "Bar": "" if pd.isna(row["bar"]) else f"{row['bar']}",
             "Verdict": "" if pd.isna(row["verdict"]) else f"{row['verdict']}",
         }
@@ -345,16 +349,16 @@ def probe_table(folder: Path) -> Table | None:
 def _difference(row: pd.Series) -> dict[str, str]:
     """A difference of Sharpe ratios with its error and p."""
     return {
-        "Difference": fixed(row["difference"], "+.2f"),
-        "Error": fixed(row["error"], ".2f"),
-        "p": fixed(row["p_value"], ".3f"),
+        "Difference": format_value(row["difference"], "+.2f"),
+        "Error": format_value(row["error"], ".2f"),
+        "p": format_value(row["p_value"], ".3f"),
     }
 
 
 def _with_interval(row: pd.Series, name: str) -> str:
     low, high = row[f"{name}_low"], row[f"{name}_high"]
-    interval = f" {bounds(low, high)}" if math.isfinite(low) else ""
-    return fixed(row[name], ".2f") + interval
+    interval = f" {format_interval(low, high)}" if math.isfinite(low) else ""
+    return format_value(row[name], ".2f") + interval
 
 
 def _years(years: float) -> str:

@@ -78,7 +78,7 @@ class Tried(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Honesty:
+class Evidence:
     """The statistics of a run at one cost.
 
     Attributes:
@@ -107,7 +107,7 @@ class Honesty:
     ranking: Ranking | None
 
 
-def honesty(run: Run) -> Honesty:
+def gather_evidence(run: Run) -> Evidence:
     """The statistics of a run, at its headline cost; the same run gives the same figures."""
     cost, daily = run.headline_bps, daily_portfolios(run)
     best_first = [str(agent) for agent in run.ranking(cost)["agent"]]
@@ -125,7 +125,7 @@ def honesty(run: Run) -> Honesty:
         }
         for agent in best_first
     ]
-    return Honesty(
+    return Evidence(
         cost_bps=cost,
         reference=reference,
         tried=tried,
@@ -319,7 +319,7 @@ def _mean(values: FloatArray) -> float:
     return float(defined.mean()) if len(defined) else float("nan")
 
 
-def as_record(found: Honesty) -> dict[str, object]:
+def as_record(found: Evidence) -> dict[str, object]:
     """What is not a table, as plain JSON values."""
     overfitting, ranking = found.overfitting, found.ranking
     return {
@@ -345,6 +345,6 @@ def as_record(found: Honesty) -> dict[str, object]:
     }
 
 
-def write_record(folder: Path, found: Honesty) -> None:
+def write_record(folder: Path, found: Evidence) -> None:
     """Write `honesty.json` into the run folder."""
     write_atomically(folder / "honesty.json", (json.dumps(as_record(found), indent=2) + "\n").encode())

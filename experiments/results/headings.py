@@ -75,12 +75,12 @@ LEADERBOARD = ("ann_return", "ann_volatility", "max_drawdown", "calmar", "turnov
 SCALED = ("ann_return_10", "max_drawdown_10")
 
 
-def picked(*names: str) -> tuple[Heading, ...]:
+def pick(*names: str) -> tuple[Heading, ...]:
     """The headings of these metrics, in this order."""
     return tuple(HEADINGS[name] for name in names)
 
 
-def printed(labels: Mapping[str, str]) -> tuple[Heading, ...]:
+def as_printed(labels: Mapping[str, str]) -> tuple[Heading, ...]:
     """Headings as a paper prints them: its labels by metric; shares in percent with one decimal.
 
     Examples:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.results.books import book_of
-from experiments.results.headings import LEADERBOARD, SCALED, picked
+from experiments.results.headings import LEADERBOARD, SCALED, pick
 from experiments.results.metrics import performance
 from experiments.results.tables import ALL, scaled_ex_ante
 from experiments.settings.config import SEEDS
@@ -144,7 +144,7 @@ def as_text(table: pd.DataFrame) -> str:
 
 
 def _block(cost: float, rows: pd.DataFrame) -> str:
-    columns = picked(*LEADERBOARD, *SCALED)
+    columns = pick(*LEADERBOARD, *SCALED)
     cells = [["", "agent", "Sharpe", "95% interval", *(column.narrow for column in columns), "seeds"]]
     for _, row in rows.iterrows():
         interval = f"[{_number(row['sharpe_low'], '.2f')}, {_number(row['sharpe_high'], '.2f')}]"

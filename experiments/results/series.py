@@ -91,7 +91,7 @@ def _mean(values: FloatArray) -> FloatArray:
     return np.where(counts > 0, total / np.maximum(counts, 1), np.nan)
 
 
-def thinned(curve: Curve, step: int) -> Curve:
+def thin(curve: Curve, step: int) -> Curve:
     """Every `step` days one point: the last growth and the deepest drawdown of those days.
 
     Examples:

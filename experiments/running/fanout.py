@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agents.training import Progress
-from experiments.running.progress import ProgressBoard, reported
+from experiments.running.progress import ProgressBoard, report_to_file
 from experiments.running.scratch import scratch
 
 QUIET = "ignore:resource_tracker:UserWarning"
@@ -122,7 +122,7 @@ def attempt(task: Task, report: Progress) -> Failure | None:
 
 def _guarded(task: Task, board: Path) -> tuple[str, Failure | None]:
     """Run a task and show how far it is."""
-    with reported(board, task.name) as report:
+    with report_to_file(board, task.name) as report:
         return task.name, attempt(task, report)
 
 

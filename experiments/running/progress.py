@@ -23,7 +23,7 @@ REFRESH_SECONDS = 0.3
 
 
 @contextmanager
-def reported(folder: Path, name: str) -> Iterator[Progress]:
+def report_to_file(folder: Path, name: str) -> Iterator[Progress]:
     """What is told how far a task is, and writes it to `folder / name` now and then."""
     last = 0.0
 

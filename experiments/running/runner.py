@@ -97,7 +97,7 @@ def run(
         if folder.finished:
             return folder.path
     else:
-        folder = RunFolder.create(config.folder).planned(plan_of(config, named, panel))
+        folder = RunFolder.create(config.folder).with_plan(plan_of(config, named, panel))
     started, clock = datetime.now(UTC), time.perf_counter()
     for name, training in (begun or {}).items():
         if not folder.has_unit(name) and training.is_dir():
@@ -245,7 +245,7 @@ def _unfinished(chain: Sequence[Unit], failure: Failure, folder: RunFolder) -> I
         yield unit, Failure(QnError.__name__, error, f"{error}\n")
 
 
-def peeking(failed: Sequence[FailureRecord]) -> set[str]:
+def failed_lookahead(failed: Sequence[FailureRecord]) -> set[str]:
     """The agents that did not pass the look-ahead audit, of the failures in a run's record.
 
     With one seed in one window: what the audit did not see in another is not thereby honest.
@@ -257,13 +257,13 @@ def _complete(units: Sequence[Unit], folder: RunFolder, failed: Sequence[Failure
     """One unit for each agent and seed that has finished every window, of agents without look-ahead."""
     broken = {(unit.label, unit.seed) for unit in units if not folder.has_unit(unit.name)}
     first = {(unit.label, unit.seed): unit for unit in reversed(units)}
-    peeked = peeking(failed)
+    peeked = failed_lookahead(failed)
     return [unit for key, unit in first.items() if key not in broken and unit.label not in peeked]
 
 
 def _refuse_empty(units: Sequence[Unit], failed: Sequence[FailureRecord]) -> NoReturn:
     """Say why there is nothing to report."""
-    kind = LookAheadError if peeking(failed) else QnError
+    kind = LookAheadError if failed_lookahead(failed) else QnError
     if len(failed) == len(units):
         raise kind(f"not a single unit finished; the first said: {failed[0]['error']}")
     raise kind(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from qn_env.errors import FileError
-from qn_env.storage import said
+from qn_env.storage import reason_of
 
 # Memory that looks like a disk, where there is enough of it: what lies there is never copied.
 MEMORY = Path("/dev/shm")
@@ -34,7 +34,7 @@ def scratch() -> Iterator[Path]:
     except OSError as error:
         raise FileError(
             f"{error.filename or tempfile.gettempdir()}: no folder for temporary files can be made there "
-            f"({said(error)}). Set TMPDIR to a folder that can be written."
+            f"({reason_of(error)}). Set TMPDIR to a folder that can be written."
         ) from error
     try:
         with (folder / f"{LOCK}.new").open("w") as held:

@@ -20,10 +20,10 @@ from typing import Any
 from agents.agent import make_agent
 from agents.space import Space, draw, preset_space, space_of
 from agents.training import Monitor, Progress, Training
-from experiments.running.executors import Execute, SharedFold, executor, shared
+from experiments.running.executors import Execute, SharedFold, executor, share_folds
 from experiments.running.fanout import Task
 from experiments.running.protocols import Fold
-from experiments.running.units import Unit, Variant, place, trained
+from experiments.running.units import Unit, Variant, place, train_agent
 from experiments.storage.records import TrialResult, read_trial
 from experiments.storage.store import unit_name
 from qn_env.errors import ConfigError, QnError
@@ -175,7 +175,7 @@ def run_trials(
         else:
             waiting[trial.name] = trial
     folds = list({id(trial.fold): trial.fold for trial in waiting.values()}.values())
-    with shared(folds, folder / "shared") as handles:
+    with share_folds(folds, folder / "shared") as handles:
         of = {id(fold): handle for fold, handle in zip(folds, handles, strict=True)}
         tasks = [
             Task(name, partial(_try, trial.anywhere, of[id(trial.fold)], folder, keep=keep))
@@ -213,7 +213,7 @@ def _try(
         one.label, variant, one.seed, one.vol_target, trial.fold.name, execution_lag=one.execution_lag
     )
     monitor = Monitor(progress=report, ends=trial.falls_behind, checkpoints=state)
-    agent: Any = trained(unit, trial.fold, monitor=monitor)
+    agent: Any = train_agent(unit, trial.fold, monitor=monitor)
     training = agent.training_
     found = {
         "score": training.best_score,

@@ -62,7 +62,7 @@ class Terminated(BaseException):
 
 
 @contextmanager
-def ended_in_a_line() -> Iterator[None]:
+def raise_when_terminated() -> Iterator[None]:
     """Inside the block a signal that asks to end raises `Terminated`; another one ends at once."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -108,14 +108,16 @@ def run_unit(unit: Unit, fold: Fold, folder: RunFolder, report: Progress | None 
     earlier = _earlier(unit, folder)
     scalars = folder.path / "tensorboard" / unit.name if unit.scalars else None
     monitor = Monitor(progress=report, checkpoints=state, scalars=scalars)
-    agent = trained(unit, fold, earlier, monitor=monitor)
-    days, audit = judged(agent, unit, fold)
+    agent = train_agent(unit, fold, earlier, monitor=monitor)
+    days, audit = evaluate(agent, unit, fold)
     folder.write_audit(unit.name, audit)
     folder.write_unit(unit.name, days, agent)
     shutil.rmtree(state, ignore_errors=True)
 
 
-def trained(unit: Unit, fold: Fold, earlier: Agent | None = None, *, monitor: Monitor | None = None) -> Agent:
+def train_agent(
+    unit: Unit, fold: Fold, earlier: Agent | None = None, *, monitor: Monitor | None = None
+) -> Agent:
     """The unit's agent, fitted to the training block and selected on the next.
 
     Args:
@@ -147,7 +149,7 @@ def _earlier(unit: Unit, folder: RunFolder) -> Agent | None:
     return load_agent(unit.variant.agent, folder.check_unit(unit.predecessor) / "checkpoint")
 
 
-def judged(agent: Agent, unit: Unit, fold: Fold) -> tuple[pd.DataFrame, AgentAudit]:
+def evaluate(agent: Agent, unit: Unit, fold: Fold) -> tuple[pd.DataFrame, AgentAudit]:
     """Gross return and turnover of every asset on every day of its market's test block, and the audit.
 
     Nothing is settled before the agent has passed the look-ahead audit, and what is settled are the signals
@@ -160,18 +162,18 @@ def judged(agent: Agent, unit: Unit, fold: Fold) -> tuple[pd.DataFrame, AgentAud
     Raises:
         LookAheadError: it did not pass.
     """
-    env = judged_in(unit, agent, fold)
+    env = test_environment(unit, agent, fold)
     audit = audit_agent(agent, env, seed=unit.seed)
     return _settled(env, fold, audit.signals), audit
 
 
-def played_days(agent: Agent, unit: Unit, fold: Fold) -> pd.DataFrame:
-    """The days of `judged`, of an agent that was audited there: as a variant of it that sees less."""
-    env = judged_in(unit, agent, fold)
+def settle_test_days(agent: Agent, unit: Unit, fold: Fold) -> pd.DataFrame:
+    """The days of `evaluate`, of an agent that was audited there: as a variant of it that sees less."""
+    env = test_environment(unit, agent, fold)
     return _settled(env, fold, signals_of(agent, fold.test, env))
 
 
-def judged_in(unit: Unit, agent: Agent, fold: Fold) -> TradingEnv:
+def test_environment(unit: Unit, agent: Agent, fold: Fold) -> TradingEnv:
     """The environment of a unit's test block; costs are charged afterwards, from the turnover."""
     return environment(unit, agent, fold.test, fold.test_start, 0.0)
 

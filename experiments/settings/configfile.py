@@ -87,7 +87,7 @@ def read_config(name: str, command: Sequence[str], of: type) -> dict[str, object
         try:
             values[key] = _converted(value, types[key])
         except msgspec.ValidationError as error:
-            expected = described(types[key])
+            expected = describe_type(types[key])
             raise ConfigError(f"{path}: {key} is {value!r}, expected {expected}.") from error
     return values
 
@@ -100,7 +100,7 @@ def write_config(path: Path, command: Sequence[str], config: DataclassInstance) 
     write_atomically(path, (text + "\n").encode())
 
 
-def shipped() -> list[str]:
+def shipped_configs() -> list[str]:
     """Names of the configurations that come with the package."""
     return sorted(f.name.removesuffix(".toml") for f in _shipped().iterdir() if f.name.endswith(".toml"))
 
@@ -129,7 +129,7 @@ def _of_other_type(of: type, value: object) -> object:
     return Path(value)
 
 
-def described(annotation: Any) -> str:
+def describe_type(annotation: Any) -> str:
     """A field's type in words.
 
     Examples:
@@ -141,13 +141,13 @@ def described(annotation: Any) -> str:
     if annotation in words:
         return words[annotation]
     if origin in (Union, UnionType):
-        return " or ".join(described(one) for one in inner if one is not NoneType)
+        return " or ".join(describe_type(one) for one in inner if one is not NoneType)
     if origin is Annotated:
-        return described(inner[0])
+        return describe_type(inner[0])
     if origin is Literal:
         return f"one of {', '.join(repr(one) for one in inner)}"
     if origin is tuple:
-        return f"a list, each {described(inner[0])}"
+        return f"a list, each {describe_type(inner[0])}"
     return "a table of names and values"
 
 
@@ -197,7 +197,9 @@ def _taken(argv: Sequence[str], wanted: str) -> tuple[str | None, list[str]]:
             continue
         found = value if sign else next(words, None)
         if not found:
-            needed = f"a file, or one of {', '.join(shipped())}" if wanted == FLAG else "names: NAME,..."
+            needed = (
+                f"a file, or one of {', '.join(shipped_configs())}" if wanted == FLAG else "names: NAME,..."
+            )
             raise ConfigError(f"{wanted} needs {needed}.")
         if name is not None:
             raise ConfigError(f"{wanted} is given twice: {name} and {found}.")
@@ -209,10 +211,10 @@ def _found(name: str) -> Traversable:
     path = Path(name)
     if path.is_file():
         return path
-    if name in shipped():
+    if name in shipped_configs():
         return _shipped() / f"{name}.toml"
     raise ConfigError(
-        f"{FLAG} {name}: no such file, and none that comes with qn. {did_you_mean(name, shipped())}"
+        f"{FLAG} {name}: no such file, and none that comes with qn. {did_you_mean(name, shipped_configs())}"
     )
 
 

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import NotRequired, TypedDict
 
-from qn_env.storage import checked, read_sealed
+from qn_env.storage import check_content, read_sealed
 
 
 class MarketRecord(TypedDict):
@@ -133,6 +133,6 @@ def read_trial(path: Path) -> TrialResult:
     Raises:
         FileError: not readable, or not what was written.
     """
-    found = checked(path, read_sealed(path), TrialRecord)
+    found = check_content(path, read_sealed(path), TrialRecord)
     score = found["score"] if found["score"] is not None else -math.inf
     return {**found, "score": score}

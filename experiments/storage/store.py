@@ -36,13 +36,13 @@ from experiments.storage.records import AuditRecord, RunRecord
 from qn_env.errors import ConfigError, FileError, QnError, in_a_line, refuse_missing
 from qn_env.storage import (
     REFUSALS,
-    checked,
+    check_content,
     digest,
     make_folder,
     parse_json,
     read_bytes,
     read_object,
-    said,
+    reason_of,
     write_atomically,
 )
 
@@ -134,7 +134,7 @@ class RunFolder:
                     "with a run that was cut short by --resume."
                 ) from error
             raise FileError(
-                f"{path}: the folder cannot be made ({said(error)}). Choose another --out."
+                f"{path}: the folder cannot be made ({reason_of(error)}). Choose another --out."
             ) from error
         return cls(path.resolve())
 
@@ -146,10 +146,10 @@ class RunFolder:
             ConfigError: the folder was begun with another plan, or is no run folder.
         """
         if not path.exists():
-            return cls.create(path).planned(plan)
+            return cls.create(path).with_plan(plan)
         folder = cls(path.resolve())
         if path.is_dir() and all(found.match(temporary("plan.json")) for found in path.iterdir()):
-            return folder._cleared().planned(plan)  # killed before its plan was written
+            return folder._cleared().with_plan(plan)  # killed before its plan was written
         try:
             begun = read_object(path / "plan.json")
         except FileError as error:
@@ -178,7 +178,7 @@ class RunFolder:
                 (self.path / name).unlink(missing_ok=True)
         return self
 
-    def planned(self, plan: Mapping[str, object]) -> RunFolder:
+    def with_plan(self, plan: Mapping[str, object]) -> RunFolder:
         """The same folder, with what is to be run written down."""
         self._write(self.path / "plan.json", _as_json({"format": FORMAT, **plan}))
         return self
@@ -226,7 +226,7 @@ class RunFolder:
         )
 
     @contextmanager
-    def understood(self) -> Iterator[None]:
+    def consistent_files(self) -> Iterator[None]:
         """Inside the block, files that do not fit together are an error that says so.
 
         Each may be what one writes, and the whole not what a run writes: it was put together by hand, or by
@@ -275,7 +275,7 @@ class RunFolder:
             raise FileError(
                 f"{path}: holds {type(content).__name__}, expected a JSON object. {OTHER_VERSION}"
             )
-        return checked(path, content, RunRecord)
+        return check_content(path, content, RunRecord)
 
     def finish(self) -> None:
         """Write the manifest: the checksums of all units as they were stored, and of the files of the run."""
@@ -326,7 +326,7 @@ class RunFolder:
         if not path.is_file() and (manifest is None or path.name not in manifest.files):
             return None
         found = parse_json(path, self._content(path))
-        return checked(path, found if isinstance(found, dict) else {}, AuditRecord)
+        return check_content(path, found if isinstance(found, dict) else {}, AuditRecord)
 
     def write_unit(self, name: str, days: pd.DataFrame, agent: Agent) -> None:
         """Store a finished unit: the checkpoint, the daily results, and the manifest, which marks it as done.

@@ -21,7 +21,7 @@ from experiments.benchmarks.measure import (
     published,
 )
 from experiments.benchmarks.search.batched import Passes, Steps
-from experiments.running.executors import shared
+from experiments.running.executors import share_folds
 from experiments.running.protocols import Fold, holdout
 from experiments.running.search import Search, search
 from experiments.running.units import Variant
@@ -104,7 +104,7 @@ def throughput_row(fold: Fold, config: Config) -> Row:
 def task_row(fold: Fold) -> Row:
     """Bytes of its window that a task carries: a handle, against the window itself."""
     whole = len(pickle.dumps(fold))
-    with tempfile.TemporaryDirectory() as folder, shared([fold], Path(folder) / "shared") as (handle,):
+    with tempfile.TemporaryDirectory() as folder, share_folds([fold], Path(folder) / "shared") as (handle,):
         carried = len(pickle.dumps(handle))
     return Row(
         what="a task's share of the data, handle / window",

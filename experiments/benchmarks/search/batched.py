@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from agents.dmn.network import LinearNetwork, MlpNetwork, Network
-from agents.training import seeded
+from agents.training import global_seed
 
 FEATURES = 8
 DAYS = 63
@@ -109,7 +109,7 @@ def _recurrence(
 
 
 def _network(name: str, hidden: int, seed: int) -> Network:
-    with seeded(seed):
+    with global_seed(seed):
         return LinearNetwork(FEATURES) if name == "linear" else MlpNetwork(FEATURES, hidden, 0.0)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 
 from agents.dmn import FEATURE_NAMES, DmnConfig
-from agents.dmn.lessons import Lessons
+from agents.dmn.training_windows import TrainingWindows
 from experiments.benchmarks.measure import Block, Row, compare, cpu_seconds, in_turn
 from experiments.benchmarks.peer import Peer
 from experiments.benchmarks.training.dmn_pass import feature_row, pass_rows
@@ -79,7 +79,7 @@ def rows(config: Config) -> Iterator[Row]:
     yield feature_row(assets=config.assets, days=config.feature_days, rounds=rounds)
 
 
-def bare_row(given: Lessons, width: int, config: Config) -> Row:
+def bare_row(given: TrainingWindows, width: int, config: Config) -> Row:
     """The agent's step without dropout, where the fused kernel runs, against the bare step."""
     network = DmnConfig(hidden=width, dropout=0.0, batch=config.batch)
     batch = given.take(slice(config.batch))
@@ -98,7 +98,7 @@ def bare_row(given: Lessons, width: int, config: Config) -> Row:
     )
 
 
-def keras_rows(given: Lessons, width: int, config: Config) -> list[Row]:
+def keras_rows(given: TrainingWindows, width: int, config: Config) -> list[Row]:
     """The agent's step with dropout on inputs, state and outputs, against Keras's LSTM in every way."""
     network = DmnConfig(hidden=width, dropout=config.dropout, batch=config.batch)
     ours = _rate(AgentStep(given, network), config)

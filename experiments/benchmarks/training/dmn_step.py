@@ -9,16 +9,16 @@ from torch import Tensor, nn
 
 from agents.dmn import DeepMomentum, DmnConfig
 from agents.dmn.agent import build
-from agents.dmn.lessons import Lessons, lessons
 from agents.dmn.losses import LOSSES
-from agents.training import Monitor, seeded, train
+from agents.dmn.training_windows import TrainingWindows, cut_windows
+from agents.training import Monitor, global_seed, train
 from qn_env.environment import TradingEnv
 from qn_env.features import DAYS_PER_YEAR
 from qn_env.objectives import LOSS_FLOOR
 from qn_env.panel import Panel
 
 
-def trajectories(panel: Panel, length: int) -> Lessons:
+def trajectories(panel: Panel, length: int) -> TrainingWindows:
     """What the LSTM agent learns from, with the environment that it asks for."""
     settings = DeepMomentum().settings
     env = TradingEnv(
@@ -28,16 +28,16 @@ def trajectories(panel: Panel, length: int) -> Lessons:
         vol_target=settings.vol_target,
         cost_bps=settings.train_cost_bps,
     )
-    return lessons(env, length, 0)
+    return cut_windows(env, length, 0)
 
 
 class AgentStep:
     """Optimiser steps of `DeepMomentum.fit` on random trajectories, in the project's training loop."""
 
-    def __init__(self, given: Lessons, config: DmnConfig) -> None:
+    def __init__(self, given: TrainingWindows, config: DmnConfig) -> None:
         """Build the network; `given` are all trajectories."""
         self._given, self._config = given, config
-        with seeded(0):
+        with global_seed(0):
             self.network = build(config)
         self.network.generator.manual_seed(1)
         self._optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate, fused=True)
@@ -59,7 +59,7 @@ class AgentStep:
             monitor=Monitor(progress=lambda _done, _total: None),
         )
 
-    def loss(self, given: Lessons) -> Tensor:
+    def loss(self, given: TrainingWindows) -> Tensor:
         """Minus the pooled Sharpe ratio (Eq. 17) through the environment's economics."""
         z, _ = self.network(given.inputs, self.network.memory(given.past))
         return LOSSES[self._config.loss].value(z, given.pairs)
@@ -77,7 +77,7 @@ class BareStep:
     of the loss, and money in float32.
     """
 
-    def __init__(self, given: Lessons, config: DmnConfig) -> None:
+    def __init__(self, given: TrainingWindows, config: DmnConfig) -> None:
         """Build modules; `given` is the batch."""
         episode = given.pairs.episode
         self._inputs, self._counted = given.inputs, given.pairs.counted.float()

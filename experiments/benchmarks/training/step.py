@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from agents.quantnet.network import QuantNetwork
-from agents.training import seeded
+from agents.training import global_seed
 from qn_env.environment import TradingEnv
 from qn_env.episodes import Episode, Episodes
 from qn_env.panel import Panel
@@ -23,7 +23,7 @@ MAX_NORM = 1.0
 
 def joint_network(sizes: Mapping[str, int]) -> QuantNetwork:
     """LSTM-Linear QuantNet (Eqs. 12-15) of the given markets, without dropout, on the CPU."""
-    with seeded(0):
+    with global_seed(0):
         return QuantNetwork(
             sizes, encoder="lstm", transfer="linear", decoder="lstm", dimension=DIMENSION, dropout=0.0
         )
@@ -47,7 +47,7 @@ class JointStep:
             name: np.nanstd(market.compact(panel.returns), axis=0) for name, market in panel.markets.items()
         }
         self.episodes = Episodes(
-            env.stage, generator=torch.Generator().manual_seed(0), device=device, units=units
+            env.setup, generator=torch.Generator().manual_seed(0), device=device, units=units
         )
         self.sizes = {name: len(panel.markets[name].assets) for name in self.episodes.markets}
         self.network = joint_network(self.sizes).to(device)

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from experiments.artefacts.items import Table
+from experiments.artefacts.numbers import UNDEFINED, format_setting, join_words
 from experiments.papers.dmn.measure import Measured
 from experiments.papers.dmn.published import EXHIBIT_A1, label
-from experiments.press.items import Table
-from experiments.press.numbers import UNDEFINED, listed, setting
 from qn_env.errors import DataError
 
 UNKNOWN = "unclassified"
@@ -72,7 +72,7 @@ def _options_table(name: str, title: str, rows: list[Mapping[str, Any]]) -> Tabl
     options = [c for c in known if c in data]
     rest = [c for c in data if c not in (*first, *options)]
     data = data[[*first, *options, *rest]].astype(object)
-    shown = data.map(setting)
+    shown = data.map(format_setting)
     shown["agent"] = data["agent"].map(label)
     headings = {"agent": "Strategy", "window": "Block", "trial": "Trial", "score": "Score"} | known
     return Table(
@@ -100,7 +100,7 @@ def instruments(measured: Measured, classes: pd.DataFrame | None) -> Table:
     assets["class"] = assets["market"] if classes is None else _classified(assets, classes)
     grouped = assets.sort_values(["class", "market", "asset"], kind="stable").groupby("class", sort=True)
     shown = pd.DataFrame(
-        {"Class": name, "Assets": f"{len(own)}", "Names": listed(own["asset"].tolist())}
+        {"Class": name, "Assets": f"{len(own)}", "Names": join_words(own["asset"].tolist())}
         for name, own in grouped
     )
     return Table(

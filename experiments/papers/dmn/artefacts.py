@@ -8,6 +8,10 @@ from typing import Any
 
 import pandas as pd
 
+from experiments.artefacts.files import write_items
+from experiments.artefacts.items import Item, Omitted, Table
+from experiments.artefacts.numbers import format_value, join_words
+from experiments.artefacts.page import Front, budget_line, write_page
 from experiments.papers.dmn import figures, portfolio_tables
 from experiments.papers.dmn.appendix import exhibit_a1, instruments
 from experiments.papers.dmn.asset_tables import EXHIBIT_5, SUPPLEMENT, boxes_table, turnover_summary
@@ -17,10 +21,6 @@ from experiments.papers.dmn.orderings import orderings_table
 from experiments.papers.dmn.published import LATER, LSTM, REGULARISED, label
 from experiments.papers.dmn.scores import Scores, score
 from experiments.papers.dmn.text import text_of_exhibits
-from experiments.press.files import write_items
-from experiments.press.items import Item, Left, Table
-from experiments.press.numbers import fixed, listed
-from experiments.press.page import Front, budget_line, write_page
 from qn_env.errors import DataError
 from qn_env.storage import write_atomically
 
@@ -123,7 +123,7 @@ def _without_target(measured: Measured) -> list[str]:
     """The strategies whose positions are not scaled to the paper's volatility, by the run's record."""
     agents = measured.record["agents"]
     own = [a for a in measured.agents if agents[a].get("vol_target", TARGET) != TARGET]
-    names = listed([label(agent) for agent in own])
+    names = join_words([label(agent) for agent in own])
     return [f"Not scaled to 15% asset by asset, but sized as their makers do: {names}."] if own else []
 
 
@@ -137,25 +137,25 @@ def _costs(measured: Measured, scores: Scores) -> list[Item]:
         eight,
     ]
     if LSTM not in measured.agents and REGULARISED not in measured.agents:
-        return [*items, Left("Exhibit 9", "the run has no Sharpe-trained LSTM")]
+        return [*items, Omitted("Exhibit 9", "the run has no Sharpe-trained LSTM")]
     differences = portfolio_tables.exhibit_9_differences(measured, scores)
     items.append(portfolio_tables.exhibit_9(measured, scores))
     if REGULARISED not in measured.agents:
-        items.append(Left("Exhibit 9, LSTM + Reg.", "the run has no LSTM trained with turnover costs"))
+        items.append(Omitted("Exhibit 9, LSTM + Reg.", "the run has no LSTM trained with turnover costs"))
     return [*items, differences] if differences else items
 
 
 def _importance(importance: pd.DataFrame | None) -> list[Item]:
     """Exhibit 6."""
     if importance is None or importance.empty:
-        return [Left("Exhibit 6", "no feature importance was given")]
+        return [Omitted("Exhibit 6", "no feature importance was given")]
     data = importance[list(IMPORTANCE)].reset_index(drop=True)
     shown = pd.DataFrame(
         {
             "Strategy": data["agent"].map(label),
             "Feature set to zero": data["feature"],
-            "Sharpe": [fixed(value, ".2f") for value in data["sharpe"]],
-            "Lost": [fixed(value, "+.2f") for value in data["drop"]],
+            "Sharpe": [format_value(value, ".2f") for value in data["sharpe"]],
+            "Lost": [format_value(value, "+.2f") for value in data["drop"]],
         }
     )
     drawing = figures.exhibit_6(data)

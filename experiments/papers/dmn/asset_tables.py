@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from experiments.artefacts.items import Table
+from experiments.artefacts.numbers import format_value
 from experiments.papers.dmn.measure import Measured
 from experiments.papers.dmn.published import label
-from experiments.press.items import Table
-from experiments.press.numbers import fixed
 from qn_env.features import DAYS_PER_YEAR
 
 
@@ -78,7 +78,8 @@ def boxes_table(measured: Measured, boxes: Sequence[Boxed], name: str, title: st
     )
     for column in ("minimum", "lower", "median", "upper", "maximum"):
         shown[column.capitalize()] = [
-            fixed(value, form[metric]) for value, metric in zip(data[column], data["metric"], strict=True)
+            format_value(value, form[metric])
+            for value, metric in zip(data[column], data["metric"], strict=True)
         ]
     shown["Assets"], shown["Undefined"] = data["assets"].astype(str), data["undefined"].astype(str)
     return Table(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from experiments.artefacts.items import Table
+from experiments.artefacts.numbers import format_value
 from experiments.papers.dmn.measure import Measured, metrics
 from experiments.papers.dmn.published import METRICS, label
 from experiments.papers.dmn.scores import mean_known
-from experiments.press.items import Table
-from experiments.press.numbers import fixed
 
 
 def blocks(measured: Measured) -> pd.DataFrame:
@@ -33,7 +33,7 @@ def blocks_tables(measured: Measured) -> list[Table]:
     mean, spread = by_agent.mean(), by_agent.std()
     cells = {
         metric.title: [
-            f"{fixed(m, metric.form)} ({fixed(s, metric.form)})"
+            f"{format_value(m, metric.form)} ({format_value(s, metric.form)})"
             for m, s in zip(mean[metric.name], spread[metric.name], strict=True)
         ]
         for metric in METRICS
@@ -66,4 +66,6 @@ def blocks_tables(measured: Measured) -> list[Table]:
 
 def _block_cells(data: pd.DataFrame) -> list[str]:
     returns, ratios = data["ann_return"], data["sharpe"]
-    return [f"{fixed(r, '.1%')}, {fixed(s, '.2f')}" for r, s in zip(returns, ratios, strict=True)]
+    return [
+        f"{format_value(r, '.1%')}, {format_value(s, '.2f')}" for r, s in zip(returns, ratios, strict=True)
+    ]

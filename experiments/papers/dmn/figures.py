@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 
 from agents.rules import phi
+from experiments.artefacts.drawing import INK, QUIET, grid_of, plain
+from experiments.artefacts.items import Drawing
 from experiments.papers.dmn.asset_tables import Boxed, daily_turnover
 from experiments.papers.dmn.measure import Measured
 from experiments.papers.dmn.portfolio_tables import EX_ANTE
@@ -22,8 +24,6 @@ from experiments.papers.dmn.published import (
     loss_of,
 )
 from experiments.papers.dmn.scores import COSTS
-from experiments.press.drawing import INK, QUIET, grid_of, plain
-from experiments.press.items import Drawing
 from experiments.results.series import is_long, path
 from qn_env.arrays import FloatArray
 from qn_env.extras import require

@@ -16,7 +16,7 @@ from experiments.papers.dmn import measure
 from experiments.running.executors import run_in_processes
 from experiments.running.fanout import Task
 from experiments.running.protocols import Fold
-from experiments.running.units import Unit, Variant, played_days
+from experiments.running.units import Unit, Variant, settle_test_days
 from experiments.storage.manifest import NAME as MANIFEST
 from experiments.storage.manifest import Manifest
 from experiments.storage.store import RunFolder, as_parquet, columns, read_parquet, unit_name
@@ -63,12 +63,12 @@ def importance(
     if failures:
         raise QnError(f"feature importance: {next(iter(failures.values())).error}")
     found = [_read(place).assign(seed=unit[0]) for unit, place in places.items() if place.exists()]
-    return ranked(pd.concat(found, ignore_index=True)).assign(agent=label)[
+    return rank_inputs(pd.concat(found, ignore_index=True)).assign(agent=label)[
         ["agent", "feature", "sharpe", "drop"]
     ]
 
 
-def ranked(days: pd.DataFrame) -> pd.DataFrame:
+def rank_inputs(days: pd.DataFrame) -> pd.DataFrame:
     """Sharpe ratio without each input, and how much less that is than with all of them.
 
     Args:
@@ -107,7 +107,7 @@ def _window(
         execution_lag=run.record()["config"]["execution_lag"],
     )
     seen = {WHOLE: agent} | {name: agent.without_feature(k) for k, name in enumerate(FEATURE_NAMES)}
-    parts = [_portfolio(played_days(who, played, fold), window, name) for name, who in seen.items()]
+    parts = [_portfolio(settle_test_days(who, played, fold), window, name) for name, who in seen.items()]
     write_atomically(make_folder(place) / FILE, as_parquet(pd.concat(parts, ignore_index=True)))
     Manifest.of(place).write()
 

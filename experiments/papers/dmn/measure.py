@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from experiments.papers.dmn.published import ordered
+from experiments.papers.dmn.published import in_paper_order
 from experiments.results.books import Book
 from experiments.results.metrics import all_metrics
-from experiments.running.runner import peeking
+from experiments.running.runner import failed_lookahead
 from experiments.storage.records import RunRecord
 from experiments.storage.store import DAILY
 from qn_env.arrays import BoolArray, FloatArray
@@ -101,10 +101,10 @@ def measure(run: Finished) -> Measured:
     """
     record = run.record()
     failed = {(unit["agent"], unit["seed"]) for unit in record.get("failed", [])}
-    honest = [agent for agent in record["agents"] if agent not in peeking(record.get("failed", []))]
+    honest = [agent for agent in record["agents"] if agent not in failed_lookahead(record.get("failed", []))]
     seeds = {
         agent: [s for s in record["agents"][agent]["seeds"] if (agent, s) not in failed]
-        for agent in ordered(honest)
+        for agent in in_paper_order(honest)
     }
     seeds = {agent: own for agent, own in seeds.items() if own}
     if not seeds:
@@ -115,7 +115,7 @@ def measure(run: Finished) -> Measured:
         tally = _Tally()
         for seed in own:
             unit = Unit.of(run.agent_days(agent, seed))
-            first = first or unit.emptied()
+            first = first or unit.without_days()
             if not unit.same_days(first):
                 raise DataError(
                     f"{run.path}: {agent!r}, seed {seed}, has other days or assets than the run's first "
@@ -224,7 +224,7 @@ class Unit:
             **{name: values[kept] for name, values in daily.items()},
         )
 
-    def emptied(self) -> Unit:
+    def without_days(self) -> Unit:
         """Its days and assets without its returns."""
         none = np.zeros((0, 0))
         return replace(self, gross=none, turnover=none, gross_late=none, turnover_late=none)

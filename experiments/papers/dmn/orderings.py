@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from experiments.artefacts.items import Table
+from experiments.artefacts.numbers import UNDEFINED, format_interval, format_value
 from experiments.papers.bootstrap import Interval
 from experiments.papers.dmn.published import LSTM, MODELS, REFERENCES, REGULARISED, SIXTEEN, label
 from experiments.papers.dmn.scores import DEAR, RAW, RESCALED, Level, Score, Scores
-from experiments.press.items import Table
-from experiments.press.numbers import UNDEFINED, bounds, fixed
 from experiments.statistics import LEVEL
 from qn_env.arrays import FloatArray
 
@@ -159,8 +159,8 @@ def orderings_table(scores: Scores) -> Table:
             {
                 "Claim of the paper": row["claim"],
                 "Here": row["verdict"],
-                "Margin": fixed(row["margin"], "+.2f"),
-                "95% interval": bounds(row["margin_low"], row["margin_high"], "+.2f"),
+                "Margin": format_value(row["margin"], "+.2f"),
+                "95% interval": format_interval(row["margin_low"], row["margin_high"], "+.2f"),
                 "Sharpe ratio": _side(row, "ahead"),
                 "Held against": times * bool(row["behind"]) + _side(row, "behind"),
                 "Compared": f"{row['compared']} of {row['of']}",
@@ -180,4 +180,4 @@ def orderings_table(scores: Scores) -> Table:
 
 def _side(row: Mapping[str, Any], side: str) -> str:
     """The best strategy of a side with its Sharpe ratio."""
-    return f"{fixed(row[f'sharpe_{side}'], '.2f')} {label(row[side])}" if row[side] else UNDEFINED
+    return f"{format_value(row[f'sharpe_{side}'], '.2f')} {label(row[side])}" if row[side] else UNDEFINED

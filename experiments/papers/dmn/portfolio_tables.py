@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from experiments.artefacts.items import Table
+from experiments.artefacts.numbers import format_digits, format_interval, format_value
 from experiments.papers.dmn import published
 from experiments.papers.dmn.measure import Measured, metrics
 from experiments.papers.dmn.published import LSTM, METRICS, REFERENCES, REGULARISED, label
@@ -20,8 +22,6 @@ from experiments.papers.dmn.scores import (
     Scores,
     mean_known,
 )
-from experiments.press.items import Table
-from experiments.press.numbers import bounds, figure, fixed
 
 EX_ANTE = (
     "scaled to 15% volatility with the EW volatility (span 60) of its own past returns, known the day before"
@@ -54,17 +54,19 @@ def shown_figures(data: pd.DataFrame) -> pd.DataFrame:
     """The rows of `portfolio_figures` as a reader sees them; the paper's figures where it has some."""
     shown = pd.DataFrame({"Strategy": data["label"]})
     for metric in METRICS:
-        shown[metric.title] = [fixed(value, metric.form) for value in data[metric.name]]
+        shown[metric.title] = [format_value(value, metric.form) for value in data[metric.name]]
         if metric.name == "sharpe":
             shown["95% interval"] = interval_cells(data, "sharpe")
             if data["sharpe_published"].notna().any():
-                shown["Sharpe, paper"] = [fixed(value, ".3f") for value in data["sharpe_published"]]
+                shown["Sharpe, paper"] = [format_value(value, ".3f") for value in data["sharpe_published"]]
     return shown.assign(Seeds=data["seeds"].astype(str))
 
 
 def interval_cells(data: pd.DataFrame, name: str, form: str = ".2f") -> list[str]:
     """Columns NAME_low and NAME_high as text."""
-    return [bounds(a, b, form) for a, b in zip(data[f"{name}_low"], data[f"{name}_high"], strict=True)]
+    return [
+        format_interval(a, b, form) for a, b in zip(data[f"{name}_low"], data[f"{name}_high"], strict=True)
+    ]
 
 
 def exhibit_2(measured: Measured, scores: Scores) -> Table:
@@ -126,11 +128,12 @@ def _shown_8(data: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for name, own in data.groupby("label", sort=False):
         cells = [
-            f"{fixed(value, '.2f')} {interval}"
+            f"{format_value(value, '.2f')} {interval}"
             for value, interval in zip(own["sharpe"], interval_cells(own, "sharpe"), strict=True)
         ]
         first = own.iloc[0]
-        even = f"{fixed(first['break_even_bps'], '.1f')} {interval_cells(own, 'break_even_bps', '.1f')[0]}"
+        interval = interval_cells(own, "break_even_bps", ".1f")[0]
+        even = f"{format_value(first['break_even_bps'], '.1f')} {interval}"
         rows.append([name, even, *cells])
     headings = ["Strategy", "Break-even, bps", *(f"{cost:g} bps" for cost in COSTS)]
     return pd.DataFrame(rows, columns=headings)
@@ -180,7 +183,7 @@ def exhibit_9_differences(measured: Measured, scores: Scores) -> Table | None:
         {
             "Strategy": data["strategy"].map(label),
             "Minus": data["other"].map(label),
-            "Difference of Sharpe ratios": [fixed(value, "+.2f") for value in data["difference"]],
+            "Difference of Sharpe ratios": [format_value(value, "+.2f") for value in data["difference"]],
             "95% interval": interval_cells(data, "difference", "+.2f"),
         }
     )
@@ -208,10 +211,12 @@ def one_day_late(measured: Measured, scores: Scores) -> Table:
     data = pd.DataFrame(rows)
     shown = pd.DataFrame({"Strategy": data["label"]})
     for kind, name in (("raw", "Raw"), ("rescaled", "Rescaled")):
-        shown[name] = [fixed(value, ".2f") for value in data[kind]]
-        shown[f"{name}, late"] = [fixed(value, ".2f") for value in data[f"{kind}_late"]]
+        shown[name] = [format_value(value, ".2f") for value in data[kind]]
+        shown[f"{name}, late"] = [format_value(value, ".2f") for value in data[f"{kind}_late"]]
         changes = zip(data[f"{kind}_change"], interval_cells(data, f"{kind}_change", "+.2f"), strict=True)
-        shown[f"{name}, change"] = [f"{fixed(value, '+.2f')} {interval}" for value, interval in changes]
+        shown[f"{name}, change"] = [
+            f"{format_value(value, '+.2f')} {interval}" for value, interval in changes
+        ]
     return Table(
         name="one-day-late",
         title="Beyond the paper, one day late",
@@ -246,13 +251,15 @@ def turnover_table(measured: Measured, by_asset: pd.DataFrame) -> Table:
     shown = pd.DataFrame(
         {
             "Strategy": data["label"],
-            "Average return, bps a day": [fixed(1e4 * value, ".2f") for value in data["daily_return"]],
-            "Average turnover a day": data["daily_turnover"].map(lambda x: figure(x, 3)),
-            "Times long only": [fixed(value, ".1f") for value in data["times_long_only"]],
-            "Return per turnover, bps": [fixed(value, ".2f") for value in data["return_per_turnover_bps"]],
-            "Median asset": data["asset_median"].map(lambda x: figure(x, 3)),
-            "Least": data["asset_minimum"].map(lambda x: figure(x, 3)),
-            "Most": data["asset_maximum"].map(lambda x: figure(x, 3)),
+            "Average return, bps a day": [format_value(1e4 * value, ".2f") for value in data["daily_return"]],
+            "Average turnover a day": data["daily_turnover"].map(lambda x: format_digits(x, 3)),
+            "Times long only": [format_value(value, ".1f") for value in data["times_long_only"]],
+            "Return per turnover, bps": [
+                format_value(value, ".2f") for value in data["return_per_turnover_bps"]
+            ],
+            "Median asset": data["asset_median"].map(lambda x: format_digits(x, 3)),
+            "Least": data["asset_minimum"].map(lambda x: format_digits(x, 3)),
+            "Most": data["asset_maximum"].map(lambda x: format_digits(x, 3)),
         }
     )
     return Table(

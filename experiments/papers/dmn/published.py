@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from experiments.results.headings import printed
+from experiments.results.headings import as_printed
 
 # Columns of Exhibits 2, 3 and 9, under the paper's headings.
-METRICS = printed(
+METRICS = as_printed(
     {
         "ann_return": "E[R]",
         "ann_volatility": "Vol.",
@@ -100,7 +100,7 @@ def label(agent: str) -> str:
     return LABELS.get(agent, agent)
 
 
-def ordered(agents: list[str]) -> list[str]:
+def in_paper_order(agents: list[str]) -> list[str]:
     """Agents as in the paper's exhibits, unknown ones last in the order given."""
     return [name for name in ORDER if name in agents] + [name for name in agents if name not in ORDER]
 

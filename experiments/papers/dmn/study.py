@@ -51,7 +51,7 @@ def study(config: DmnStudy) -> Path:
     )
     panel = load_panel(whole)
     folds = {fold.name: fold for fold in Protocol.of(whole).folds(panel)}
-    searches = [searched(config, model) for model in models]
+    searches = [search_of(config, model) for model in models]
     trials = search(searches, list(folds.values()), config.out / "trials", jobs=config.jobs, keep=True)
     chosen = [best(trials, model, window) for model in models for window in folds]
     variants = {
@@ -90,7 +90,7 @@ def quick(config: DmnStudy) -> DmnStudy:
     )
 
 
-def searched(config: DmnStudy, model: str) -> Search:
+def search_of(config: DmnStudy, model: str) -> Search:
     """The trials of one model: its agent, its budget and its number of draws."""
     agent, options = model, {}
     if model == REGULARISED:

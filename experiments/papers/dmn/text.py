@@ -7,10 +7,10 @@ from textwrap import wrap
 
 import pandas as pd
 
+from experiments.artefacts.items import Table
+from experiments.artefacts.numbers import align_columns, format_value
 from experiments.papers.dmn.portfolio_tables import interval_cells
 from experiments.papers.dmn.published import LATER, METRICS
-from experiments.press.items import Table
-from experiments.press.numbers import aligned, fixed
 
 WIDTH = 110
 SHORT = {"downside_risk": "Down.", "profit_loss_ratio": "P/L", "hit_rate": "% pos."}
@@ -26,13 +26,13 @@ def text_of_exhibits(tables: Sequence[Table], orderings: pd.DataFrame, heading: 
     """
     lines = [heading]
     for table in tables:
-        lines += ["", table.title, *aligned(_cells(table.data))]
+        lines += ["", table.title, *align_columns(_cells(table.data))]
     lines += ["", "Sharpe ratios: 95% intervals from resampled days and seeds.", *wrap(LATER, WIDTH)]
     cells = [["The paper's orderings, Sharpe ratios", "margin", "95% interval", "here"]]
     for row in orderings.to_dict("records"):
         between = interval_cells(pd.DataFrame([row]), "margin", "+.2f")[0]
-        cells.append([row["claim"], fixed(row["margin"], "+.2f"), between, row["verdict"]])
-    return "\n".join([*lines, "", *aligned(cells)]) + "\n"
+        cells.append([row["claim"], format_value(row["margin"], "+.2f"), between, row["verdict"]])
+    return "\n".join([*lines, "", *align_columns(cells)]) + "\n"
 
 
 def _cells(data: pd.DataFrame) -> list[list[str]]:
@@ -44,7 +44,9 @@ def _cells(data: pd.DataFrame) -> list[list[str]]:
     for row, interval in zip(data.to_dict("records"), interval_cells(data, "sharpe"), strict=True):
         line = [row["label"]]
         for metric in METRICS:
-            line += [fixed(row[metric.name], metric.form)]
-            line += [interval, fixed(row["sharpe_published"], ".2f")] if metric.name == "sharpe" else []
+            line += [format_value(row[metric.name], metric.form)]
+            line += (
+                [interval, format_value(row["sharpe_published"], ".2f")] if metric.name == "sharpe" else []
+            )
         cells.append(line)
     return cells

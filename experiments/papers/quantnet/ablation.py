@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from experiments.artefacts.items import Table
 from experiments.papers.quantnet.measure import Measured
 from experiments.papers.quantnet.published import DIMENSIONS, LABELS, TABLE_7
 from experiments.papers.quantnet.tables import MEAN_SD, MEDIAN_MAD, bracketed, summary
-from experiments.press.items import Table
 from qn_env.errors import ConfigError
 
 

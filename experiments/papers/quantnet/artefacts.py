@@ -9,6 +9,9 @@ from typing import Any
 
 import pandas as pd
 
+from experiments.artefacts.files import write_items
+from experiments.artefacts.items import Item, Omitted, Table
+from experiments.artefacts.page import budget_line
 from experiments.papers.quantnet import comparisons, figures, market_tables, tables
 from experiments.papers.quantnet.ablation import table_7
 from experiments.papers.quantnet.bootstrap import Intervals, intervals
@@ -26,12 +29,9 @@ from experiments.papers.quantnet.measure import (
     pairs,
 )
 from experiments.papers.quantnet.page import write_page
-from experiments.papers.quantnet.places import located
+from experiments.papers.quantnet.places import with_places
 from experiments.papers.quantnet.published import BUY_AND_HOLD_NOTE
 from experiments.papers.quantnet.text import text_of_table1
-from experiments.press.files import write_items
-from experiments.press.items import Item, Left, Table
-from experiments.press.page import budget_line
 from experiments.storage.store import RunFolder
 from qn_env.arrays import FloatArray
 from qn_env.storage import write_atomically
@@ -40,7 +40,7 @@ NO_PAIR = "the run has no QuantNet beside a No Transfer model"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Material:
+class PaperData:
     """A run, measured once, as every artefact needs it."""
 
     measured: Measured
@@ -53,7 +53,7 @@ class Material:
     @property
     def agents(self) -> list[str]:
         """The strategies looked at in single markets: those of the pairs, else all."""
-        return comparisons.compared(self.pairs) or self.measured.agents
+        return comparisons.compare_assets(self.pairs) or self.measured.agents
 
     @property
     def drawn(self) -> list[Pair]:
@@ -98,12 +98,12 @@ def write_artefacts(
     markets, every_pair = daily(run, measured), pairs(measured.agents)
     seed = int(measured.record["config"].get("seed", 0))
     found = intervals(markets, measured.seeds, every_pair, seed=seed)
-    whole = Material(
+    whole = PaperData(
         measured=measured,
         markets=markets,
         found=found,
         pairs=every_pair,
-        places=located(places, [str(market) for market in measured.markets.index]),
+        places=with_places(places, [str(market) for market in measured.markets.index]),
         named=chosen,
     )
     items: list[Item] = [
@@ -112,7 +112,7 @@ def write_artefacts(
         *_single_markets(whole),
         *_factor_items(whole, known),
         *_cluster_items(whole, scores),
-        Left("Table 7", "the ablation is a run of its own, with a page of its own (ablation.html)"),
+        Omitted("Table 7", "the ablation is a run of its own, with a page of its own (ablation.html)"),
     ]
     budget = budget_line(measured.record, study)
     notes = [f"{budget} Figures are {measured.basis}.", BUY_AND_HOLD_NOTE]
@@ -142,7 +142,7 @@ def write_ablation(run: RunFolder, out: Path, study: Mapping[str, Any] | None) -
     return write_page(out / "ablation.html", items, written, measured, budget)
 
 
-def _main_results(made: Material) -> list[Item]:
+def _main_results(made: PaperData) -> list[Item]:
     """Table 1, section 4.2 and Figures 3, 4, 5b and 5c."""
     measured = made.measured
     first, *others = tables.tables_1(measured, made.found)
@@ -156,7 +156,7 @@ def _main_results(made: Material) -> list[Item]:
             *others,
             comparisons.counts_table(measured),
             *histograms,
-            *(Left(what, NO_PAIR) for what in missing),
+            *(Omitted(what, NO_PAIR) for what in missing),
         ]
     items += [comparisons.differences_table(measured, made.found, made.pairs), *others]
     items += [comparisons.counts_table(measured), comparisons.tests_table(measured, made.pairs)]
@@ -179,7 +179,7 @@ def _main_results(made: Material) -> list[Item]:
     return items
 
 
-def _markets(made: Material, searched: Mapping[str, Any] | None) -> list[Item]:
+def _markets(made: PaperData, searched: Mapping[str, Any] | None) -> list[Item]:
     """Tables 2 and 3, Figures 7 to 9."""
     measured = made.measured
     items: list[Item] = [tables.table_2(measured, made.places), *tables.tables_3(searched)]
@@ -199,7 +199,7 @@ def _markets(made: Material, searched: Mapping[str, Any] | None) -> list[Item]:
     return [*items, market_tables.lines_table(measured, made.pairs)]
 
 
-def _single_markets(made: Material) -> list[Item]:
+def _single_markets(made: PaperData) -> list[Item]:
     """Table 5 and Figures 5a, 10, 11 and 12: named markets."""
     measured, named = made.measured, made.named
     items: list[Item] = [tables.table_5(measured, named, made.agents), tables.table_5_published()]
@@ -223,21 +223,21 @@ def _single_markets(made: Material) -> list[Item]:
     return items
 
 
-def _factor_items(made: Material, known: pd.DataFrame | None) -> list[Item]:
+def _factor_items(made: PaperData, known: pd.DataFrame | None) -> list[Item]:
     if known is None:
-        return [Left("Table 6", "no file of factors was given"), table_6_published()]
+        return [Omitted("Table 6", "no file of factors was given"), table_6_published()]
     found = regressions(made.markets, made.named, made.measured.seeds, made.agents, known)
     return [table_6(found, made.measured.basis), table_6_published()]
 
 
-def _cluster_items(made: Material, scores: Mapping[str, FloatArray] | None) -> list[Item]:
+def _cluster_items(made: PaperData, scores: Mapping[str, FloatArray] | None) -> list[Item]:
     """Figures 2 and 13."""
     if scores is None:
-        return [Left("Figures 2 and 13", "no encoder scores were given")]
+        return [Omitted("Figures 2 and 13", "no encoder scores were given")]
     if len(scores) < 2:
-        return [Left("Figures 2 and 13", "a single market cannot be clustered")]
+        return [Omitted("Figures 2 and 13", "a single market cannot be clustered")]
     found = cluster(scores)
-    data = cluster_table(found, located(made.places.reset_index(), list(scores)))
+    data = cluster_table(found, with_places(made.places.reset_index(), list(scores)))
     shown = data.assign(cluster=[f"C{n}" for n in data["cluster"]])
     table = Table(
         name="fig2",
@@ -250,19 +250,19 @@ def _cluster_items(made: Material, scores: Mapping[str, FloatArray] | None) -> l
     return [figures.dendrogram(found), table]
 
 
-def _growths(made: Material) -> dict[str, pd.DataFrame]:
+def _growths(made: PaperData) -> dict[str, pd.DataFrame]:
     return {
         name: figures.cumulative(made.markets, made.measured, made.agents, made.named, scaled=scaled)
         for name, scaled in (("fig5a", False), ("fig10", True))
     }
 
 
-def _data_behind(made: Material) -> dict[str, pd.DataFrame]:
+def _data_behind(made: PaperData) -> dict[str, pd.DataFrame]:
     """Numbers behind figures that no table shows."""
     sharpe = made.measured.of("sharpe").rename_axis(columns=None).reset_index()
     return {"fig3": sharpe} | (_growths(made) if made.pairs else {})
 
 
-def _name(figure: str, pair: Pair, made: Material) -> str:
+def _name(figure: str, pair: Pair, made: PaperData) -> str:
     """The main pair's figures have the plain name."""
     return figure if pair == made.drawn[0] else f"{figure}-{pair.strategy}"

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from experiments.artefacts.items import Table
+from experiments.artefacts.numbers import UNDEFINED, format_digits
 from experiments.papers.quantnet import published
 from experiments.papers.quantnet.bootstrap import Intervals
 from experiments.papers.quantnet.measure import Measured, Pair
 from experiments.papers.quantnet.published import METRIC_LABELS
 from experiments.papers.quantnet.tables import label
-from experiments.press.items import Table
-from experiments.press.numbers import UNDEFINED, figure
 from qn_env.arrays import FloatArray
 
 COMPARED = ("sharpe", "calmar")  # what the paper compares by asset and by market
@@ -22,7 +22,7 @@ GOOD_SHARPE = 1.0
 PAPER_PAIR = Pair("quantnet", "no-transfer-linear")
 
 
-def compared(pairs: Sequence[Pair]) -> list[str]:
+def compare_assets(pairs: Sequence[Pair]) -> list[str]:
     """The agents of some pairs, references first."""
     return list(dict.fromkeys([*(p.reference for p in pairs), *(p.strategy for p in pairs)]))
 
@@ -137,11 +137,11 @@ def tests_table(measured: Measured, pairs: Sequence[Pair]) -> Table:
             "Reference": data["reference"].map(label),
             "Test": data["test"],
             "Metric": data["metric"].map(METRIC_LABELS),
-            "Statistic": data["statistic"].map(figure),
+            "Statistic": data["statistic"].map(format_digits),
             "p": data["p"].map(p_cell),
             "Assets": data["assets"].astype(str),
             "Undefined": data["undefined"].astype(str),
-            "Paper": data["published"].map(figure),
+            "Paper": data["published"].map(format_digits),
         }
     )
     return Table(
@@ -165,7 +165,7 @@ def _test(pair: Pair, test: str, metric: str, value: float, p: float, n: int, pa
 
 def p_cell(value: float) -> str:
     """A p-value as text."""
-    return "< 0.0001" if value < 1e-4 else figure(value, 2)
+    return "< 0.0001" if value < 1e-4 else format_digits(value, 2)
 
 
 def wilcoxon(first: FloatArray, second: FloatArray) -> tuple[float, float]:

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from experiments.artefacts.drawing import QUIET, plain
 from experiments.papers.quantnet.measure import Pair
 from experiments.papers.quantnet.tables import label
-from experiments.press.drawing import QUIET, plain
 from qn_env.arrays import FloatArray
 from qn_env.extras import require
 
 STRATEGY, REFERENCE = "#0072B2", "#D55E00"
 
 
-def overlaid(axes: Any, edges: FloatArray, strategy: pd.Series[Any], reference: pd.Series[Any]) -> None:
+def overlay(axes: Any, edges: FloatArray, strategy: pd.Series[Any], reference: pd.Series[Any]) -> None:
     """Two samples on common edges, with their medians."""
     for values, colour in ((reference, REFERENCE), (strategy, STRATEGY)):
         known = values.dropna().to_numpy()

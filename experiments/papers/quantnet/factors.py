@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from experiments.artefacts.items import Table
+from experiments.artefacts.numbers import UNDEFINED, format_digits
 from experiments.papers.quantnet import published
 from experiments.papers.quantnet.measure import MarketDays
 from experiments.papers.quantnet.tables import label
-from experiments.press.items import Table
-from experiments.press.numbers import UNDEFINED, figure
 from qn_env.arrays import DateArray, FloatArray
 from qn_env.dates import check_increasing, read_days
 from qn_env.errors import DataError, refuse_missing
@@ -194,13 +194,13 @@ def _shown_6(agent: str, market: str, r: Regression) -> dict[str, str]:
     for term in TERMS:
         star = "*" if r.p_hac[term] < SIGNIFICANT else ""
         cells[TERM_LABELS[term]] = (
-            f"{figure(r.coefficient[term], 3)}{star} ({r.t_ols[term]:.2f}; {r.t_hac[term]:.2f})"
+            f"{format_digits(r.coefficient[term], 3)}{star} ({r.t_ols[term]:.2f}; {r.t_hac[term]:.2f})"
             if np.isfinite(r.coefficient[term])
             else UNDEFINED
         )
     return (
         cells
-        | {"R\N{SUPERSCRIPT TWO}": figure(r.r_squared, 2), "Days": f"{r.days}"}
+        | {"R\N{SUPERSCRIPT TWO}": format_digits(r.r_squared, 2), "Days": f"{r.days}"}
         | {
             "Days without factors": f"{r.without}",
             "Lags": f"{r.lags}",

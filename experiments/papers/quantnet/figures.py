@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from experiments.artefacts.drawing import INK, QUIET, grid_of, plain
+from experiments.artefacts.items import Drawing
 from experiments.papers.quantnet.clusters import Clusters
 from experiments.papers.quantnet.comparisons import COMPARED
 from experiments.papers.quantnet.drawing import (
     REFERENCE,
     STRATEGY,
-    overlaid,
+    overlay,
     scatter,
     shared_legend,
     versus,
@@ -22,8 +24,6 @@ from experiments.papers.quantnet.market_tables import line
 from experiments.papers.quantnet.measure import MarketDays, Measured, Pair
 from experiments.papers.quantnet.published import METRIC_LABELS
 from experiments.papers.quantnet.tables import label
-from experiments.press.drawing import INK, QUIET, grid_of, plain
-from experiments.press.items import Drawing
 from experiments.results.series import bin_edges, path
 from experiments.results.tables import scaled_ex_ante
 from qn_env.arrays import FloatArray
@@ -42,7 +42,7 @@ def sharpe_histograms(measured: Measured, strategy: str) -> Drawing:
         figure, grid = grid_of(len(others), columns=3, width=3.3, height=2.5)
         edges = bin_edges(sharpe.to_numpy(), most=40)
         for axes, other in zip(grid, others, strict=False):
-            overlaid(axes, edges, sharpe[strategy], sharpe[other])
+            overlay(axes, edges, sharpe[strategy], sharpe[other])
             axes.set_title(f"vs {plain(label(other))}", fontsize=10)
         shared_legend(figure, [strategy], None, extra=("the other strategy", REFERENCE))
         figure.supxlabel("Sharpe ratio of an asset", fontsize=10)
@@ -67,7 +67,7 @@ def market_histograms(measured: Measured, pair: Pair, markets: Sequence[str], na
         for axes, market in zip(grid, markets, strict=False):
             own = sharpe.loc[market]
             edges = bin_edges(own[list(pair)].to_numpy(), most=26)
-            overlaid(axes, edges, own[pair.strategy], own[pair.reference])
+            overlay(axes, edges, own[pair.strategy], own[pair.reference])
             axes.set_title(plain(market), fontsize=10)
         shared_legend(figure, [pair.strategy], pair.reference)
         figure.supxlabel("Sharpe ratio of an asset", fontsize=10)

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from experiments.artefacts.items import Table
+from experiments.artefacts.numbers import format_digits
 from experiments.papers.quantnet import published
-from experiments.papers.quantnet.comparisons import COMPARED, PAPER_PAIR, compared, p_cell
+from experiments.papers.quantnet.comparisons import COMPARED, PAPER_PAIR, compare_assets, p_cell
 from experiments.papers.quantnet.measure import Measured, Pair
 from experiments.papers.quantnet.published import METRIC_LABELS
 from experiments.papers.quantnet.tables import label, summary
-from experiments.press.items import Table
-from experiments.press.numbers import figure
 from qn_env.arrays import FloatArray
 
 GROUPS = 5  # of markets in Figures 5b and 5c
@@ -22,7 +22,7 @@ GROUPS = 5  # of markets in Figures 5b and 5c
 
 def by_market_table(measured: Measured, pairs: Sequence[Pair], places: pd.DataFrame) -> Table:
     """Figures 4 and 7: average SR and CR by market, ordered by the main pair's No Transfer."""
-    agents = compared(pairs)
+    agents = compare_assets(pairs)
     order = measured.by_market("sharpe")[pairs[0].reference].sort_values(ascending=False, kind="stable").index
     table = pd.DataFrame({"market": order, "country": places.loc[order, "country"].to_numpy()})
     for metric in COMPARED:
@@ -184,13 +184,13 @@ def lines_table(measured: Measured, pairs: Sequence[Pair]) -> Table:
             "Strategy": data["strategy"].map(label),
             "Reference": data["reference"].map(label),
             "Metric": data["metric"].map(METRIC_LABELS),
-            "Intercept": data["intercept"].map(figure),
+            "Intercept": data["intercept"].map(format_digits),
             "p": data["intercept_p"].map(p_cell),
-            "Slope": data["slope"].map(figure),
+            "Slope": data["slope"].map(format_digits),
             "p ": data["slope_p"].map(p_cell),
             "Markets": data["markets"].astype(str),
-            "Paper: intercept": data["published_intercept"].map(figure),
-            "Paper: slope": data["published_slope"].map(figure),
+            "Paper: intercept": data["published_intercept"].map(format_digits),
+            "Paper: slope": data["published_slope"].map(format_digits),
         }
     )
     return Table(
@@ -205,4 +205,4 @@ def lines_table(measured: Measured, pairs: Sequence[Pair]) -> Table:
 
 
 def _cell(value: Any) -> str:
-    return figure(value, 3) if isinstance(value, float) else str(value)
+    return format_digits(value, 3) if isinstance(value, float) else str(value)

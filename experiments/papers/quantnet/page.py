@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from experiments.artefacts.items import Drawing, Item
+from experiments.artefacts.page import Front
+from experiments.artefacts.page import write_page as write_front_and_items
 from experiments.papers.quantnet.measure import Measured
 from experiments.papers.quantnet.published import BUY_AND_HOLD_NOTE, LABELS
-from experiments.press.items import Drawing, Item
-from experiments.press.page import Front
-from experiments.press.page import write_page as write_front_and_items
 
 NOTES = (
     "Published figures are references, not targets: they are of 3,103 stocks in 58 markets whose data cannot "

@@ -39,7 +39,7 @@ def read_places(panel_folder: Path) -> pd.DataFrame | None:
     return _checked(path, table, named)
 
 
-def located(places: pd.DataFrame | None, markets: Sequence[str]) -> pd.DataFrame:
+def with_places(places: pd.DataFrame | None, markets: Sequence[str]) -> pd.DataFrame:
     """Region and country of every market, index market; one that is not in the table is its own country.
 
     Examples:

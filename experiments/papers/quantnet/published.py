@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from experiments.results.headings import printed
+from experiments.results.headings import as_printed
 
 # Rows of Tables 1 and 5, under the paper's names.
-METRICS = printed(
+METRICS = as_printed(
     {
         "cagr": "Ann Ret",
         "ann_volatility": "Ann Vol",

@@ -23,7 +23,7 @@ from experiments.papers.quantnet.places import read_places
 from experiments.running.protocols import Fold, holdout
 from experiments.running.runner import load_panel, run
 from experiments.running.search import Search, best, search
-from experiments.running.units import Unit, Variant, judged
+from experiments.running.units import Unit, Variant, evaluate
 from experiments.storage.records import TrialResult
 from experiments.storage.store import RunFolder
 from qn_env.arrays import FloatArray
@@ -157,7 +157,7 @@ def zero_embeddings(units: Sequence[Unit], folds: Mapping[str, Fold], folder: Ru
         if not folder.has_unit(other.name):
             agent: Any = load_agent(unit.variant.agent, folder.check_unit(unit.name) / "checkpoint")
             plain = agent.without_embeddings()
-            days, audit = judged(plain, other, folds[other.window])
+            days, audit = evaluate(plain, other, folds[other.window])
             folder.write_audit(other.name, audit)
             folder.write_unit(other.name, days, plain)
         added.append(other)

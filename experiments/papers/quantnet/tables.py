@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from experiments.artefacts.items import Table
+from experiments.artefacts.numbers import UNDEFINED, format_digits, format_setting, join_words
 from experiments.papers.bootstrap import Interval
 from experiments.papers.quantnet import published
 from experiments.papers.quantnet.bootstrap import Intervals
 from experiments.papers.quantnet.measure import Measured
 from experiments.papers.quantnet.published import LABELS, METRIC_LABELS, METRICS, TABLE_1, TABLE_3
-from experiments.press.items import Table
-from experiments.press.numbers import UNDEFINED, figure, listed, setting
 
 # Which centre and which spread a variant of Table 1 shows.
 MEDIAN_MAD = ("median", "mean_deviation")
@@ -112,7 +112,7 @@ def _shown_1(data: pd.DataFrame, shown: tuple[str, str]) -> pd.DataFrame:
 def bracketed(row: Any, shown: tuple[str, str]) -> str:
     """Centre, and spread in brackets; a dash where undefined."""
     centre, spread = (row[name] for name in shown)
-    return f"{figure(centre)} ({figure(spread, 3)})" if np.isfinite(centre) else UNDEFINED
+    return f"{format_digits(centre)} ({format_digits(spread, 3)})" if np.isfinite(centre) else UNDEFINED
 
 
 def interval_cell(row: Any) -> str:
@@ -165,7 +165,7 @@ def tables_3(study: Mapping[str, Any] | None) -> list[Table]:
     data = pd.DataFrame(rows)
     cells = data["published"].where(
         data["chosen"].isna() | (data["published"] == "-"),
-        data["published"] + " \N{RIGHTWARDS ARROW} " + data["chosen"].map(setting),
+        data["published"] + " \N{RIGHTWARDS ARROW} " + data["chosen"].map(format_setting),
     )
     shown = data.assign(cell=cells).pivot(index="hyperparameter", columns="agent", values="cell")
     shown = shown.loc[[row.label for row in TABLE_3], list(published.CONFIGURATIONS)].reset_index()
@@ -195,7 +195,7 @@ def _options_table(name: str, title: str, rows: Sequence[Mapping[str, Any]]) -> 
     data = pd.DataFrame(
         [
             {k: v for k, v in row.items() if k != "options"}
-            | {k: setting(v) for k, v in row.get("options", {}).items()}
+            | {k: format_setting(v) for k, v in row.get("options", {}).items()}
             for row in rows
         ]
     )
@@ -205,7 +205,7 @@ def _options_table(name: str, title: str, rows: Sequence[Mapping[str, Any]]) -> 
         title=title,
         caption=f"{what}, with its score on the selection days.",
         data=data,
-        shown=data.map(setting),
+        shown=data.map(format_setting),
     )
 
 
@@ -230,8 +230,8 @@ def table_5(measured: Measured, markets: Sequence[str], agents: Sequence[str]) -
     return Table(
         name="table5",
         title="Table 5",
-        caption=f"The metrics over the assets of {listed(markets)}, mean with standard deviation and median "
-        f"with mean absolute deviation, {measured.basis}.",
+        caption=f"The metrics over the assets of {join_words(markets)}, mean with standard deviation and "
+        f"median with mean absolute deviation, {measured.basis}.",
         data=data,
         shown=pd.concat(parts, ignore_index=True),
     )

@@ -6,9 +6,9 @@ from typing import Any
 
 import pandas as pd
 
+from experiments.artefacts.numbers import align_columns, format_digits
 from experiments.papers.quantnet.published import BUY_AND_HOLD_NOTE, METRIC_LABELS
 from experiments.papers.quantnet.tables import interval_cell, label
-from experiments.press.numbers import aligned, figure
 
 # Blocks of the plain text: wide terminals are rare.
 TEXT_BLOCKS = (
@@ -36,9 +36,12 @@ def text_of_table1(data: pd.DataFrame, differences: pd.DataFrame, heading: str) 
             row = [label(str(agent)), *(_bracketed_short(by_metric.loc[name]) for name in block)]
             sharpe = by_metric.loc["sharpe"]
             cells.append(
-                [*row, *([interval_cell(sharpe), figure(sharpe["published_median"], 3)] if first else [])]
+                [
+                    *row,
+                    *([interval_cell(sharpe), format_digits(sharpe["published_median"], 3)] if first else []),
+                ]
             )
-        lines += ["", *aligned(cells)]
+        lines += ["", *align_columns(cells)]
     if "buy-and-hold" in set(data["agent"]):
         lines += ["", BUY_AND_HOLD_NOTE]
     undefined = int(data["undefined_values"].sum())
@@ -49,12 +52,12 @@ def text_of_table1(data: pd.DataFrame, differences: pd.DataFrame, heading: str) 
             ["SR, strategy minus reference", "of medians", "95% interval", "mean, paired", "95% interval"]
         ]
         cells += [_difference_cells(row) for _, row in differences.iterrows()]
-        lines += ["", *aligned(cells)]
+        lines += ["", *align_columns(cells)]
     return "\n".join(lines) + "\n"
 
 
 def _bracketed_short(row: Any) -> str:
-    return f"{figure(row['median'], 3)} ({figure(row['mean_deviation'], 2)})"
+    return f"{format_digits(row['median'], 3)} ({format_digits(row['mean_deviation'], 2)})"
 
 
 def _difference_cells(row: Any) -> list[str]:

@@ -22,7 +22,7 @@ from experiments.running.fanout import Task
 from experiments.running.units import place
 from experiments.storage.csvfile import write_csv
 from qn_env.errors import QnError
-from qn_env.storage import checked, make_folder, read_sealed, write_atomically, write_sealed
+from qn_env.storage import check_content, make_folder, read_sealed, write_atomically, write_sealed
 
 # Each model with transfer, and the one without that has the same kind of encoder.
 TWINS: Mapping[str, str] = {
@@ -135,7 +135,7 @@ class _Row(TypedDict):
 
 
 def _read(path: Path) -> _Row:
-    return checked(path, read_sealed(path), _Row)
+    return check_content(path, read_sealed(path), _Row)
 
 
 def _path(folder: Path, agent: str, days: int, seed: int) -> Path:

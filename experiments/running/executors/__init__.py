@@ -12,11 +12,11 @@ from functools import partial
 
 from experiments.running.executors.clusters import run_on_dask, run_on_ray
 from experiments.running.executors.local import DEATHS, run_in_processes
-from experiments.running.executors.sharing import SharedFold, shared
+from experiments.running.executors.sharing import SharedFold, share_folds
 from experiments.running.fanout import Failure, Task
 from qn_env.errors import ConfigError, did_you_mean
 
-__all__ = ["DEATHS", "EXECUTORS", "Execute", "SharedFold", "executor", "run_in_processes", "shared"]
+__all__ = ["DEATHS", "EXECUTORS", "Execute", "SharedFold", "executor", "run_in_processes", "share_folds"]
 
 # Runs all tasks and returns the failures by name.
 Execute = Callable[[Sequence[Task]], dict[str, Failure]]

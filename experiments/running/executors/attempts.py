@@ -10,7 +10,7 @@ from experiments.running.fanout import Failure, Task, attempt
 _ALONE = threading.Lock()
 
 
-def attempted(task: Task) -> Failure | None:
+def attempt_alone(task: Task) -> Failure | None:
     """`attempt`, while no other unit runs in this process."""
     with _ALONE:
         return attempt(task, _untold)

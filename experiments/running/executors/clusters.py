@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from experiments.running.executors.attempts import attempted
+from experiments.running.executors.attempts import attempt_alone
 from experiments.running.executors.local import DEATHS
 from experiments.running.fanout import Failure, Task, worker_environment
 from experiments.running.progress import ProgressBoard
@@ -72,14 +72,14 @@ def _followed(tasks: Sequence[Task], ended: Ended) -> dict[str, Failure]:
 
 
 def _ended_on_dask(tasks: Sequence[Task], client: Any, distributed: Any) -> Ended:
-    futures = {client.submit(attempted, task, pure=False): task.name for task in tasks}
+    futures = {client.submit(attempt_alone, task, pure=False): task.name for task in tasks}
     for future in distributed.as_completed(futures):
         error = future.exception()
         yield futures[future], future.result() if error is None else _lost(error)
 
 
 def _ended_on_ray(tasks: Sequence[Task], ray: Any) -> Ended:
-    run = ray.remote(num_cpus=1, max_retries=DEATHS - 1)(attempted)
+    run = ray.remote(num_cpus=1, max_retries=DEATHS - 1)(attempt_alone)
     running = {run.remote(task): task.name for task in tasks}
     while running:
         (done,), _ = ray.wait(list(running), num_returns=1)

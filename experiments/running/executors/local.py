@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from agents.training import Progress
-from experiments.running.executors.attempts import attempted
+from experiments.running.executors.attempts import attempt_alone
 from experiments.running.fanout import Failure, Task, end_with, fan_out, worker_environment
 from experiments.running.scratch import scratch
 
@@ -65,7 +65,7 @@ def _alone(task: Task) -> Failure | None:
         pool = ProcessPoolExecutor(max_workers=1, initializer=end_with, initargs=(os.getpid(),))
         with pool, worker_environment():
             try:
-                found: Failure | None = pool.submit(attempted, task).result()
+                found: Failure | None = pool.submit(attempt_alone, task).result()
             except BrokenProcessPool:
                 continue
             return found

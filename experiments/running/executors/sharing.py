@@ -43,7 +43,7 @@ class SharedFold:
 
 
 @contextmanager
-def shared(folds: Sequence[Fold], folder: Path) -> Iterator[list[SharedFold]]:
+def share_folds(folds: Sequence[Fold], folder: Path) -> Iterator[list[SharedFold]]:
     """Inside the block the windows lie in folders below `folder`, which is removed after it.
 
     Args:

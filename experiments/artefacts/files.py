@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from experiments.press.drawing import write_drawing
-from experiments.press.items import Drawing, Item, Table
-from experiments.press.numbers import UNDEFINED
+from experiments.artefacts.drawing import write_drawing
+from experiments.artefacts.items import Drawing, Item, Table
+from experiments.artefacts.numbers import UNDEFINED
 from experiments.storage.csvfile import write_csv
 from qn_env.extras import require
 from qn_env.storage import own_folder, write_atomically

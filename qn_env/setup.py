@@ -1,4 +1,4 @@
-"""The stage: what every mode of the environment is set up from, and what an observation shows."""
+"""What every mode of the environment is set up from, and what an observation shows."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ class Span(NamedTuple):
     assets: BoolArray | None = None
 
 
-class Stage:
+class EnvSetup:
     """What scalar and vector environments share: the laid-out panel, the spaces, the observations."""
 
     def __init__(self, config: EnvConfig) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.press.items import Drawing
+from experiments.artefacts.items import Drawing
 from qn_env.extras import require
 from qn_env.storage import write_atomically
 

@@ -33,11 +33,11 @@ class Drawing:
     draw: Callable[[], Figure]
 
 
-class Left(NamedTuple):
+class Omitted(NamedTuple):
     """An artefact that is not there."""
 
     title: str
     why: str
 
 
-Item = Table | Drawing | Left
+Item = Table | Drawing | Omitted

@@ -22,7 +22,7 @@ DASHES: Mapping[str, tuple[float, ...]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
+class LineStyle:
     """One agent's appearance."""
 
     name: str
@@ -42,8 +42,8 @@ class Look:
         return DASHES[self.dash]
 
 
-def looks(run: Run) -> dict[str, Look]:
-    """Every agent's look, in the order of the run."""
+def line_styles(run: Run) -> dict[str, LineStyle]:
+    """Every agent's style, in the order of the run."""
     labels = short_labels(run.agents)
     learnt = [name for name in run.agents if run.learns(name)]
     rules = [name for name in run.agents if not run.learns(name)]
@@ -51,7 +51,7 @@ def looks(run: Run) -> dict[str, Look]:
     styles = {name: (LEARNT[i % 6], dashes[i // 6 % 5]) for i, name in enumerate(learnt)}
     styles |= {name: (RULES[i % 7], dashes[i % 5]) for i, name in enumerate(rules)}
     return {
-        name: Look(name=name, label=labels[name], learns=run.learns(name), colour=colour, dash=dash)
+        name: LineStyle(name=name, label=labels[name], learns=run.learns(name), colour=colour, dash=dash)
         for name in run.agents
         for colour, dash in [styles[name]]
     }

@@ -10,7 +10,7 @@ import numpy as np
 UNDEFINED = "\N{EN DASH}"
 
 
-def figure(value: float | None, digits: int = 4) -> str:
+def format_digits(value: float | None, digits: int = 4) -> str:
     """A number with so many significant digits, never in powers of ten; a dash where undefined.
 
     Examples:
@@ -27,7 +27,7 @@ def figure(value: float | None, digits: int = 4) -> str:
     return f"{value:.{max(digits - 1 - magnitude, 0)}f}"
 
 
-def fixed(value: float | None, form: str) -> str:
+def format_value(value: float | None, form: str) -> str:
     """A number in a format; a dash where undefined.
 
     Examples:
@@ -38,29 +38,33 @@ def fixed(value: float | None, form: str) -> str:
     return f"{value:{sign}z{form.removeprefix('+')}}" if _known(value) else UNDEFINED
 
 
-def bounds(low: float | None, high: float | None, form: str = ".2f") -> str:
+def format_interval(low: float | None, high: float | None, form: str = ".2f") -> str:
     """An interval; a dash where undefined.
 
     Examples:
         >>> bounds(-0.5, 1.25)
         '[-0.50, 1.25]'
     """
-    return f"[{fixed(low, form)}, {fixed(high, form)}]" if _known(low) and _known(high) else UNDEFINED
+    return (
+        f"[{format_value(low, form)}, {format_value(high, form)}]"
+        if _known(low) and _known(high)
+        else UNDEFINED
+    )
 
 
-def setting(value: object) -> str:
+def format_setting(value: object) -> str:
     """A setting as text; a dash where there is none."""
     if value is None or (isinstance(value, float) and not np.isfinite(value)):
         return UNDEFINED
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def listed(words: Sequence[str]) -> str:
+def join_words(words: Sequence[str]) -> str:
     """Words with commas and one `and`."""
     return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
 
 
-def aligned(cells: Sequence[Sequence[str]]) -> list[str]:
+def align_columns(cells: Sequence[Sequence[str]]) -> list[str]:
     """Lines with names to the left and numbers to the right, a rule under the heading.
 
     Examples:

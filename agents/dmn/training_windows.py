@@ -14,7 +14,7 @@ from qn_env.environment import TradingEnv
 from qn_env.episodes import Episode
 from qn_env.errors import ConfigError
 from qn_env.features import EwVolatility, Feature, dmn_features
-from qn_env.reel import Rows
+from qn_env.window_sources import Rows
 
 # The eight inputs, whether all of them are defined, and the daily volatility sigma_t that targets are divided
 # by: the paper's own, whatever volatility target the environment has.
@@ -23,7 +23,7 @@ DEFINED, SIGMA = -2, -1
 
 
 @dataclass(frozen=True, eq=False)
-class Lessons:
+class TrainingWindows:
     """Windows of single assets that do not overlap, B of them, each with a day that counts.
 
     Attributes:
@@ -41,13 +41,13 @@ class Lessons:
     def __len__(self) -> int:
         return len(self.inputs)
 
-    def take(self, rows: Rows) -> Lessons:
+    def take(self, rows: Rows) -> TrainingWindows:
         """The windows of the given numbers."""
         episode, *others = self.pairs
         pairs = Pairs(episode.take(rows), *(part[rows] for part in others))
-        return Lessons(pairs, self.inputs[rows], self.past[rows], self.asset[rows])
+        return TrainingWindows(pairs, self.inputs[rows], self.past[rows], self.asset[rows])
 
-    def split_by_asset(self, latest: float = 0.1) -> tuple[Lessons, Lessons]:
+    def split_by_asset(self, latest: float = 0.1) -> tuple[TrainingWindows, TrainingWindows]:
         """All but the latest share of each asset's windows, and those; a single window is learnt from.
 
         Raises:
@@ -66,7 +66,7 @@ class Lessons:
         return self.take(torch.nonzero(~late).flatten()), self.take(torch.nonzero(late).flatten())
 
 
-def lessons(env: TradingEnv, length: int, past: int) -> Lessons:
+def cut_windows(env: TradingEnv, length: int, past: int) -> TrainingWindows:
     """Every asset's decision days in windows of `length`; a pair counts where its inputs are defined.
 
     Raises:
@@ -91,10 +91,10 @@ def lessons(env: TradingEnv, length: int, past: int) -> Lessons:
     pairs = Pairs(episode, counted, *_labels(episode, features, counted))
     windows = -(-env.tape.decides.sum(axis=0) // length)
     asset = torch.from_numpy(np.repeat(np.arange(len(windows)), windows))[keep]
-    return Lessons(pairs, shown(features), shown(before), asset)
+    return TrainingWindows(pairs, mask_undefined(features), mask_undefined(before), asset)
 
 
-def joined(env: TradingEnv, validation: TradingEnv) -> TradingEnv:
+def join_blocks(env: TradingEnv, validation: TradingEnv) -> TradingEnv:
     """One environment from the first day of a training block to the last of its validation block."""
     dates = env.panel.dates
     first = {name: dates[m.rows[0] if len(m.rows) else 0] for name, m in env.panel.markets.items()}
@@ -103,7 +103,7 @@ def joined(env: TradingEnv, validation: TradingEnv) -> TradingEnv:
     )
 
 
-def shown(features: Tensor) -> Tensor:
+def mask_undefined(features: Tensor) -> Tensor:
     """The inputs of the network [..., F], 0 where not all of them are defined."""
     return features[..., :DEFINED] * features[..., DEFINED, None]
 

@@ -1,7 +1,7 @@
-"""Reels: histories as tensors, from which windows are cut when someone asks for them.
+"""Where windows come from: whole histories as tensors, cut only when someone asks for a part.
 
 What an episode is made of is gathered part by part and only when touched: a loss over open days and flat
-scales reads returns and nothing else. `unusual` names the parts that cannot be left out.
+scales reads returns and nothing else. `needed_parts` names the parts that cannot be left out.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Tensor = torch.Tensor
 Rows = Tensor | slice
 
 
-class Source(Protocol):
+class WindowSource(Protocol):
     """Where an episode's parts come from; a part is named as the episode's attribute."""
 
     @property
@@ -38,11 +38,11 @@ class Source(Protocol):
     def costs(self) -> Costs[Tensor]:
         """Rates, [N] or [B, L, N]."""
 
-    def lean_costs(self) -> Costs[Tensor] | None:
+    def simple_costs(self) -> Costs[Tensor] | None:
         """The same rates for computing: a number where equal everywhere, None where all are zero."""
 
     @property
-    def unusual(self) -> frozenset[str]:
+    def needed_parts(self) -> frozenset[str]:
         """The parts that matter: leaving out any other changes no number that counts."""
 
     def take(self, rows: Rows) -> Self:
@@ -50,15 +50,15 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Reel:
+class MarketTensors:
     """One market's whole history.
 
     Attributes:
         parts: by name, [T - 1, N, ...]; row t is decision day t. `order` holds rows of the history, -1 where
             no decision is in force.
         rates: of every cost, [N] or [T, N].
-        lean_rates: the same where they are not zero everywhere, a number where they are equal everywhere.
-        unusual: by name of a part, [T] how many days before t make it matter; a part that never does is
+        simple_rates: the same where they are not zero everywhere, a number where they are equal everywhere.
+        needed_parts: by name of a part, [T] how many days before t make it matter; a part that never does is
             missing.
         first: the row of the first decision.
         lag: days between a decision and its trade.
@@ -66,13 +66,15 @@ class Reel:
 
     parts: Mapping[str, Tensor]
     rates: Costs[Tensor]
-    lean_rates: Costs[Tensor] | None
-    unusual: Mapping[str, IntArray]
+    simple_rates: Costs[Tensor] | None
+    needed_parts: Mapping[str, IntArray]
     first: int
     lag: int
 
     @classmethod
-    def of(cls, tape: Tape, features: Tensor, device: torch.device, unit: FloatArray | None = None) -> Reel:
+    def of(
+        cls, tape: Tape, features: Tensor, device: torch.device, unit: FloatArray | None = None
+    ) -> MarketTensors:
         """Lay out the tape of one market and its features [T, N, F]; `unit` [N] divides the inputs."""
 
         def tensor(array: object, dtype: torch.dtype) -> Tensor:
@@ -90,42 +92,44 @@ class Reel:
             "order": tensor(np.where(order < len(order), order, -1)[:-1], torch.int64),
         }
         rates = tape.costs.each(lambda rate: tensor(rate, torch.float64))
-        return cls(parts, rates, lean(rates), _unusual(tape), tape.first, tape.lag)
+        return cls(parts, rates, simplify(rates), _needed_parts(tape), tape.first, tape.lag)
 
     @property
     def days(self) -> int:
         """Decision days: the account is open and a next day exists."""
         return len(self.parts["inputs"]) - self.first
 
-    def windows(self, starts: Tensor, length: int) -> Cut:
+    def windows(self, starts: Tensor, length: int) -> SlicedWindows:
         """Windows of `length` days that begin at `starts` [B], a tensor on the CPU."""
         begin = starts.numpy()
-        found = {name for name, days in self.unusual.items() if (days[begin + length] > days[begin]).any()}
-        return Cut(self, starts, length, frozenset(found))
+        found = {
+            name for name, days in self.needed_parts.items() if (days[begin + length] > days[begin]).any()
+        }
+        return SlicedWindows(self, starts, length, frozenset(found))
 
 
 @dataclass(frozen=True, eq=False)
-class Cut:
-    """Windows of a reel; nothing is gathered before it is asked for."""
+class SlicedWindows:
+    """Windows of one market's history; nothing is gathered before it is asked for."""
 
-    reel: Reel
+    tensors: MarketTensors
     starts: Tensor
     length: int
-    unusual: frozenset[str]
+    needed_parts: frozenset[str]
 
     @property
     def lag(self) -> int:
         """Days between a decision and its trade."""
-        return self.reel.lag
+        return self.tensors.lag
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """B windows, L days, N assets."""
-        return len(self.starts), self.length, self.reel.parts["inputs"].shape[1]
+        return len(self.starts), self.length, self.tensors.parts["inputs"].shape[1]
 
     def part(self, name: str) -> Tensor:
         """[B, L, N, ...] one part; `order` counts from the window's start, L where there is none."""
-        found = self._gather(self.reel.parts[name])
+        found = self._gather(self.tensors.parts[name])
         if name != "order":
             return found
         # A decision in force that was taken before the window is none of the window's.
@@ -134,16 +138,16 @@ class Cut:
 
     def costs(self) -> Costs[Tensor]:
         """Rates; those per asset alone are as they are."""
-        return self.reel.rates.each(self._rate)
+        return self.tensors.rates.each(self._rate)
 
-    def lean_costs(self) -> Costs[Tensor] | None:
+    def simple_costs(self) -> Costs[Tensor] | None:
         """Rates that are not zero, or None."""
-        return None if self.reel.lean_rates is None else self.reel.lean_rates.each(self._rate)
+        return None if self.tensors.simple_rates is None else self.tensors.simple_rates.each(self._rate)
 
     def _rate(self, rate: Tensor) -> Tensor:
         return rate if rate.ndim < 2 else self._gather(rate)
 
-    def take(self, rows: Rows) -> Cut:
+    def take(self, rows: Rows) -> SlicedWindows:
         """The windows of the given numbers."""
         return replace(self, starts=self.starts[rows if isinstance(rows, slice) else rows.cpu()])
 
@@ -154,13 +158,13 @@ class Cut:
 
 
 @dataclass(frozen=True, eq=False)
-class Stack:
+class PaddedWindows:
     """Windows that are laid out already, [W, L, N, ...] each, of which `rows` [B] are taken; None: all."""
 
     parts: Mapping[str, Tensor]
     rates: Costs[Tensor]
-    lean_rates: Costs[Tensor] | None
-    unusual: frozenset[str]
+    simple_rates: Costs[Tensor] | None
+    needed_parts: frozenset[str]
     lag: int
     rows: Tensor | None = None
 
@@ -178,11 +182,11 @@ class Stack:
         """Rates; those per asset alone are as they are."""
         return self.rates.each(self._rate)
 
-    def lean_costs(self) -> Costs[Tensor] | None:
+    def simple_costs(self) -> Costs[Tensor] | None:
         """Rates that are not zero, or None."""
-        return None if self.lean_rates is None else self.lean_rates.each(self._rate)
+        return None if self.simple_rates is None else self.simple_rates.each(self._rate)
 
-    def take(self, rows: Rows) -> Stack:
+    def take(self, rows: Rows) -> PaddedWindows:
         """The windows of the given numbers."""
         device = self.parts["listed"].device
         mine = torch.arange(self.shape[0], device=device) if self.rows is None else self.rows
@@ -195,7 +199,7 @@ class Stack:
         return values if self.rows is None else values[self.rows]
 
 
-def lean(rates: Costs[Tensor]) -> Costs[Tensor] | None:
+def simplify(rates: Costs[Tensor]) -> Costs[Tensor] | None:
     """The same rates: absent where they are zero, a number where they are equal everywhere."""
     if not any(bool(rate.any()) for rate in rates if rate is not None):
         return None
@@ -209,7 +213,7 @@ def _one_if_equal(rate: Tensor) -> Tensor:
     return first if bool((rate == first).all()) else rate
 
 
-def _unusual(tape: Tape) -> dict[str, IntArray]:
+def _needed_parts(tape: Tape) -> dict[str, IntArray]:
     """By part, [T] how many days before t make it matter for a window that contains them."""
     # Where a listed asset is open every day, each day's own decision is in force; where it is not listed its
     # weight is 0 by `listed`, whatever decision `order` names.

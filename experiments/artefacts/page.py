@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.press.items import Drawing, Item, Left, Table
+from experiments.artefacts.items import Drawing, Item, Omitted, Table
 from experiments.settings.config import SEEDS
 from experiments.storage.records import RunRecord
 from qn_env.extras import require
@@ -76,8 +76,8 @@ def write_page(path: Path, items: Sequence[Item], images: Mapping[str, bytes], f
     record = front.record
     page = environment.get_template("page.html.jinja").render(
         front=front,
-        parts=[_part(item, images) for item in items if not isinstance(item, Left)],
-        left=[item for item in items if isinstance(item, Left)],
+        parts=[_part(item, images) for item in items if not isinstance(item, Omitted)],
+        left=[item for item in items if isinstance(item, Omitted)],
         panel=record["panel"],
         # A market stands in the record once for each window of the protocol.
         markets=len({row["market"] for row in record["panel"]["markets"]}),
