@@ -117,9 +117,9 @@ def audit_agent(
         chance = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
         day = env.panel.dates[row]
         other = scramble(env.panel, day, CHANGES[change], chance)
-        found = _played_until(row, _copied(untouched), env, other)
+        signals_then = _played_until(row, _copied(untouched), env, other)
         what = f"after the days later than {day} were changed ({change})"
-        made.append(compare_decisions(env, signals, found, what, FUTURE))
+        made.append(compare_decisions(env, signals, signals_then, what, FUTURE))
     taken = env.tape.decides
     met = (taken[rows] & env.panel.tradable[[row + 1 for row in rows]]).any(axis=0)
     decided = taken.any(axis=0)
@@ -216,18 +216,18 @@ def _played_until(row: int, agent: Agent, env: TradingEnv, panel: Panel) -> Floa
     one_pass = getattr(agent, "signals", None)
     try:
         if one_pass is not None:
-            found = np.asarray(one_pass(panel), dtype=np.float64)
+            signals = np.asarray(one_pass(panel), dtype=np.float64)
         else:
-            found = play(agent, env.like(panel=panel, episode_days=row - env.setup.first + 1))
+            signals = play(agent, env.like(panel=panel, episode_days=row - env.setup.first + 1))
     except Exception as error:
         error.add_note(
             f"The audit was playing the agent with the days later than {panel.dates[row]} changed; an agent "
             "that fails on such data but not on its own cannot be audited."
         )
         raise
-    if found.shape != panel.shape:
+    if signals.shape != panel.shape:
         raise ConfigError(
             f"with the days later than {panel.dates[row]} changed, the agent's signals have shape "
-            f"{found.shape}, expected {panel.shape}."
+            f"{signals.shape}, expected {panel.shape}."
         )
-    return found[: row + 1]
+    return signals[: row + 1]

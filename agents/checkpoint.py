@@ -131,9 +131,9 @@ def _seal(tensors: Mapping[str, Tensor], text: str) -> str:
     """SHA-256 of the text and of every tensor's name, type, shape and bytes."""
     import torch
 
-    found = hashlib.sha256(text.encode())
+    checksum = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         tensor = tensors[name]
-        found.update(f"|{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
-        found.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return found.hexdigest()
+        checksum.update(f"|{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+        checksum.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return checksum.hexdigest()

@@ -56,14 +56,14 @@ def _imported(path: str, module_name: str) -> ModuleType:
         raise ConfigError(f"{path}: cannot be imported: {in_a_line(error)}.") from error
 
 
-def _checked(path: str, found: object) -> type:
-    if not isinstance(found, type):
+def _checked(path: str, named: object) -> type:
+    if not isinstance(named, type):
         raise ConfigError(
-            f"{path}: is a {type(found).__name__}, expected a class with the methods of an agent."
+            f"{path}: is a {type(named).__name__}, expected a class with the methods of an agent."
         )
-    missing = [name for name in METHODS if not callable(getattr(found, name, None))]
+    missing = [name for name in METHODS if not callable(getattr(named, name, None))]
     if missing:
         raise ConfigError(
             f"{path}: an agent needs the methods fit, reset and act; missing: {', '.join(missing)}."
         )
-    return found
+    return named

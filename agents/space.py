@@ -118,12 +118,12 @@ def preset_space(preset: str, agent: object, name: str) -> Space:
     if preset not in PRESETS:
         raise ConfigError(f"unknown space {preset!r}. {did_you_mean(preset, PRESETS)}")
     made, config = (_named(path) for path in PRESETS[preset])
-    found = getattr(agent, "config", None)
-    if not isinstance(found, config):
-        fitting = [known for known, (_, of) in PRESETS.items() if isinstance(found, _named(of))]
+    configured = getattr(agent, "config", None)
+    if not isinstance(configured, config):
+        fitting = [known for known, (_, of) in PRESETS.items() if isinstance(configured, _named(of))]
         known = f"fitting: {', '.join(fitting)}" if fitting else "none fits it; leave --space out"
         raise ConfigError(f"space {preset!r} is not one of agent {name!r}; {known}.")
-    space: Space = made(found)
+    space: Space = made(configured)
     return space
 
 

@@ -133,13 +133,16 @@ def train(
             mean_loss, mean_norm = _epoch(network, optimizer, losses(), max_norm)
             network.eval()
             with torch.no_grad():
-                found = score()
+                validation_score = score()
             state = replace(state, epochs=state.epochs + 1)
-            if found > state.best_score:
-                state = replace(state, best_epoch=state.epochs, best_score=found)
+            if validation_score > state.best_score:
+                state = replace(state, best_epoch=state.epochs, best_score=validation_score)
                 best = {name: value.clone() for name, value in network.state_dict().items()}
             state = replace(state, curve=(*state.curve, state.best_score))
-            write({"loss": mean_loss, "gradient_norm": mean_norm, "validation_score": found}, state.epochs)
+            write(
+                {"loss": mean_loss, "gradient_norm": mean_norm, "validation_score": validation_score},
+                state.epochs,
+            )
             keeper.save(asdict(state), best)
             report(state.epochs, epochs)
     network.load_state_dict(best)

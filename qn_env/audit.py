@@ -209,8 +209,8 @@ class _Audit:
         while until is None or min(ours.date, theirs.date) <= until:
             dates.append(ours.date)
             self.steps += 1
-            if found := list(_differences(self.panel, ours, theirs, check, until)):
-                self.findings += [f for f in found if not _known(f, self.findings)]
+            if differing := list(_differences(self.panel, ours, theirs, check, until)):
+                self.findings += [f for f in differing if not _known(f, self.findings)]
                 break
             if ours.over:
                 break
@@ -252,11 +252,11 @@ class _Moment(NamedTuple):
 
     def parts(self) -> dict[str, object]:
         """Every leaf of what was given, by name."""
-        found = dict(_parts("observation", self.observation))
-        found.update(reward=self.reward, terminated=self.terminated, truncated=self.truncated)
-        found.update(_parts("info", self.info))
-        found.pop(_WALL_CLOCK, None)
-        return found
+        named = dict(_parts("observation", self.observation))
+        named.update(reward=self.reward, terminated=self.terminated, truncated=self.truncated)
+        named.update(_parts("info", self.info))
+        named.pop(_WALL_CLOCK, None)
+        return named
 
 
 def _reset(env: AnyEnv, seed: int) -> _Moment:

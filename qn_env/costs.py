@@ -147,32 +147,32 @@ def total(costs: Sequence[Cost], panel: Panel) -> Costs[FloatArray]:
     Raises:
         ConfigError: what is no list of costs, or a cost whose rates cannot be used.
     """
-    found = [_rates(cost, panel) for cost in check_costs(costs)]
+    charged = [_rates(cost, panel) for cost in check_costs(costs)]
 
     def add_costs(parts: list[FloatArray | None]) -> FloatArray | None:
         present = [part for part in parts if part is not None]
         rate = sum(present[1:], present[0]) if present else None
         return rate if rate is not None and rate.any() else None
 
-    turnover = sum((c.turnover for c in found), np.zeros(panel.shape[1]))
+    turnover = sum((c.turnover for c in charged), np.zeros(panel.shape[1]))
     return Costs(
-        turnover, *(add_costs([getattr(c, name) for c in found]) for name in ("impact", "short", "long"))
+        turnover, *(add_costs([getattr(c, name) for c in charged]) for name in ("impact", "short", "long"))
     )
 
 
 def _rates(cost: Cost, panel: Panel) -> Costs[FloatArray]:
     """The rates of a cost, which may be a user's own: finite numbers, for all, per asset, or per day too."""
-    name, found = type(cost).__name__, cost.rates(panel)
-    check_is(f"{name}.rates", found, Costs, "Costs (qn_env.economics)")
+    name, rates = type(cost).__name__, cost.rates(panel)
+    check_is(f"{name}.rates", rates, Costs, "Costs (qn_env.economics)")
     shapes = ((), panel.shape[1:], panel.shape)
-    for part, given in zip(found._fields, found, strict=True):
+    for part, given in zip(rates._fields, rates, strict=True):
         rate = as_array(0.0 if given is None and part != "turnover" else given)
         if rate.shape not in shapes or rate.dtype.kind not in "fiu" or not np.isfinite(rate).all():
             raise ConfigError(
                 f"{name}.rates: {part} is {in_words(given)} of shape {rate.shape}, expected finite numbers: "
                 f"one, {list(shapes[1])} or {list(shapes[2])}."
             )
-    return found.each(lambda rate: np.asarray(rate) + np.zeros(panel.shape[1]))  # one for all: one for each
+    return rates.each(lambda rate: np.asarray(rate) + np.zeros(panel.shape[1]))  # one for all: one for each
 
 
 def check_costs(costs: Sequence[Cost]) -> tuple[Cost, ...]:
@@ -317,5 +317,7 @@ def _aligned(name: str, frame: pd.DataFrame, panel: Panel) -> FloatArray:
     missing = [label for label in wanted if label not in frame.columns]
     if missing:
         raise ConfigError(f"{name}: no column for asset {missing[0]!r} ({len(missing)} left out).")
-    found: FloatArray = frame.reindex(pd.DatetimeIndex(panel.dates)).loc[:, wanted].to_numpy(dtype=np.float64)
-    return found
+    values: FloatArray = (
+        frame.reindex(pd.DatetimeIndex(panel.dates)).loc[:, wanted].to_numpy(dtype=np.float64)
+    )
+    return values

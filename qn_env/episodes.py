@@ -218,14 +218,14 @@ class Episodes:
             context: so many days before the first decision are put in front, where there are any; they
                 warm a recurrent state up and are neither listed nor counted.
         """
-        found = {}
+        episodes = {}
         for name in self.markets:
             tensors = self._tensors[name]
             begin = max(tensors.first - context, 0)
-            found[name] = Episode(
+            episodes[name] = Episode(
                 tensors.windows(torch.tensor([begin]), tensors.first + tensors.days - begin)
             )
-        return found
+        return episodes
 
     def trajectories(self, length: int) -> Episode:
         """Every asset's own trading days cut into windows of `length` that do not overlap, N = 1.
@@ -288,12 +288,12 @@ class Episodes:
                 f"at the earliest, those of {earliest_last!r} on {end} at the latest. Use independent ends."
             )
         drawn = common[torch.randint(len(common), (batch,), generator=self.generator).numpy()]
-        found = {}
+        episodes = {}
         for name in names:
             tensors = self._tensors[name]
             starts = torch.from_numpy(np.searchsorted(ends[name], drawn, side="right") - 1)
-            found[name] = Episode(tensors.windows(starts + tensors.first, min(length, tensors.days)))
-        return found
+            episodes[name] = Episode(tensors.windows(starts + tensors.first, min(length, tensors.days)))
+        return episodes
 
 
 def _keep_freed_memory() -> None:
@@ -329,8 +329,8 @@ def order_of(live: Tensor, decides: Tensor, lag: int) -> Tensor:
     length = live.shape[-2]
     traded, decided = _latest(live), _latest(decides)
     due = traded - lag
-    found = torch.where(due >= 0, torch.take_along_dim(decided, due.clip(0), dim=-2), -1)
-    return torch.where((traded >= 0) & (found >= 0), found, length)
+    in_force = torch.where(due >= 0, torch.take_along_dim(decided, due.clip(0), dim=-2), -1)
+    return torch.where((traded >= 0) & (in_force >= 0), in_force, length)
 
 
 def _latest(mask: Tensor) -> Tensor:

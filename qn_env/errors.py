@@ -69,7 +69,7 @@ def refuse_missing(
         )
 
 
-def did_you_mean(found: str, known: Iterable[str]) -> str:
+def did_you_mean(given: str, known: Iterable[str]) -> str:
     """A sentence naming the nearest known name, then all of them.
 
     Examples:
@@ -77,6 +77,6 @@ def did_you_mean(found: str, known: Iterable[str]) -> str:
         "Did you mean 'quantnet'? Known: macd, quantnet."
     """
     names = sorted(known)
-    near = get_close_matches(found, names, n=1)
+    near = get_close_matches(given, names, n=1)
     hint = f"Did you mean {near[0]!r}? " if near else ""
     return f"{hint}Known: {', '.join(names)}."

@@ -60,13 +60,13 @@ def evaluate(feature: Feature, returns: FloatArray, known: dict[Feature, FloatAr
     return known[feature]
 
 
-def _values(feature: Feature, found: object, shape: tuple[int, ...]) -> FloatArray:
+def _values(feature: Feature, given: object, shape: tuple[int, ...]) -> FloatArray:
     """What a feature gave, which may be a user's function: None would be taken for undefined everywhere."""
-    values = as_array(found)
+    values = as_array(given)
     if values.shape != shape or values.dtype.kind not in "fiub":
         name = getattr(feature, "__name__", type(feature).__name__)
         raise ConfigError(
-            f"feature {name} gave {in_words(found)} of shape {values.shape}, expected numbers in the shape "
+            f"feature {name} gave {in_words(given)} of shape {values.shape}, expected numbers in the shape "
             f"of the returns it was given, {shape}."
         )
     return values
@@ -261,8 +261,8 @@ class Winsorised(Derived):
         centre, deviation = ew_moments(values, 0.5 ** (1.0 / self.half_life))
         reach = self.width * deviation
         # A first value has no deviation yet, and the bounds that are NaN leave it alone.
-        found: FloatArray = np.fmin(np.fmax(values, centre - reach), centre + reach)
-        return found
+        clipped: FloatArray = np.fmin(np.fmax(values, centre - reach), centre + reach)
+        return clipped
 
 
 @dataclass(frozen=True)
@@ -320,15 +320,15 @@ def ew_means(values: FloatArray, *decays: float) -> list[FloatArray]:
     The value k rows ago has the weight decay^k; NaN at gaps. By linear filters, in a third of the time.
     """
     seen, first, moved, weights = _weighed(values)
-    found = []
+    means = []
     for decay in decays:
         mean = _filtered(moved, decay)
         with np.errstate(invalid="ignore"):  # no weight before the first value
             mean /= _filtered(weights, decay)
         mean += first
         np.copyto(mean, np.nan, where=~seen)
-        found.append(mean)
-    return found
+        means.append(mean)
+    return means
 
 
 def ew_moments(values: FloatArray, decay: float) -> tuple[FloatArray, FloatArray]:
@@ -370,8 +370,8 @@ def _filtered(values: FloatArray, decay: float) -> FloatArray:
     """Sum over the rows up to each of decay^age times the value."""
     from scipy.signal import lfilter
 
-    found: FloatArray = lfilter([1.0], [1.0, -decay], values, axis=0)
-    return found
+    smoothed: FloatArray = lfilter([1.0], [1.0, -decay], values, axis=0)
+    return smoothed
 
 
 def _deviation(values: FloatArray, days: int) -> FloatArray:

@@ -45,8 +45,8 @@ def sharpe(
     defined = (days > ddof) & (variance > (ROUNDING * mean) ** 2)
     ratio = mean / xp.where(defined, variance, xp.ones_like(variance)) ** 0.5
     known = xp.where(defined, ratio, xp.full_like(ratio, float("nan")))
-    found: Array = (DAYS_PER_YEAR**0.5 * known).sum(axis)
-    return found
+    annualised: Array = (DAYS_PER_YEAR**0.5 * known).sum(axis)
+    return annualised
 
 
 def sharpe_and_slope(
@@ -99,8 +99,8 @@ def _moments(net: Array, mask: Mask | None, axis: int) -> tuple[int | Array, Arr
 def _sum(values: Array, axis: int) -> Array:
     """The sum along an axis that is kept, one long."""
     given: Any = values  # Torch's own types know `keepdims` by another name only
-    found: Array = given.sum(axis, keepdims=True)
-    return found
+    total: Array = given.sum(axis, keepdims=True)
+    return total
 
 
 def _at_least_one(count: int | Array) -> int | Array:

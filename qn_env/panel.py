@@ -138,14 +138,14 @@ class Panel:
     @cached_property
     def markets(self) -> dict[str, Market]:
         """The markets by name, in the order of the asset axis."""
-        found: dict[str, Market] = {}
+        by_name: dict[str, Market] = {}
         labels = np.array(self.market_of)
         for name in dict.fromkeys(self.market_of):
             where = np.flatnonzero(labels == name)
             columns = slice(int(where[0]), int(where[-1]) + 1)
             rows = np.flatnonzero(self.tradable[:, columns].any(axis=1))
-            found[name] = Market(name, columns, read_only(rows), self.assets[columns])
-        return found
+            by_name[name] = Market(name, columns, read_only(rows), self.assets[columns])
+        return by_name
 
     @cached_property
     def market_index(self) -> IntArray:
@@ -281,15 +281,15 @@ class Panel:
         features = check_items("features", features, is_function, "a list of features (qn_env.features)")
         if not features:
             return np.zeros((*self.shape, 0))
-        found = np.empty((*self.shape, len(features)))
+        stacked = np.empty((*self.shape, len(features)))
         evaluated = self._evaluated(features)
-        rows = max(ROWS_NUMBERS // max(found[:1].size, 1), 1)
-        for begin in range(0, len(found), rows):  # a few rows at a time, which stay in the cache
-            block = found[begin : begin + rows]
+        rows = max(ROWS_NUMBERS // max(stacked[:1].size, 1), 1)
+        for begin in range(0, len(stacked), rows):  # a few rows at a time, which stay in the cache
+            block = stacked[begin : begin + rows]
             for k, values in enumerate(evaluated):
                 block[..., k] = values[begin : begin + rows]
             np.copyto(block, 0.0, where=~np.isfinite(block))
-        return found
+        return stacked
 
     def table(self) -> pd.DataFrame:
         """One row per market: assets, trading days, first and last day (QuantNet, Table 2)."""
@@ -324,21 +324,21 @@ class Panel:
         cache: dict[Feature, FloatArray] = self.__dict__.setdefault("_features", {})
         waiting = [feature for feature in dict.fromkeys(features) if feature not in cache]
         if waiting:
-            found = np.full((len(waiting), *self.shape), np.nan)
+            evaluated = np.full((len(waiting), *self.shape), np.nan)
             for columns in self._blocks():
                 known: dict[Feature, FloatArray] = {}
                 if self.tradable[:, columns].all():  # every day is every asset's own
                     own = self.returns[:, columns].copy()
                     for number, feature in enumerate(waiting):
-                        found[number, :, columns] = evaluate(feature, own, known)
+                        evaluated[number, :, columns] = evaluate(feature, own, known)
                     continue
                 rows = self._own_rows[:, columns]
                 beyond = np.arange(len(rows))[:, None] >= self.tradable[:, columns].sum(axis=0)
                 own = np.take_along_axis(self.returns[:, columns], rows, axis=0)
                 for number, feature in enumerate(waiting):
                     values = np.where(beyond, np.nan, evaluate(feature, own, known))
-                    np.put_along_axis(found[number, :, columns], rows, values, axis=0)
-            cache |= {feature: read_only(values) for feature, values in zip(waiting, found, strict=True)}
+                    np.put_along_axis(evaluated[number, :, columns], rows, values, axis=0)
+            cache |= {feature: read_only(values) for feature, values in zip(waiting, evaluated, strict=True)}
         return [cache[feature] for feature in features]
 
     def _without(self, gone: Mapping[str, BoolArray]) -> Panel:

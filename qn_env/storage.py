@@ -108,10 +108,12 @@ def read_object(path: Path) -> dict[str, Any]:
     Raises:
         FileError: no such file, not JSON, or something else than names and values.
     """
-    found = parse_json(path, read_bytes(path))
-    if not isinstance(found, dict):
-        raise FileError(f"{path}: holds {type(found).__name__}, expected a JSON object of names and values.")
-    return found
+    content = parse_json(path, read_bytes(path))
+    if not isinstance(content, dict):
+        raise FileError(
+            f"{path}: holds {type(content).__name__}, expected a JSON object of names and values."
+        )
+    return content
 
 
 def write_sealed(path: Path, content: Mapping[str, object]) -> None:
@@ -130,10 +132,10 @@ def read_sealed(path: Path) -> dict[str, object]:
     Raises:
         FileError: no such file, not JSON, or not what was written.
     """
-    found = read_object(path)
-    seal = found.pop(SEAL, None)
-    check_seal(path, seal, _seal(found))
-    return found
+    content = read_object(path)
+    seal = content.pop(SEAL, None)
+    check_seal(path, seal, _seal(content))
+    return content
 
 
 def check_seal(path: Path, seal: object, expected: str) -> None:
@@ -163,12 +165,12 @@ def check_seal(path: Path, seal: object, expected: str) -> None:
 Content = TypeVar("Content")
 
 
-def check_content(path: Path, found: Mapping[str, object], of: type[Content]) -> Content:
+def check_content(path: Path, values: Mapping[str, object], of: type[Content]) -> Content:
     """The same names and values, if they are what a file of that kind holds; further names stay.
 
     Args:
         path: the file.
-        found: what it holds.
+        values: what it holds.
         of: a TypedDict or another type that says what it has to hold.
 
     Raises:
@@ -177,12 +179,12 @@ def check_content(path: Path, found: Mapping[str, object], of: type[Content]) ->
     import msgspec
 
     try:
-        msgspec.convert(found, of)
+        msgspec.convert(values, of)
     except msgspec.ValidationError as error:
         raise FileError(
             f"{path}: {error}. It was written by another version of qn_env, or by hand: repeat what wrote it."
         ) from error
-    kept: Any = dict(found)
+    kept: Any = dict(values)
     content: Content = kept
     return content
 

@@ -143,10 +143,10 @@ class Tape:
 
     def day(self, t: int) -> Day[FloatArray]:
         """Decision day t, for `economics.advance`; put together once, since episodes come back to it."""
-        found = self._seen[t]
-        if found is None:
-            found = self._seen[t] = self._day(t)
-        return found
+        facts = self._seen[t]
+        if facts is None:
+            facts = self._seen[t] = self._day(t)
+        return facts
 
     def _day(self, t: int) -> Day[FloatArray]:
         flags = self._flag_lists
@@ -236,8 +236,8 @@ class Tape:
         T = len(self.dates)
         traded, decided = _latest(self.live), _latest(self.decides)
         due = traded - self.lag
-        found = np.where(due >= 0, np.take_along_axis(decided, due.clip(0), axis=0), -1)
-        return np.where((traded >= 0) & (found >= 0), found, T)
+        in_force = np.where(due >= 0, np.take_along_axis(decided, due.clip(0), axis=0), -1)
+        return np.where((traded >= 0) & (in_force >= 0), in_force, T)
 
 
 def backtest(tape: Tape, signals: FloatArray) -> Ledger[FloatArray]:

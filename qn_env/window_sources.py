@@ -102,10 +102,10 @@ class MarketTensors:
     def windows(self, starts: Tensor, length: int) -> SlicedWindows:
         """Windows of `length` days that begin at `starts` [B], a tensor on the CPU."""
         begin = starts.numpy()
-        found = {
+        needed = {
             name for name, days in self.needed_parts.items() if (days[begin + length] > days[begin]).any()
         }
-        return SlicedWindows(self, starts, length, frozenset(found))
+        return SlicedWindows(self, starts, length, frozenset(needed))
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,11 +129,11 @@ class SlicedWindows:
 
     def part(self, name: str) -> Tensor:
         """[B, L, N, ...] one part; `order` counts from the window's start, L where there is none."""
-        found = self._gather(self.tensors.parts[name])
+        values = self._gather(self.tensors.parts[name])
         if name != "order":
-            return found
+            return values
         # A decision in force that was taken before the window is none of the window's.
-        own = found - self.starts.to(found.device)[:, None, None]
+        own = values - self.starts.to(values.device)[:, None, None]
         return torch.where(own >= 0, own, self.length)
 
     def costs(self) -> Costs[Tensor]:

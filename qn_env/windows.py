@@ -76,8 +76,8 @@ class _Task(NamedTuple):
 
 
 def _apply(episodes: list[Episode], signals: list[Tensor], floor: float, initial: Initial) -> Tensor:
-    found: Tensor = _MeanSharpe.apply(_Task(episodes, floor, initial), *signals)  # type: ignore[no-untyped-call]
-    return found
+    value: Tensor = _MeanSharpe.apply(_Task(episodes, floor, initial), *signals)  # type: ignore[no-untyped-call]
+    return value
 
 
 class _MeanSharpe(torch.autograd.Function):

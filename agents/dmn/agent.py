@@ -150,14 +150,14 @@ class DeepMomentum:
             ConfigError: there is no such input.
         """
         names = list(FEATURE_NAMES)
-        found = names.index(feature) if feature in names else feature
-        if not isinstance(found, int) or not 0 <= found < len(names):
+        number = names.index(feature) if feature in names else feature
+        if not isinstance(number, int) or not 0 <= number < len(names):
             raise ConfigError(f"feature is {feature!r}, expected 0 to {len(names) - 1} or one of {names}.")
         other = DeepMomentum(**asdict(self.config))
         other.network = other._build(0)
         other.network.load_state_dict(self._fitted().state_dict())
         other.network.eval()
-        other.training_, other._hidden_inputs = self.training_, (*self._hidden_inputs, found)
+        other.training_, other._hidden_inputs = self.training_, (*self._hidden_inputs, number)
         return other
 
     def reset(self) -> None:
@@ -201,14 +201,14 @@ class DeepMomentum:
         rows = np.argsort(~active, axis=0, kind="stable")
         rows = rows[np.minimum(np.arange(-(-days // CHUNK) * CHUNK), len(rows) - 1)]
         memory = self._start(panel.shape[1])
-        found = np.zeros(rows.shape)
+        by_asset = np.zeros(rows.shape)
         for begin in range(0, len(rows), CHUNK):
             piece = slice(begin, begin + CHUNK)
             own = np.take_along_axis(features, rows[piece, :, None], axis=0)
             z, memory = network(self._seen(own.swapaxes(0, 1)), memory)
-            found[piece] = z.double().numpy().T
+            by_asset[piece] = z.double().numpy().T
         outputs = np.zeros(panel.shape)
-        np.put_along_axis(outputs, rows[:days], found[:days], axis=0)
+        np.put_along_axis(outputs, rows[:days], by_asset[:days], axis=0)
         return np.where(active, outputs, 0.0)
 
     def save(self, folder: Path) -> None:

@@ -31,8 +31,8 @@ def gated(rows: Tensor, weight: Tensor, bias: Tensor, lags: tuple[int, ...]) -> 
     Returns:
         [n, T - max(lags), B], of the days that have all their lags.
     """
-    found: Tensor = _Gated.apply(rows.contiguous(), weight, bias, lags)  # type: ignore[no-untyped-call]
-    return found
+    outputs: Tensor = _Gated.apply(rows.contiguous(), weight, bias, lags)  # type: ignore[no-untyped-call]
+    return outputs
 
 
 def _lagged(rows: Tensor, lags: tuple[int, ...]) -> list[Tensor]:

@@ -96,8 +96,8 @@ def _settled(positions: Tensor, pairs: Pairs) -> Ledger[Tensor]:
 
 def mean(values: Tensor, counted: Tensor) -> Tensor:
     """Mean over the pairs that count, 0 where there are none."""
-    found: Tensor = (values * counted).sum() / counted.sum().clip(1)
-    return found
+    average: Tensor = (values * counted).sum() / counted.sum().clip(1)
+    return average
 
 
 LOSSES: dict[LossName, Loss] = {

@@ -40,14 +40,14 @@ def masked_lstm(
         [B, L, H] hidden states, and both states [B, H] after the last day.
     """
     w, u, on_inputs, on_state = lstm.all_weights[0]
-    found, last = _Recurrence.apply(  # type: ignore[no-untyped-call]
+    states, last = _Recurrence.apply(  # type: ignore[no-untyped-call]
         inputs.permute(1, 2, 0),
         torch.cat([_ordered(u), _ordered(w), _ordered(on_inputs + on_state)], dim=1),
         mask.T.contiguous(),
         hidden.T.contiguous(),
         cell.T.contiguous(),
     )
-    return found.permute(2, 0, 1), found[-1].T.detach(), last.T
+    return states.permute(2, 0, 1), states[-1].T.detach(), last.T
 
 
 def _ordered(weight: Tensor) -> Tensor:
@@ -70,11 +70,11 @@ class _Recurrence(torch.autograd.Function):
         seen[:, -1] = 1.0
         gates, cells = inputs.new_empty(L, 4 * H, B), inputs.new_empty(L + 1, H, B)
         cells[0] = c
-        squashed, found = (inputs.new_empty(L, H, B) for _ in range(2))
+        squashed, hidden = (inputs.new_empty(L, H, B) for _ in range(2))
         candidate, entered, forgotten, shown = (gates[:, k * H : (k + 1) * H].unbind(0) for k in range(4))
         whole, cell = gates.unbind(0), cells.unbind(0)
         known, before = seen.unbind(0), seen[:, :H].unbind(0)
-        tanh, after = squashed.unbind(0), found.unbind(0)
+        tanh, after = squashed.unbind(0), hidden.unbind(0)
         # tanh(x) = 2 sigmoid(2 x) - 1: a sixth of the time of torch's own, and the same to an absolute 1e-7.
         doubled, minus = weights.clone(), -torch.ones_like(h)
         doubled[:H] *= 2.0
@@ -89,7 +89,7 @@ class _Recurrence(torch.autograd.Function):
         ctx.save_for_backward(weights, mask, gates, cells, seen, squashed)
         last = cells[L].clone()
         ctx.mark_non_differentiable(last)
-        return found, last
+        return hidden, last
 
     @staticmethod
     @once_differentiable

@@ -175,8 +175,8 @@ class WaveNetwork(Network):
 
     def _weekly(self, rows: Tensor) -> Tensor:
         """Scores [n, T, B] of inputs [B, T + 4, F]."""
-        found: Tensor = self.weekly(stack_days(self.dropped(rows), range(LAGS)).permute(2, 1, 0))
-        return found
+        weeks: Tensor = self.weekly(stack_days(self.dropped(rows), range(LAGS)).permute(2, 1, 0))
+        return weeks
 
 
 class LstmNetwork(Network):

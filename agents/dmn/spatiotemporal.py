@@ -223,8 +223,8 @@ class SpatioTemporal:
         last, ago = self._seen
         last, ago = np.where(active[:, None], features, last), np.where(active, 0.0, ago + 1.0)
         self._seen = (last, ago)
-        found = network(_given(last * (ago <= STALE)[:, None])).double().numpy()
-        return np.where(active, found, 0.0)
+        signals = network(_given(last * (ago <= STALE)[:, None])).double().numpy()
+        return np.where(active, signals, 0.0)
 
     @torch.no_grad()
     def signals(self, panel: Panel) -> FloatArray:
@@ -286,8 +286,8 @@ def carry_forward(features: FloatArray, active: BoolArray) -> FloatArray:
     row = np.arange(len(active))[:, None]
     last = np.maximum.accumulate(np.where(active, row, -1), axis=0)
     near = (last >= 0) & (row - last <= STALE)
-    found: FloatArray = np.take_along_axis(features, last.clip(0)[..., None], axis=0) * near[..., None]
-    return found
+    filled: FloatArray = np.take_along_axis(features, last.clip(0)[..., None], axis=0) * near[..., None]
+    return filled
 
 
 def _windows(env: TradingEnv, length: int | None) -> Episode:

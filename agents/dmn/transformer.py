@@ -37,8 +37,8 @@ class Gate(nn.Module):
     def forward(self, values: Tensor, skipped: Tensor) -> Tensor:
         """[..., n_in] and [..., n_out] -> [..., n_out]."""
         value, gate = self.linear(self._drop(values)).chunk(2, dim=-1)
-        found: Tensor = self.norm(torch.addcmul(skipped, value, torch.sigmoid(gate)))
-        return found
+        outputs: Tensor = self.norm(torch.addcmul(skipped, value, torch.sigmoid(gate)))
+        return outputs
 
 
 class GatedResidual(nn.Module):
@@ -53,8 +53,8 @@ class GatedResidual(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """[..., n_in] -> [..., n_out]."""
         hidden = self.second(functional.elu(self.first(inputs)))
-        found: Tensor = self.gate(hidden, self.skip(inputs))
-        return found
+        outputs: Tensor = self.gate(hidden, self.skip(inputs))
+        return outputs
 
 
 class Attention(nn.Module):

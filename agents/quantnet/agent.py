@@ -180,8 +180,8 @@ class QuantNet:
                 inputs = network.inputs(
                     returns[None, None, columns], features[None, None, columns], self.unit_[name]
                 )
-                found, self._state[name] = network(name, inputs, self._state.get(name))
-                signals[columns] = found[0, 0].double().numpy()
+                outputs, self._state[name] = network(name, inputs, self._state.get(name))
+                signals[columns] = outputs[0, 0].double().numpy()
         return signals
 
     @torch.no_grad()
@@ -193,8 +193,8 @@ class QuantNet:
             state: State | None = None
             parts = []
             for inputs in self._streamed(panel, market):
-                found, state = network(name, inputs, state)
-                parts.append(found[0].double().numpy())
+                outputs, state = network(name, inputs, state)
+                parts.append(outputs[0].double().numpy())
             if parts:
                 market.spread(np.concatenate(parts)[: len(market.rows)], signals)
         return signals
@@ -214,9 +214,9 @@ class QuantNet:
             state: State | None = None
             parts = [np.zeros((0, self.config.dimension))]
             for inputs in self._streamed(panel, market):
-                found, memory = network.encode(name, inputs, state)
+                encoded, memory = network.encode(name, inputs, state)
                 state = [memory, (), ()]
-                parts.append(found[0].double().numpy())
+                parts.append(encoded[0].double().numpy())
             scores[name] = np.concatenate(parts)[: len(market.rows)]
         return scores
 

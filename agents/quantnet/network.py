@@ -101,7 +101,7 @@ class QuantNetwork(MarketNetwork):
     def own(self, market: str) -> list[nn.Parameter]:
         """The parameters that belong to one market alone."""
         i = self.names.index(market)
-        parts = [found[i] for found in (self.encoders, self.decoders, self.heads) if i < len(found)]
+        parts = [group[i] for group in (self.encoders, self.decoders, self.heads) if i < len(group)]
         return [parameter for part in parts for parameter in part.parameters()]
 
     def embeddings(self) -> list[nn.Parameter]:

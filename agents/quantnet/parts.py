@@ -70,13 +70,13 @@ class Part(nn.Module):
             seen, memory = self._with_past(inputs, memory)
             outputs: Tensor = self.linear(seen)
             return outputs, memory
-        found: list[Tensor] = []
+        after_all: list[Tensor] = []
         for k, lstm in enumerate(self.layers):
             before = (memory[2 * k], memory[2 * k + 1]) if memory else None
             inputs, after = lstm(inputs, before)
-            found += after
+            after_all += after
             inputs = inputs if drop is None else drop(inputs, self.dropout)
-        return inputs, tuple(found)
+        return inputs, tuple(after_all)
 
     def _with_past(self, inputs: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
         """Today's row and the `lags` - 1 before it side by side, [B, L, n_in * lags]; zeros before all."""

@@ -42,9 +42,9 @@ def _shared(network: MarketNetwork) -> Weights:
 
 
 def _check_shapes(part: str, ours: Weights, theirs: Weights) -> None:
-    wanted, found = ([tuple(p.shape) for p in weights] for weights in (ours, theirs))
-    if wanted != found:
+    wanted, given = ([tuple(p.shape) for p in weights] for weights in (ours, theirs))
+    if wanted != given:
         raise ConfigError(
-            f"{part}: a network with weights of shapes {wanted} cannot begin at those of shapes {found}; "
+            f"{part}: a network with weights of shapes {wanted} cannot begin at those of shapes {given}; "
             "give both agents the same options and markets the same assets, or train from scratch."
         )

@@ -64,10 +64,10 @@ def write_items(
 def _latex(table: Table, budget: str) -> str:
     """The table as shown, with its caption and the budget."""
     caption = _escaped(f"{table.title}. {table.caption} {budget}")
-    found: str = table.shown.to_latex(index=False, escape=True, caption=caption, label=f"tab:{table.name}")
+    source: str = table.shown.to_latex(index=False, escape=True, caption=caption, label=f"tab:{table.name}")
     for sign, command in SIGNS.items():
-        found = found.replace(sign, command)
-    return found
+        source = source.replace(sign, command)
+    return source
 
 
 def _escaped(text: str) -> str:

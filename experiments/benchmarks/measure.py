@@ -77,13 +77,13 @@ def in_turn(sides: Mapping[str, Block], rounds: int) -> dict[str, list[float]]:
 
     An untimed round goes first: caches, lazily built arrays and the allocator settle in it.
     """
-    found: dict[str, list[float]] = {name: [] for name in sides}
+    figures: dict[str, list[float]] = {name: [] for name in sides}
     for number in range(rounds + 1):
         for name, block in sides.items():
             figure = block()
             if number > 0:
-                found[name].append(figure)
-    return found
+                figures[name].append(figure)
+    return figures
 
 
 def compare(
@@ -130,12 +130,12 @@ def published(
         out: the JSON file, or None.
         more: about the machine.
     """
-    found = []
+    measured = []
     for row in rows:
         print(row.what, "...", file=sys.stderr, flush=True)
-        found.append(row)
+        measured.append(row)
     where = machine() | more
-    print(table(found))
+    print(table(measured))
     print(", ".join(f"{key} {value}" for key, value in where.items()))
     if out is not None:
         record = {
@@ -143,10 +143,10 @@ def published(
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "config": config,
             "machine": where,
-            "rows": [row.record() for row in found],
+            "rows": [row.record() for row in measured],
         }
         out.write_text(json.dumps(record, indent=2, default=str) + "\n")
-    return found
+    return measured
 
 
 def machine() -> dict[str, str | int]:

@@ -150,11 +150,11 @@ def check_agent(
     division = Protocol()
     fold = division.folds(panel)[0]
     agent = train_agent(unit, fold)
-    found = audit_agent(agent, test_environment(unit, agent, fold), days=days, seed=seed, depth="full")
+    verdict = audit_agent(agent, test_environment(unit, agent, fold), days=days, seed=seed, depth="full")
     if not refit:
-        return found
+        return verdict
     return replace(
-        found, comparisons=(*found.comparisons, check_refit(unit, fold, panel, division, found.signals))
+        verdict, comparisons=(*verdict.comparisons, check_refit(unit, fold, panel, division, verdict.signals))
     )
 
 
@@ -182,8 +182,8 @@ def check_refit(unit: Unit, fold: Fold, panel: Panel, division: Protocol, signal
     env = test_environment(unit, unit.agent(), fold)
 
     def compare(learnt: Fold, what: str, verdict: str) -> Comparison:
-        found = signals_of(train_agent(unit, learnt), fold.test, env)
-        return compare_decisions(env, signals, found, what, verdict)
+        again = signals_of(train_agent(unit, learnt), fold.test, env)
+        return compare_decisions(env, signals, again, what, verdict)
 
     ends = {name: fold.select.dates[market.rows[-1]] for name, market in fold.select.markets.items()}
     other = {f.name: f for f in division.folds(_changed_after(panel, ends, unit.seed))}[fold.name]
@@ -205,7 +205,7 @@ def _audit_agent(config: Audit, name: str) -> int:
     panel = _panel(config)
     _print_panel(panel)
     try:
-        found = check_agent(
+        verdict = check_agent(
             name,
             panel,
             days=config.days,
@@ -216,7 +216,7 @@ def _audit_agent(config: Audit, name: str) -> int:
     except LookAheadError as error:
         print(f"Agent {name}: {error}")
         return EXIT_LOOKAHEAD
-    print(f"Agent {name}: {found}")
+    print(f"Agent {name}: {verdict}")
     return 0
 
 

@@ -191,12 +191,10 @@ def _pair(a: pd.DataFrame, b: pd.DataFrame) -> dict[str, object]:
     a, b = a.loc[days], b.loc[days]
     # Every seed of one beside every seed of the other: the mean of the differences is that of the means.
     left, right = np.repeat(a.to_numpy(), b.shape[1], axis=1), np.tile(b.to_numpy(), (1, a.shape[1]))
-    found = sharpe_difference(left, right)
-    value, reach = (
-        DAYS_PER_YEAR**0.5 * daily for daily in (found.value, ndtri((1 + LEVEL) / 2) * found.error)
-    )
+    gap = sharpe_difference(left, right)
+    value, reach = (DAYS_PER_YEAR**0.5 * daily for daily in (gap.value, ndtri((1 + LEVEL) / 2) * gap.error))
     of_difference = {"difference": value, "low": value - reach, "high": value + reach}
-    return _figures("a", a) | _figures("b", b) | of_difference | {"p_value": found.p_value, "note": ""}
+    return _figures("a", a) | _figures("b", b) | of_difference | {"p_value": gap.p_value, "note": ""}
 
 
 def _identical(a: RunFolder, b: RunFolder, agent: str, left: pd.DataFrame, right: pd.DataFrame) -> bool:

@@ -141,19 +141,19 @@ def units_of(config: Probes) -> list[ProbeUnit]:
 
     for agent in config.agents:
         make_agent(agent, quick=config.quick)
-    found = []
+    units = []
     for probe in map(find_probe, dict.fromkeys(config.probes or PROBES)):
         known = () if probe.control is None else (ORACLE,)
         agents = dict.fromkeys((*known, BLIND, *config.agents))
         days = config.days if config.days is not None else probe.days
         days = min(days, QUICK_DAYS) if config.quick else days
         test_days = max(days * probe.test_days // probe.days, 1)
-        found += [
+        units += [
             ProbeUnit(probe.name, agent, seed, days, test_days, config.quick)
             for agent in agents
             for seed in config.seed_list
         ]
-    return found
+    return units
 
 
 def run(units: Sequence[ProbeUnit], folder: Path, jobs: int | None) -> Mapping[str, Failure]:

@@ -34,16 +34,16 @@ def read_options(text: str) -> dict[str, object]:
         >>> read_options("epochs=3,learning_rate=1e-3,network=lstm,transfer=null")
         {'epochs': 3, 'learning_rate': 0.001, 'network': 'lstm', 'transfer': None}
     """
-    found = {}
+    options = {}
     for part in (word.strip() for word in text.split(",") if word.strip()):
         key, sign, value = part.partition("=")
         if not (sign and key and value):
             raise ConfigError(f"fixed: {part!r}, expected key=value, e.g. epochs=30,patience=5.")
         try:
-            found[key.strip()] = json.loads(value)
+            options[key.strip()] = json.loads(value)
         except ValueError:
-            found[key.strip()] = value.strip()
-    return found
+            options[key.strip()] = value.strip()
+    return options
 
 
 OPTIONS: PrimitiveConstructorSpec[Mapping[str, object]] = PrimitiveConstructorSpec(

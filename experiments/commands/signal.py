@@ -110,8 +110,8 @@ def todays_signals(
     if not _takes_any_market(agents[units[0].seed]):
         panel = _as_trained(panel, _layout(folder, units[0]), label)
     start = _starts(record, units[0].window, panel)
-    found = {unit.seed: signals_every_day(agents[unit.seed], unit, panel, start) for unit in units}
-    return _table(panel, found, Tape.of(panel, vol_target=units[0].vol_target).scale)
+    signals = {unit.seed: signals_every_day(agents[unit.seed], unit, panel, start) for unit in units}
+    return _table(panel, signals, Tape.of(panel, vol_target=units[0].vol_target).scale)
 
 
 def signals_every_day(agent: Agent, unit: Unit, panel: Panel, start: Mapping[str, str]) -> FloatArray:
@@ -261,9 +261,9 @@ def _refuse_older(record: RunRecord, panel: Panel) -> None:
 
     last = {row["market"]: row["test_last"] for row in record["panel"]["markets"]}
     ends = {name: str(panel.dates[m.rows[-1]]) for name, m in panel.markets.items() if len(m.rows)}
-    found = [("the panel", str(panel.dates[-1]), record["panel"]["last"])]
-    found += [(f"market {name!r}", end, last[name]) for name, end in ends.items() if name in last]
-    for what, end, expected in found:
+    ends_of = [("the panel", str(panel.dates[-1]), record["panel"]["last"])]
+    ends_of += [(f"market {name!r}", end, last[name]) for name, end in ends.items() if name in last]
+    for what, end, expected in ends_of:
         if end < expected:
             raise ConfigError(
                 f"{what} ends on {end}, older than the model's data, which end on {expected}; expected a "

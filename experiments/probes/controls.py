@@ -41,8 +41,8 @@ class Oracle:
         """Signals [N], the best weights times 2 sigma: they fill [-1, 1]."""
         today = observation["returns"][-1]
         before = np.zeros(len(today)) if self._last is None else self._last
-        found = self._last = self._forecast(today, before)
-        return 2.0 * found / (1.0 + found**2)
+        forecast = self._last = self._forecast(today, before)
+        return 2.0 * forecast / (1.0 + forecast**2)
 
 
 class Regression(Oracle):
@@ -82,8 +82,8 @@ def latent_forecast(persistence: float, strength: float, volatility: float) -> F
 
     def forecast(today: FloatArray, before: FloatArray) -> FloatArray:
         surprise = today / volatility - before * sigma
-        found: FloatArray = persistence * (before + steady.gain / sigma * surprise)
-        return found
+        expected: FloatArray = persistence * (before + steady.gain / sigma * surprise)
+        return expected
 
     return forecast
 

@@ -55,12 +55,12 @@ def shared_law(build: Build, panel: Panel, days: int, seed: int) -> Figures:
     names = list(panel.markets)
     known, new = panel.select(names[:-1]), panel.select(names[-1:])
     chosen: Any = train_agent(build(), known, slice(days), seed=seed)
-    found = {"known": _share(chosen, known, days)}
+    shares = {"known": _share(chosen, known, days)}
     if isinstance(getattr(chosen, "network", None), SharedNetwork):
-        found["zero"] = _share(chosen.without_embeddings(), known, days)
+        shares["zero"] = _share(chosen.without_embeddings(), known, days)
         learn = environment(chosen, new.until(new.dates[days - 1]))
-        found["new"] = _share(chosen.add_market(learn, seed=seed, steps=0), new, days)
-    return found
+        shares["new"] = _share(chosen.add_market(learn, seed=seed, steps=0), new, days)
+    return shares
 
 
 def _share(agent: Agent, panel: Panel, begin: int) -> float:

@@ -27,7 +27,7 @@ class Found(NamedTuple):
     figures: Figures
 
 
-def table(found: Sequence[Found]) -> pd.DataFrame:
+def table(results: Sequence[Found]) -> pd.DataFrame:
     """Means over seeds, with their 95% t intervals and verdicts.
 
     Returns:
@@ -37,7 +37,7 @@ def table(found: Sequence[Found]) -> pd.DataFrame:
     rows = [
         row
         for probe in PROBES.values()
-        for row in _probe_rows(probe, [unit for unit in found if unit.probe == probe.name])
+        for row in _probe_rows(probe, [unit for unit in results if unit.probe == probe.name])
     ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -110,12 +110,12 @@ def _row(probe: Probe, measure: str, figures: Sequence[Figures]) -> dict[str, ob
     values = np.array([seed[measure] for seed in figures])
     value = float(values.mean())
     low, high = mean_interval(values)
-    found = {"seeds": len(values), "value": value, "low": low, "high": high}
+    row = {"seeds": len(values), "value": value, "low": low, "high": high}
     bar = probe.bars.get(measure)
     if bar is None:
-        return {**found, "bar": np.nan, "verdict": ""}
+        return {**row, "bar": np.nan, "verdict": ""}
     height = bar.height(figures)
-    return {**found, "bar": height, "verdict": "pass" if bar.passed(value, height) else "fail"}
+    return {**row, "bar": height, "verdict": "pass" if bar.passed(value, height) else "fail"}
 
 
 def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:

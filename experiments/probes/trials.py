@@ -35,11 +35,11 @@ Figures = dict[str, float]
 Trial = Callable[[Build, Panel, int, int], Figures]
 
 
-def share(found: Played, optimum: Optimum) -> Figures:
+def share(played: Played, optimum: Optimum) -> Figures:
     """The mean Sharpe ratio as a share of the optimum; of the best sides where no sizes were taken."""
-    if found.takes_sides:
-        return {"share of sides": found.mean_sharpe() / optimum.sided}
-    return {"share": found.mean_sharpe() / optimum.sized}
+    if played.takes_sides:
+        return {"share of sides": played.mean_sharpe() / optimum.sided}
+    return {"share": played.mean_sharpe() / optimum.sized}
 
 
 def share_trial(optimum: Optimum, build: Build, panel: Panel, days: int, seed: int) -> Figures:
@@ -49,8 +49,8 @@ def share_trial(optimum: Optimum, build: Build, panel: Panel, days: int, seed: i
 
 def drift_trial(optimum: Optimum, build: Build, panel: Panel, days: int, seed: int) -> Figures:
     """The share of the optimum, and the annualised turnover."""
-    found = _held_out(build, panel, days, seed)
-    return {**share(found, optimum), "turnover": _turnover(found)}
+    played = _held_out(build, panel, days, seed)
+    return {**share(played, optimum), "turnover": _turnover(played)}
 
 
 def noise_trial(build: Build, panel: Panel, days: int, seed: int) -> Figures:
@@ -59,8 +59,8 @@ def noise_trial(build: Build, panel: Panel, days: int, seed: int) -> Figures:
     On independent returns around 0 daily gains are uncorrelated over days and assets whatever the agent does,
     so that the mean over N assets and D days has the annualised error sqrt(252 / (D N)).
     """
-    found = _held_out(build, panel, days, seed)
-    return {"sharpe": found.mean_sharpe(), "error": (DAYS_PER_YEAR / found.gross.size) ** 0.5}
+    played = _held_out(build, panel, days, seed)
+    return {"sharpe": played.mean_sharpe(), "error": (DAYS_PER_YEAR / played.gross.size) ** 0.5}
 
 
 def contagion_trial(optimum: Optimum, build: Build, panel: Panel, days: int, seed: int) -> Figures:
@@ -75,14 +75,14 @@ def costs_trial(cost_bps: float, build: Build, panel: Panel, days: int, seed: in
     Beside them the net return in standard errors of this one test block, 0 of who stays flat, and the share
     of the assets that were never held. Over many seeds any trade at all would show as a loss beyond chance.
     """
-    found = _held_out(build, panel, days, seed, cost_bps)
-    portfolio = found.net(cost_bps).mean(axis=1)
+    played = _held_out(build, panel, days, seed, cost_bps)
+    portfolio = played.net(cost_bps).mean(axis=1)
     mean, error = float(portfolio.mean()), float(portfolio.std(ddof=1)) / len(portfolio) ** 0.5
     return {
-        "turnover": _turnover(found),
+        "turnover": _turnover(played),
         "net return": DAYS_PER_YEAR * mean,
         "net / error": mean / error if error > 0.0 else 0.0,
-        "flat": float((found.gross == 0.0).all(axis=0).mean()),
+        "flat": float((played.gross == 0.0).all(axis=0).mean()),
     }
 
 
@@ -121,10 +121,10 @@ def ragged_trial(
         seed: of the training and of the complete panel.
     """
     agent = train_agent(build(), panel, slice(days), seed=seed)
-    found = share(play_agent(agent, panel, slice(days, None)), optimum)
+    shares = share(play_agent(agent, panel, slice(days, None)), optimum)
     other = play_agent(agent, complete(len(panel.dates), seed), slice(days, None))
     (known,) = share(other, optimum).values()
-    return {**found, "complete": known}
+    return {**shares, "complete": known}
 
 
 def _held_out(build: Build, panel: Panel, days: int, seed: int, cost_bps: float | None = None) -> Played:
@@ -132,8 +132,8 @@ def _held_out(build: Build, panel: Panel, days: int, seed: int, cost_bps: float 
     return play_agent(agent, panel, slice(days, None))
 
 
-def _turnover(found: Played) -> float:
-    return float(DAYS_PER_YEAR * found.turnover.mean())
+def _turnover(played: Played) -> float:
+    return float(DAYS_PER_YEAR * played.turnover.mean())
 
 
 def _joined(parts: list[Played]) -> Played:

@@ -27,12 +27,12 @@ def write_report(folder: Path) -> Path:
 
     run = read_run(Path(folder))
     with run.stored.consistent_files():
-        found = gather_evidence(run)
-        shown = tables(run, found)
-        page = render(run, found, shown)
-        write_figures(run, found)
+        evidence = gather_evidence(run)
+        shown = tables(run, evidence)
+        page = render(run, evidence, shown)
+        write_figures(run, evidence)
         write_tables(run, shown)
-        write_record(run.folder, found)
+        write_record(run.folder, evidence)
     write_atomically(run.folder / "report.html", page.encode())
     run.stored.enter("report.html", "figures", "tables", "honesty.json")
     return run.folder / "report.html"

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 DPI = 160
 
 
-def write_figures(run: Run, found: Evidence) -> None:
+def write_figures(run: Run, evidence: Evidence) -> None:
     """Write `figures/<name>.png` and `.svg` of the run, at its headline cost."""
     draw: dict[str, Callable[[Run, Mapping[str, LineStyle]], Figure]] = {
         "cumulative": cumulative,
@@ -36,8 +36,8 @@ def write_figures(run: Run, found: Evidence) -> None:
         "overview": overview,
         "costs": costs,
     }
-    if found.ranking is not None:
-        draw |= {"ranks": partial(ranks, found.ranking)}
+    if evidence.ranking is not None:
+        draw |= {"ranks": partial(ranks, evidence.ranking)}
     matplotlib, appearance = require("matplotlib"), line_styles(run)
     with matplotlib.rc_context(STYLE):
         for name, figure_of in draw.items():

@@ -53,12 +53,12 @@ PLACE = ("out", "jobs")  # settings that change no figure; a run never overwrite
 VIEWS: Mapping[str, View] = {"raw": "net", "scaled": "net_10"}
 
 
-def render(run: Run, found: Evidence, shown: Sequence[Table]) -> str:
+def render(run: Run, evidence: Evidence, shown: Sequence[Table]) -> str:
     """The whole page as HTML; the same run gives the same text.
 
     Args:
         run: the run.
-        found: its statistics.
+        evidence: its statistics.
         shown: their tables.
     """
     jinja2, plotly = require("jinja2"), require("plotly.offline")
@@ -71,20 +71,20 @@ def render(run: Run, found: Evidence, shown: Sequence[Table]) -> str:
     )
     environment.filters |= {"typeset": typeset, "leading": leading}
     page = environment.get_template("page.html.jinja").render(
-        **context(run, found, shown), plotly_js=plotly.get_plotlyjs()
+        **context(run, evidence, shown), plotly_js=plotly.get_plotlyjs()
     )
     return str(page)
 
 
-def context(run: Run, found: Evidence, shown: Sequence[Table]) -> dict[str, object]:
+def context(run: Run, evidence: Evidence, shown: Sequence[Table]) -> dict[str, object]:
     """Everything the template shows."""
     appearance = line_styles(run)
     return {
-        "facts": facts(found),
+        "facts": facts(evidence),
         "tables": {table.name: table for table in shown},
         "study": study_texts(run.folder),
-        "ranks": None if found.ranking is None else rank_figure(found.ranking, appearance),
-        "rank_p": math.nan if found.ranking is None else found.ranking.iman_davenport_p,
+        "ranks": None if evidence.ranking is None else rank_figure(evidence.ranking, appearance),
+        "rank_p": math.nan if evidence.ranking is None else evidence.ranking.iman_davenport_p,
         "about": run.about,
         "styles": appearance,
         "headline": run.headline_bps,
@@ -178,8 +178,8 @@ def leading(text: str) -> str:
         >>> leading("0.49 [0.41, 0.57]"), leading("> 100"), leading("\N{EN DASH}")
         ('0.49', '100', '')
     """
-    found = re.search(r"[-+]?\d[\d.]*", text)
-    return found[0] if found else ""
+    number_in = re.search(r"[-+]?\d[\d.]*", text)
+    return number_in[0] if number_in else ""
 
 
 def _paths(run: Run, cost_bps: float, column: View, step: int) -> dict[str, list[list[float | None]]]:
@@ -255,8 +255,8 @@ def whole_dates(text: str) -> Markup:
     """The text escaped, with dates that no line break may cut."""
     markup = require("markupsafe")
     date = r'<span class="date">\g<0></span>'
-    found: Markup = markup.Markup(re.sub(r"\b\d{4}-\d\d-\d\d\b", date, str(markup.escape(text))))
-    return found
+    marked: Markup = markup.Markup(re.sub(r"\b\d{4}-\d\d-\d\d\b", date, str(markup.escape(text))))
+    return marked
 
 
 def _learnt_rows(run: Run) -> pd.Series:

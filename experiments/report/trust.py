@@ -31,17 +31,17 @@ class Fact(NamedTuple):
     meaning: str
 
 
-def facts(found: Evidence) -> list[Fact]:
+def facts(evidence: Evidence) -> list[Fact]:
     """What a reader should know before the ranking is believed."""
-    best = found.agents.iloc[0]
-    audits = found.agents["audit"]
+    best = evidence.agents.iloc[0]
+    audits = evidence.agents["audit"]
     passed = int(audits.str.startswith("passed").sum())
-    overfitting = found.overfitting
+    overfitting = evidence.overfitting
     return [
         Fact(
             "Trials",
-            f"{found.tried.trials.number}",
-            f"{found.tried.source}. A floor: what else was tried before is not recorded.",
+            f"{evidence.tried.trials.number}",
+            f"{evidence.tried.source}. A floor: what else was tried before is not recorded.",
         ),
         Fact(
             "Deflated Sharpe ratio",
@@ -61,15 +61,15 @@ def facts(found: Evidence) -> list[Fact]:
             "Look-ahead audit",
             f"{passed} of {len(audits)}",
             "ranked agents passed: with the later days scrambled, they decided the same."
-            + (f" Refused: {', '.join(found.refused)}." if found.refused else ""),
+            + (f" Refused: {', '.join(evidence.refused)}." if evidence.refused else ""),
         ),
-        _one_day_late(found),
+        _one_day_late(evidence),
     ]
 
 
-def _one_day_late(found: Evidence) -> Fact:
+def _one_day_late(evidence: Evidence) -> Fact:
     """What the agent that is ranked first keeps of its Sharpe ratio when it trades a day later."""
-    best = found.delays.iloc[0]
+    best = evidence.delays.iloc[0]
     return Fact(
         "One day late",
         format_value(best["sharpe_late"], ".2f"),
@@ -78,16 +78,16 @@ def _one_day_late(found: Evidence) -> Fact:
     )
 
 
-def tables(run: Run, found: Evidence) -> list[Table]:
+def tables(run: Run, evidence: Evidence) -> list[Table]:
     """Every table of the statistics, at the headline cost."""
     probes = probe_table(run.folder)
     return [
-        _significance(found),
-        _differences(found),
-        _delays(found),
-        _markets(found),
-        _paired(found),
-        _costs(run, found),
+        _significance(evidence),
+        _differences(evidence),
+        _delays(evidence),
+        _markets(evidence),
+        _paired(evidence),
+        _costs(run, evidence),
         *([probes] if probes is not None else []),
     ]
 
@@ -104,9 +104,9 @@ def study_texts(folder: Path) -> list[str]:
     study = folder.parent
     if not (study / "study.json").is_file():
         return []
-    found = sorted((study / "tables").glob("*.txt"))
+    files = sorted((study / "tables").glob("*.txt"))
     return [
-        read_bytes(path).decode(errors="replace").strip() for path in found if not path.stem.endswith("notes")
+        read_bytes(path).decode(errors="replace").strip() for path in files if not path.stem.endswith("notes")
     ]
 
 
@@ -133,7 +133,7 @@ def leaderboard_table(run: Run) -> Table:
     )
 
 
-def _significance(found: Evidence) -> Table:
+def _significance(evidence: Evidence) -> Table:
     shown = [
         {
             "Agent": row["agent"],
@@ -144,20 +144,20 @@ def _significance(found: Evidence) -> Table:
             "Years needed": _years(row["track_record_years"]),
             "Look-ahead audit": row["audit"],
         }
-        for row in found.agents.to_dict("records")
+        for row in evidence.agents.to_dict("records")
     ]
-    days = int(found.agents["days"].max())
+    days = int(evidence.agents["days"].max())
     return Table(
         name="significance",
         title="Luck and style-ahead",
         caption=(
-            f"Portfolio over {days} days ({days / 252:.1f} years), net of {found.cost_bps:g} bp; of one "
+            f"Portfolio over {days} days ({days / 252:.1f} years), net of {evidence.cost_bps:g} bp; of one "
             "training. Error: standard error for dependent days. Probabilistic: probability of a true ratio "
-            f"above 0. Deflated: above what luck gives the best of {found.tried.trials.number} trials "
-            f"({found.tried.source}). Years needed: track "
+            f"above 0. Deflated: above what luck gives the best of {evidence.tried.trials.number} trials "
+            f"({evidence.tried.source}). Years needed: track "
             "record until the former reaches 95%. Bailey and Lopez de Prado (2012, 2014)."
         ),
-        data=found.agents[
+        data=evidence.agents[
             [
                 "agent",
                 "days",
@@ -173,7 +173,7 @@ def _significance(found: Evidence) -> Table:
     )
 
 
-def _differences(found: Evidence) -> Table:
+def _differences(evidence: Evidence) -> Table:
     shown = [
         {
             "Agent": row["left"],
@@ -181,7 +181,7 @@ def _differences(found: Evidence) -> Table:
             **_difference(row),
             "p, corrected": format_value(row["p_holm"], ".3f"),
         }
-        for row in found.differences.to_dict("records")
+        for row in evidence.differences.to_dict("records")
     ]
     return Table(
         name="differences",
@@ -191,12 +191,12 @@ def _differences(found: Evidence) -> Table:
             "market feign evidence. Corrected for the number of rows (Holm 1979); below 0.05 the two differ. "
             "About these seeds."
         ),
-        data=found.differences,
+        data=evidence.differences,
         shown=pd.DataFrame(shown, columns=["Agent", "Against", "Difference", "Error", "p", "p, corrected"]),
     )
 
 
-def _delays(found: Evidence) -> Table:
+def _delays(evidence: Evidence) -> Table:
     shown = [
         {
             "Agent": row["agent"],
@@ -204,31 +204,31 @@ def _delays(found: Evidence) -> Table:
             "One day late": format_value(row["sharpe_late"], ".2f"),
             **_difference(row),
         }
-        for row in found.delays.to_dict("records")
+        for row in evidence.delays.to_dict("records")
     ]
     return Table(
         name="delays",
         title="One day late",
         caption=(
-            f"Net Sharpe ratio of the portfolio at {found.cost_bps:g} bp, and of the same decisions each "
+            f"Net Sharpe ratio of the portfolio at {evidence.cost_bps:g} bp, and of the same decisions each "
             "traded one trading day later (nothing is held on the first test day then). Few can trade at the "
             "very close they decide from, and recorded closes are not of one moment: what does not outlast "
             "a day should not be counted on. p is of the difference."
         ),
-        data=found.delays,
+        data=evidence.delays,
         shown=pd.DataFrame(shown),
     )
 
 
-def _markets(found: Evidence) -> Table:
+def _markets(evidence: Evidence) -> Table:
     columns = ["agent", "iqm", "iqm_low", "iqm_high", "improvement", "improvement_low", "improvement_high"]
-    ranks = {} if found.ranking is None else found.ranking.average
-    data = found.agents[columns].assign(average_rank=found.agents["agent"].map(ranks).astype(float))
+    ranks = {} if evidence.ranking is None else evidence.ranking.average
+    data = evidence.agents[columns].assign(average_rank=evidence.agents["agent"].map(ranks).astype(float))
     shown = [
         {
             "Agent": row["agent"],
             "Interquartile mean": _with_interval(row, "iqm"),
-            f"Better than {found.reference}": _with_interval(row, "improvement"),
+            f"Better than {evidence.reference}": _with_interval(row, "improvement"),
             "Average rank": format_value(row["average_rank"], ".2f"),
         }
         for row in data.to_dict("records")
@@ -238,16 +238,16 @@ def _markets(found: Evidence) -> Table:
         title="Across markets and seeds",
         caption=(
             "Net Sharpe ratios of every market and seed: mean of their middle half, how often a run beats "
-            f"one of {found.reference} in the same market, and mean rank among the agents. 95% intervals are "
-            "over seeds, with none for a single seed (Agarwal et al. 2021). " + _rank_words(found)
+            f"one of {evidence.reference} in the same market, and mean rank among the agents. 95% intervals "
+            "are over seeds, with none for a single seed (Agarwal et al. 2021). " + _rank_words(evidence)
         ),
         data=data,
         shown=pd.DataFrame(shown),
     )
 
 
-def _rank_words(found: Evidence) -> str:
-    ranking = found.ranking
+def _rank_words(evidence: Evidence) -> str:
+    ranking = evidence.ranking
     if ranking is None:
         return "No market in which all agents have a score."
     left_out = f", {ranking.left_out} without every score left out" if ranking.left_out else ""
@@ -257,7 +257,7 @@ def _rank_words(found: Evidence) -> str:
     )
 
 
-def _paired(found: Evidence) -> Table:
+def _paired(evidence: Evidence) -> Table:
     shown = [
         {
             "Agent": row["left"],
@@ -267,7 +267,7 @@ def _paired(found: Evidence) -> Table:
             "Wilcoxon p": format_value(row["wilcoxon_holm"], ".3f"),
             "Kolmogorov-Smirnov p": format_value(row["ks_holm"], ".3f"),
         }
-        for row in found.paired.to_dict("records")
+        for row in evidence.paired.to_dict("records")
     ]
     columns = ["Agent", "Against", "Assets", "Median difference", "Wilcoxon p", "Kolmogorov-Smirnov p"]
     return Table(
@@ -277,14 +277,14 @@ def _paired(found: Evidence) -> Table:
             "As the papers test: Sharpe ratios of the same assets. Assets move together, so these p-values "
             "are too small; go by the differences of portfolio Sharpe ratios. Corrected by Holm."
         ),
-        data=found.paired,
+        data=evidence.paired,
         shown=pd.DataFrame(shown, columns=columns),
     )
 
 
-def _costs(run: Run, found: Evidence) -> Table:
+def _costs(run: Run, evidence: Evidence) -> Table:
     curve = cost_curve(run)
-    level = found.agents.set_index("agent")["break_even_bps"]
+    level = evidence.agents.set_index("agent")["break_even_bps"]
     turnover = run.ranking(run.headline_bps).set_index("agent")["turnover"]
     shown = [
         {
@@ -296,7 +296,7 @@ def _costs(run: Run, found: Evidence) -> Table:
             f"{cost:g} bp": format_value(float(np.interp(cost, curve.index, curve[agent])), ".2f")
             for cost in SHOWN_BPS
         }
-        for agent in found.agents["agent"]
+        for agent in evidence.agents["agent"]
     ]
     return Table(
         name="costs",

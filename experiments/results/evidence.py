@@ -163,8 +163,8 @@ def daily_portfolios(run: Run, *, late: bool = False) -> dict[str, Book[FloatArr
 
 def sharpes(book: Book[FloatArray], cost_bps: float) -> FloatArray:
     """Annualised Sharpe ratios [S] of a portfolio [T, S] at a cost; NaN where undefined."""
-    found: FloatArray = sharpe(book.net(cost_bps), axis=0)
-    return found
+    ratios: FloatArray = sharpe(book.net(cost_bps), axis=0)
+    return ratios
 
 
 def market_scores(run: Run, cost_bps: float) -> pd.DataFrame:
@@ -172,8 +172,8 @@ def market_scores(run: Run, cost_bps: float) -> pd.DataFrame:
     rows = run.results[run.results["cost_bps"] == cost_bps]
     rows = rows[(rows["metric"] == "sharpe") & (rows["split"] == "test")]
     rows = rows[(rows["asset"] == "*") & (rows["market"] != "*")]
-    found: pd.DataFrame = rows.set_index(["agent", "seed", "market"])["value"].unstack("market")
-    return found
+    scores: pd.DataFrame = rows.set_index(["agent", "seed", "market"])["value"].unstack("market")
+    return scores
 
 
 def cost_curve(run: Run) -> pd.DataFrame:
@@ -191,12 +191,12 @@ def audit_verdict(run: Run, agent: str) -> str:
     agents, windows = run.about["agents"], run.about["panel"]["windows"]
     seeds = agents[agent]["seeds"] if agent in agents else []
     units = [unit_name(agent, s, w) for s in seeds for w in windows]
-    found = [audit for audit in map(run.stored.audit, units) if audit is not None]
-    if not found:
+    audits = [audit for audit in map(run.stored.audit, units) if audit is not None]
+    if not audits:
         return "not audited"
-    decisions = sum(int(part["decisions"]) for audit in found for part in audit["comparisons"])
-    some = "" if len(found) == len(units) else f", {len(found)} of {len(units)} units"
-    held = "" if any(audit["active"] for audit in found) else ", but it held nothing"
+    decisions = sum(int(part["decisions"]) for audit in audits for part in audit["comparisons"])
+    some = "" if len(audits) == len(units) else f", {len(audits)} of {len(units)} units"
+    held = "" if any(audit["active"] for audit in audits) else ", but it held nothing"
     return f"passed: {decisions:,} decisions{some}{held}"
 
 
@@ -286,11 +286,11 @@ def _delays(
 
 def _gap(left: FloatArray, right: FloatArray) -> dict[str, float]:
     """The difference of the annualised Sharpe ratios of net returns [T, K], its error and p."""
-    found = sharpe_difference(left, right)
+    gap = sharpe_difference(left, right)
     return {
-        "difference": found.value * DAYS_PER_YEAR**0.5,
-        "error": found.error * DAYS_PER_YEAR**0.5,
-        "p_value": found.p_value,
+        "difference": gap.value * DAYS_PER_YEAR**0.5,
+        "error": gap.error * DAYS_PER_YEAR**0.5,
+        "p_value": gap.p_value,
     }
 
 
@@ -319,14 +319,14 @@ def _mean(values: FloatArray) -> float:
     return float(defined.mean()) if len(defined) else float("nan")
 
 
-def as_record(found: Evidence) -> dict[str, object]:
+def as_record(evidence: Evidence) -> dict[str, object]:
     """What is not a table, as plain JSON values."""
-    overfitting, ranking = found.overfitting, found.ranking
+    overfitting, ranking = evidence.overfitting, evidence.ranking
     return {
-        "cost_bps": found.cost_bps,
-        "reference": found.reference,
-        "refused": list(found.refused),
-        "trials": {**found.tried._asdict(), "source": found.tried.source},
+        "cost_bps": evidence.cost_bps,
+        "reference": evidence.reference,
+        "refused": list(evidence.refused),
+        "trials": {**evidence.tried._asdict(), "source": evidence.tried.source},
         "overfitting": None
         if overfitting is None
         else {
@@ -345,6 +345,6 @@ def as_record(found: Evidence) -> dict[str, object]:
     }
 
 
-def write_record(folder: Path, found: Evidence) -> None:
+def write_record(folder: Path, evidence: Evidence) -> None:
     """Write `honesty.json` into the run folder."""
-    write_atomically(folder / "honesty.json", (json.dumps(as_record(found), indent=2) + "\n").encode())
+    write_atomically(folder / "honesty.json", (json.dumps(as_record(evidence), indent=2) + "\n").encode())

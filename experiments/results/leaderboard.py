@@ -95,13 +95,13 @@ def _sharpe_figures(net: FloatArray, seed: int) -> dict[str, float]:
 
 def _scaled(net: FloatArray) -> dict[str, float]:
     """Return and drawdown after ex-ante scaling to 10% volatility: means over seeds and series [S, D, K]."""
-    found = []
+    by_seed = []
     for series in np.moveaxis(net, 2, 0):
         days = np.isfinite(series).all(axis=0)
         wide = scaled_ex_ante(series[:, days].T)
         measured = performance(wide, np.isfinite(wide))
-        found.append([measured["ann_return"].mean(), measured["max_drawdown"].mean()])
-    annual, deepest = np.mean(found, axis=0)
+        by_seed.append([measured["ann_return"].mean(), measured["max_drawdown"].mean()])
+    annual, deepest = np.mean(by_seed, axis=0)
     return {"ann_return_10": float(annual), "max_drawdown_10": float(deepest)}
 
 
@@ -115,8 +115,8 @@ def _portfolio_net(portfolio: pd.DataFrame, agent: str, seeds: list[int], cost: 
     """[S, D, 1] daily net returns of the portfolio."""
     mine = portfolio[(portfolio["agent"] == agent) & (portfolio["cost_bps"] == cost)]
     wide = mine.pivot(index="date", columns="seed", values="net")[seeds].sort_index()
-    found: FloatArray = wide.to_numpy().T[:, :, None]
-    return found
+    net: FloatArray = wide.to_numpy().T[:, :, None]
+    return net
 
 
 def _market_net(

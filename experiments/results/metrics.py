@@ -124,14 +124,14 @@ def _by_columns(measure: Callable[..., Metrics], *daily: FloatArray | BoolArray)
 def _measured(gross: FloatArray, turnover: FloatArray, counted: BoolArray, *, cost_bps: float) -> Metrics:
     gross, turnover = np.where(counted, gross, 0.0), np.where(counted, turnover, 0.0)
     net = Book(gross, turnover).net(cost_bps)
-    found = _performance(net, counted)
-    days = found["days"]
-    return found | {
-        **_shape(net, counted, found),
+    metrics = _performance(net, counted)
+    days = metrics["days"]
+    return metrics | {
+        **_shape(net, counted, metrics),
         "hit_rate": _divided((net > 0).sum(axis=0), (net != 0).sum(axis=0)),
         "profit_loss_ratio": profit_loss_ratio(net),
         "turnover": DAYS_PER_YEAR * _divided(turnover.sum(axis=0), days),
-        "cost_drag": ann_return(gross, days) - found["ann_return"],
+        "cost_drag": ann_return(gross, days) - metrics["ann_return"],
         "break_even_bps": break_even_bps(gross, turnover),
     }
 
@@ -159,12 +159,12 @@ def _performance(net: FloatArray, mask: BoolArray | None) -> Metrics:
     }
 
 
-def _shape(net: FloatArray, counted: BoolArray, found: Metrics) -> Metrics:
+def _shape(net: FloatArray, counted: BoolArray, metrics: Metrics) -> Metrics:
     """Skewness and kurtosis; a spread that is only rounding, without a Sharpe ratio, counts as none."""
-    days = found["days"]
+    days = metrics["days"]
     spread = _spread(net, counted, days)
     squares = spread * spread
-    variance = np.where(np.isnan(found["sharpe"]), 0.0, _divided(squares.sum(axis=0), days))
+    variance = np.where(np.isnan(metrics["sharpe"]), 0.0, _divided(squares.sum(axis=0), days))
     third, fourth = (_divided((squares * other).sum(axis=0), days) for other in (spread, squares))
     return {"skew": skew(days, variance, third), "kurtosis": kurtosis(days, variance, fourth)}
 

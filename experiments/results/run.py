@@ -38,9 +38,9 @@ class Run:
     @property
     def agents(self) -> list[str]:
         """Agents with results, in the order of `run.json`."""
-        found = set(self.leaderboard["agent"])
-        ordered = [name for name in self.about["agents"] if name in found]
-        return ordered + sorted(found.difference(ordered))
+        finished = set(self.leaderboard["agent"])
+        ordered = [name for name in self.about["agents"] if name in finished]
+        return ordered + sorted(finished.difference(ordered))
 
     def learns(self, agent: str) -> bool:
         """Whether an agent is trained, as `run.json` says."""

@@ -124,11 +124,11 @@ def asset_sharpes(run: Run, cost_bps: float) -> Figures:
 def market_sharpes(run: Run, cost_bps: float) -> Figures:
     """Net Sharpe ratio per agent and market, markets in the panel's order."""
     rows = run.results
-    found = _by_agent(run, rows[(rows["market"] != "*") & (rows["asset"] == "*")], cost_bps)
+    figures = _by_agent(run, rows[(rows["market"] != "*") & (rows["asset"] == "*")], cost_bps)
     known = list(dict.fromkeys(market["market"] for market in run.about["panel"]["markets"]))
-    have = list(found.mean.columns.get_level_values("market"))
+    have = list(figures.mean.columns.get_level_values("market"))
     order = [(name, "*") for name in [m for m in known if m in have] + [m for m in have if m not in known]]
-    return Figures(found.mean[order], found.undefined[order])
+    return Figures(figures.mean[order], figures.undefined[order])
 
 
 def _by_agent(run: Run, rows: pd.DataFrame, cost_bps: float) -> Figures:

@@ -25,8 +25,8 @@ def market_days(days: pd.DataFrame) -> pd.DataFrame:
         days: date, market, asset, gross, turnover, gross_late, turnover_late, listed, of one unit.
     """
     listed = days[days["listed"]]
-    found: pd.DataFrame = listed.groupby(["market", "date"], sort=False)[list(DAILY)].mean().reset_index()
-    return found
+    means: pd.DataFrame = listed.groupby(["market", "date"], sort=False)[list(DAILY)].mean().reset_index()
+    return means
 
 
 def portfolio_table(by_market: pd.DataFrame, blocks: pd.DataFrame, costs: Sequence[float]) -> pd.DataFrame:
@@ -79,8 +79,8 @@ def results_table(
             _tidy(_measured(book_of(markets), markets["gross"].notna().to_numpy(), cost), cost),
         ]
         if len(whole.gross):
-            found = all_metrics(whole, np.ones(whole.gross.shape, dtype=bool), cost)
-            parts.append(_tidy(pd.DataFrame(found, index=pd.Index([ALL], name="market")), cost))
+            metrics = all_metrics(whole, np.ones(whole.gross.shape, dtype=bool), cost)
+            parts.append(_tidy(pd.DataFrame(metrics, index=pd.Index([ALL], name="market")), cost))
     return pd.concat(parts, ignore_index=True)
 
 

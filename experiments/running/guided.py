@@ -64,19 +64,19 @@ def guided_search(
             of another search.
     """
     guides: list[Sampler] = [Guide(one.space, one.seed) if sampler == "tpe" else Draws(one) for _ in folds]
-    found: dict[str, list[TrialResult]] = {fold.name: [] for fold in folds}
+    by_window: dict[str, list[TrialResult]] = {fold.name: [] for fold in folds}
     for numbers in _portions(one.trials):
         trials = []
         for fold, guide in zip(folds, guides, strict=True):
-            bars = medians([result.get("curve", ()) for result in found[fold.name]]) if prune else ()
+            bars = medians([result.get("curve", ()) for result in by_window[fold.name]]) if prune else ()
             trials += [Trial(one, n, fold, one.built_with(guide.ask(n)), bars) for n in numbers]
         results = run_trials(trials, folder, execute)
         for fold, guide in zip(folds, guides, strict=True):
             mine = [result for result in results if result["window"] == fold.name]
             for result in mine:
                 guide.tell(result["trial"], result["score"])
-            found[fold.name] += mine
-    return [result for fold in folds for result in found[fold.name]]
+            by_window[fold.name] += mine
+    return [result for fold in folds for result in by_window[fold.name]]
 
 
 def medians(curves: Sequence[Sequence[float]]) -> tuple[float, ...]:
@@ -119,14 +119,16 @@ class Guide:
         sampler = self._optuna.samplers.TPESampler(seed=seed)
         self._study = self._optuna.create_study(direction="maximize", sampler=sampler)
         self._space = space
-        self._distributions = {name: self._translated(name, found) for name, found in space.items()}
+        self._distributions = {
+            name: self._translated(name, distribution) for name, distribution in space.items()
+        }
         self._asked: dict[int, Any] = {}
 
     def ask(self, number: int) -> dict[str, object]:
         """The values of a trial."""
         self._asked[number] = self._study.ask(self._distributions)
         values = self._asked[number].params
-        return {name: _value(found, values[name]) for name, found in self._space.items()}
+        return {name: _value(distribution, values[name]) for name, distribution in self._space.items()}
 
     def tell(self, number: int, score: float) -> None:
         """What a trial found; minus infinity where it failed."""
@@ -153,8 +155,8 @@ class Guide:
         )
 
 
-def _value(distribution: Distribution, found: Any) -> object:
-    return distribution.values[found] if isinstance(distribution, Choice) else found
+def _value(distribution: Distribution, value: Any) -> object:
+    return distribution.values[value] if isinstance(distribution, Choice) else value
 
 
 def _portions(trials: range) -> Iterator[range]:

@@ -118,8 +118,8 @@ class Protocol:
                 f"the first test day would be after the panel's last, {panel.dates[-1]}; expected an earlier "
                 "test_from, or fewer years."
             )
-        found = [self._window(panel, a, b) for a, b in windows]
-        kept = [fold for fold in found if fold is not None]
+        divided = [self._window(panel, a, b) for a, b in windows]
+        kept = [fold for fold in divided if fold is not None]
         if not kept:
             raise DataError(
                 f"no market has {MIN_TRAIN_DAYS} days to learn from before any of the test blocks; begin the "
@@ -133,12 +133,12 @@ class Protocol:
         begin = years_after(first, self.years)
         if self.test_from is not None:
             begin = as_day(self.test_from, "test_from")
-        found = []
+        windows = []
         while begin <= last:
             end = years_after(begin, self.years)
-            found.append((begin, end))
+            windows.append((begin, end))
             begin = end
-        return found
+        return windows
 
     def _window(self, panel: Panel, begin: np.datetime64, end: np.datetime64) -> Fold | None:
         """The window whose test block is [begin, end), of the markets that are long enough; None of none."""
@@ -256,7 +256,7 @@ def _too_short(cut: _Cut) -> str | None:
 
 
 def _fold(panel: Panel, cuts: Mapping[str, _Cut], *, name: str) -> Fold:
-    own = {market: panel.dates[found.rows] for market, found in panel.markets.items()}
+    own = {market: panel.dates[held.rows] for market, held in panel.markets.items()}
 
     def days(part: str, place: int) -> dict[str, np.datetime64]:
         return {market: own[market][getattr(cut, part)[place]] for market, cut in cuts.items()}

@@ -203,11 +203,11 @@ def _run_units(
         Task(name, partial(run_chain, chain, {unit.window: folds[unit.window] for unit in chain}, folder))
         for name, chain in chains.items()
     ]
-    found: list[FailureRecord] = []
+    failed: list[FailureRecord] = []
     for name, failure in run_in_processes(tasks, jobs).items():
         for unit, why in _unfinished(chains[name], failure, folder):
             folder.write_error(unit.name, why.trace or f"{why.error}\n")
-            found.append(
+            failed.append(
                 {
                     "agent": unit.label,
                     "seed": unit.seed,
@@ -216,7 +216,7 @@ def _run_units(
                     "error": why.error,
                 }
             )
-    return sorted(found, key=lambda f: (str(f["agent"]), f["seed"], str(f["window"])))
+    return sorted(failed, key=lambda f: (str(f["agent"]), f["seed"], str(f["window"])))
 
 
 def _chains(units: Sequence[Unit]) -> dict[str, list[Unit]]:

@@ -106,8 +106,8 @@ class Trial:
         fold = self.fold
         blocks = [str(sorted(fold.select_start.items())), fold.train.fingerprint, fold.select.fingerprint]
         bars = {"bars": list(self.bars)} if self.bars else {}
-        found: dict[str, object] = json.loads(json.dumps(chosen | {"data": blocks} | bars))
-        return found
+        decisive: dict[str, object] = json.loads(json.dumps(chosen | {"data": blocks} | bars))
+        return decisive
 
     @property
     def anywhere(self) -> Callable[[Fold], Trial]:
@@ -194,10 +194,10 @@ def best(results: Sequence[TrialResult], label: str, window: str = "") -> TrialR
         QnError: every trial failed.
     """
     mine = [r for r in results if (r["agent"], r["window"]) == (label, window)]
-    found = max(mine, key=lambda r: r["score"])
-    if found["score"] == -math.inf:
+    winner = max(mine, key=lambda r: r["score"])
+    if winner["score"] == -math.inf:
         raise QnError(f"every trial of {label} failed; the first said: {mine[0]['error']}")
-    return found
+    return winner
 
 
 def _try(
@@ -215,14 +215,14 @@ def _try(
     monitor = Monitor(progress=report, ends=trial.falls_behind, checkpoints=state)
     agent: Any = train_agent(unit, trial.fold, monitor=monitor)
     training = agent.training_
-    found = {
+    outcome = {
         "score": training.best_score,
         "epochs": training.epochs,
         "best_epoch": training.best_epoch,
         "curve": list(getattr(training, "curve", ())),  # a user's agent need not keep one
         "seconds": round(time.process_time() - started, 1),
     }
-    _store(trial, folder, found)
+    _store(trial, folder, outcome)
     if not keep:
         shutil.rmtree(state, ignore_errors=True)
 
@@ -235,9 +235,9 @@ def _path(folder: Path, name: str) -> Path:
     return folder / f"{name}.json"
 
 
-def _store(trial: Trial, folder: Path, found: Mapping[str, object]) -> None:
+def _store(trial: Trial, folder: Path, outcome: Mapping[str, object]) -> None:
     named = {"agent": trial.search.label, "window": trial.fold.name, "trial": trial.number}
-    result = named | trial.identity | dict(found)
+    result = named | trial.identity | dict(outcome)
     write_sealed(_path(folder, trial.name), result)
 
 

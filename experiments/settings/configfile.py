@@ -166,8 +166,8 @@ def claim_folder(path: Path, command: Sequence[str]) -> None:
         return  # begun from Python
     meant = str(read_object(known).get(COMMAND, "")) if known.is_file() else ""
     if meant.partition(" ")[0] != command[0]:  # studies of one paper may share a folder
-        found = f"holds what qn {meant} wrote" if meant else f"holds other files, and no {known.name} of qn"
-        raise ConfigError(f"{path}: {found}; choose another --out, or an empty folder.")
+        content = f"holds what qn {meant} wrote" if meant else f"holds other files, and no {known.name} of qn"
+        raise ConfigError(f"{path}: {content}; choose another --out, or an empty folder.")
 
 
 def _refuse_code(name: str, values: Mapping[str, object], trust: Sequence[str]) -> None:
@@ -195,15 +195,15 @@ def _taken(argv: Sequence[str], wanted: str) -> tuple[str | None, list[str]]:
         if flag != wanted:
             rest.append(word)
             continue
-        found = value if sign else next(words, None)
-        if not found:
+        given = value if sign else next(words, None)
+        if not given:
             needed = (
                 f"a file, or one of {', '.join(shipped_configs())}" if wanted == FLAG else "names: NAME,..."
             )
             raise ConfigError(f"{wanted} needs {needed}.")
         if name is not None:
-            raise ConfigError(f"{wanted} is given twice: {name} and {found}.")
-        name = found
+            raise ConfigError(f"{wanted} is given twice: {name} and {given}.")
+        name = given
     return name, rest
 
 
@@ -225,14 +225,14 @@ def _shipped() -> Traversable:
 def _parsed(path: Traversable) -> dict[str, object]:
     read = json.loads if path.name.endswith(".json") else tomllib.loads
     try:
-        found = read(path.read_text(encoding="utf-8"))
+        content = read(path.read_text(encoding="utf-8"))
     except RecursionError as error:
         raise ConfigError(f"{path}: not a readable TOML or JSON file (nested too deeply).") from error
     except (ValueError, OSError) as error:
         raise ConfigError(f"{path}: not a readable TOML or JSON file ({error}).") from error
-    if not isinstance(found, dict):
-        raise ConfigError(f"{path}: holds {type(found).__name__}, expected a table of names and values.")
-    return found
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: holds {type(content).__name__}, expected a table of names and values.")
+    return content
 
 
 def _flags(key: str, value: object) -> list[str]:

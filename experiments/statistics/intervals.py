@@ -46,9 +46,9 @@ def sharpe_interval(net: FloatArray, *, seed: int, replications: int = REPLICATI
     for k, ((rows,), _) in enumerate(days.bootstrap(replications)):
         counts[k] = np.bincount(rows, minlength=D)
         runs[k] = np.bincount(rng.integers(S, size=S), minlength=S) if S > 1 else 1.0
-    found, of_days = _resampled_means(net, counts, runs)
+    resampled, of_days = _resampled_means(net, counts, runs)
     tail = (1.0 - LEVEL) / 2.0
-    bounds = np.nanquantile(found, [tail, 1.0 - tail])
+    bounds = np.nanquantile(resampled, [tail, 1.0 - tail])
     point, spread = mean_sharpe(net), float(np.nanstd(of_days))
     error = DAYS_PER_YEAR**0.5 * mean_error(net.transpose(1, 0, 2).reshape(D, -1))
     low, high = point + (bounds - point) * (max(error / spread, 1.0) if spread > 0.0 else 1.0)

@@ -51,21 +51,21 @@ def holm(p_values: Sequence[float] | FloatArray) -> FloatArray:
         >>> print(holm([0.01, 0.04, 0.03]).round(2).tolist())
         [0.03, 0.06, 0.06]
     """
-    found = np.array(p_values, dtype=np.float64)
-    tested = np.flatnonzero(np.isfinite(found))
-    order = tested[np.argsort(found[tested], kind="stable")]
+    adjusted = np.array(p_values, dtype=np.float64)
+    tested = np.flatnonzero(np.isfinite(adjusted))
+    order = tested[np.argsort(adjusted[tested], kind="stable")]
     factors = np.arange(len(order), 0, -1)
-    found[order] = np.minimum(np.maximum.accumulate(factors * found[order]), 1.0)
-    return found
+    adjusted[order] = np.minimum(np.maximum.accumulate(factors * adjusted[order]), 1.0)
+    return adjusted
 
 
 def _compared(left: FloatArray, right: FloatArray) -> dict[str, float]:
     both = np.isfinite(left) & np.isfinite(right)
-    found: dict[str, float] = {"assets": int(both.sum()), "left_out": int((~both).sum())}
+    counts: dict[str, float] = {"assets": int(both.sum()), "left_out": int((~both).sum())}
     if not both.any():
-        return found | {"median_difference": np.nan, "wilcoxon": np.nan, "ks": np.nan}
+        return counts | {"median_difference": np.nan, "wilcoxon": np.nan, "ks": np.nan}
     left, right = left[both], right[both]
-    return found | {
+    return counts | {
         "median_difference": float(np.median(left - right)),
         "wilcoxon": _wilcoxon(left, right),
         "ks": _kolmogorov_smirnov(left, right),

@@ -109,11 +109,11 @@ def _friedman(ranks: FloatArray) -> tuple[float, float]:
 def _groups(mean: pd.Series, difference: float) -> tuple[tuple[str, ...], ...]:
     """Runs of two and more neighbours within `difference`, none inside another."""
     names, ranks = [str(name) for name in mean.index], mean.to_numpy()
-    found: list[tuple[str, ...]] = []
+    groups: list[tuple[str, ...]] = []
     reached = 0
     for start in range(len(names)):
         stop = int(np.searchsorted(ranks, ranks[start] + difference, side="right"))
         if stop > max(reached, start + 1):
-            found.append(tuple(names[start:stop]))
+            groups.append(tuple(names[start:stop]))
             reached = stop
-    return tuple(found)
+    return tuple(groups)

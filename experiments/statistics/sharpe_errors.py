@@ -91,12 +91,12 @@ def robust_error(net: FloatArray) -> FloatArray:
     taken out, their neighbours count as neighbours.
     """
     influence = _influence(net)
-    found = np.full(net.shape[1], np.nan)
+    errors = np.full(net.shape[1], np.nan)
     for k, column in enumerate(influence.T):
         defined = np.isfinite(column)
         if defined.any():
-            found[k] = _error_of_mean(column[defined])
-    return found
+            errors[k] = _error_of_mean(column[defined])
+    return errors
 
 
 def mean_error(net: FloatArray) -> float:

@@ -43,10 +43,10 @@ class Manifest:
     @staticmethod
     def names(folder: Path, *, leave_out: Sequence[str] = (), only: Sequence[str] = ()) -> set[str]:
         """The files of a folder by their paths relative to it; its own manifest is none of them."""
-        found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+        files = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
         return {
             path.as_posix()
-            for path in found
+            for path in files
             if path.parts != (NAME,)
             and path.parts[0] not in leave_out
             and (not only or path.parts[0] in only)
@@ -68,13 +68,13 @@ class Manifest:
         except UnicodeDecodeError as error:
             raise FileError(f"{path}: not text in UTF-8 ({error}). Restore it.") from error
         for number, line in enumerate(lines, start=1):
-            found = LINE.fullmatch(line)
-            if found is None:
+            entry = LINE.fullmatch(line)
+            if entry is None:
                 raise FileError(
                     f"{path}: line {number} is {line[:80]!r}, expected a checksum and the path of a file. "
                     "Restore it."
                 )
-            files[found[2]] = found[1]
+            files[entry[2]] = entry[1]
         if not files:
             raise FileError(
                 f"{path}: is empty, expected a checksum for every file of the folder. Restore it."
@@ -83,7 +83,7 @@ class Manifest:
 
     def write(self) -> None:
         """Write it into its folder, whole or not at all."""
-        lines = [f"{found}  {name}\n" for name, found in sorted(self.files.items())]
+        lines = [f"{checksum}  {name}\n" for name, checksum in sorted(self.files.items())]
         write_atomically(self.folder / NAME, "".join(lines).encode())
 
     def with_files(self, files: Mapping[str, str]) -> Manifest:

@@ -133,6 +133,6 @@ def read_trial(path: Path) -> TrialResult:
     Raises:
         FileError: not readable, or not what was written.
     """
-    found = check_content(path, read_sealed(path), TrialRecord)
-    score = found["score"] if found["score"] is not None else -math.inf
-    return {**found, "score": score}
+    stored = check_content(path, read_sealed(path), TrialRecord)
+    score = stored["score"] if stored["score"] is not None else -math.inf
+    return {**stored, "score": score}

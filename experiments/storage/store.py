@@ -148,7 +148,7 @@ class RunFolder:
         if not path.exists():
             return cls.create(path).with_plan(plan)
         folder = cls(path.resolve())
-        if path.is_dir() and all(found.match(temporary("plan.json")) for found in path.iterdir()):
+        if path.is_dir() and all(entry.match(temporary("plan.json")) for entry in path.iterdir()):
             return folder._cleared().with_plan(plan)  # killed before its plan was written
         try:
             begun = read_object(path / "plan.json")
@@ -282,8 +282,8 @@ class RunFolder:
         whole = Manifest.of(self.path, leave_out=("units", "tensorboard"))
         for folder in sorted((self.path / "units").glob("*")):
             place = folder.relative_to(self.path).as_posix()
-            found = Manifest.read(folder) or Manifest.of(folder, leave_out=("training",))
-            files = {f"{place}/{name}": checksum for name, checksum in found.files.items()}
+            manifest = Manifest.read(folder) or Manifest.of(folder, leave_out=("training",))
+            files = {f"{place}/{name}": checksum for name, checksum in manifest.files.items()}
             if (folder / MANIFEST).exists():
                 files[f"{place}/{MANIFEST}"] = digest(read_bytes(folder / MANIFEST))
             whole = whole.with_files(files)
@@ -291,19 +291,19 @@ class RunFolder:
 
     def unreadable_checkpoints(self) -> list[str]:
         """What is said of agents whose checkpoints hold more than tensors and JSON: they are never loaded."""
-        found = {}
+        reasons = {}
         for place in sorted((self.path / "units").glob("*/checkpoint")):
             try:
                 refuse_other_files(place)
             except ConfigError as error:
-                found[place.parent.name.partition("-seed")[0]] = str(error)
-        return list(found.values())
+                reasons[place.parent.name.partition("-seed")[0]] = str(error)
+        return list(reasons.values())
 
     def enter(self, *names: str) -> None:
         """Take files and folders that were written after the run into its manifest, if it has one."""
-        found = Manifest.read(self.path)
-        if found is not None:
-            found.with_files(Manifest.of(self.path, only=names).files).write()
+        manifest = Manifest.read(self.path)
+        if manifest is not None:
+            manifest.with_files(Manifest.of(self.path, only=names).files).write()
 
     def write_audit(self, name: str, audit: AgentAudit) -> None:
         """Store how a unit's agent was audited; who has an audit has passed."""
@@ -325,8 +325,8 @@ class RunFolder:
         manifest = Manifest.read(path.parent)
         if not path.is_file() and (manifest is None or path.name not in manifest.files):
             return None
-        found = parse_json(path, self._content(path))
-        return check_content(path, found if isinstance(found, dict) else {}, AuditRecord)
+        content = parse_json(path, self._content(path))
+        return check_content(path, content if isinstance(content, dict) else {}, AuditRecord)
 
     def write_unit(self, name: str, days: pd.DataFrame, agent: Agent) -> None:
         """Store a finished unit: the checkpoint, the daily results, and the manifest, which marks it as done.
@@ -452,14 +452,14 @@ class RunFolder:
         Raises:
             FileError: it is not there, and should be.
         """
-        found = Manifest.read(home)
-        if found is None and home != self.path and (self.path / MANIFEST).exists():
+        manifest = Manifest.read(home)
+        if manifest is None and home != self.path and (self.path / MANIFEST).exists():
             raise FileError(
                 f"{home / MANIFEST}: not found; the unit did not finish, or the file was removed."
             )
-        if found is None and home == self.path and (home / "run.json").exists() and not self.unchecked:
+        if manifest is None and home == self.path and (home / "run.json").exists() and not self.unchecked:
             raise FileError(f"{home / MANIFEST}: not found; go on with the run by qn run --resume.")
-        return found
+        return manifest
 
 
 def read_parquet(path: Path, content: bytes, holds: Mapping[str, Kind], advice: str) -> pd.DataFrame:

@@ -90,9 +90,9 @@ def _shelf(folder: Path) -> _Shelf:
             )
         files[stem] = path
     if not set(files) - set(RESERVED):
-        found = few([*(p.name for p in files.values()), *others]) or "nothing"
+        names = few([*(p.name for p in files.values()), *others]) or "nothing"
         raise DataError(
-            f"{folder}: no data file; found {found}, expected returns or prices with meta, or one file "
+            f"{folder}: no data file; found {names}, expected returns or prices with meta, or one file "
             "per market (.parquet or .csv)."
         )
     return _Shelf(folder, files, tuple(others))
@@ -203,9 +203,9 @@ def _read_data(path: Path) -> tuple[pd.DataFrame, list[str]]:
     if table.index.name == "date":
         return table, words
     if not len(table.columns) or table.columns[0] != "date":
-        found = repr(str(table.columns[0])) if len(table.columns) else "missing"
+        first = repr(str(table.columns[0])) if len(table.columns) else "missing"
         raise DataError(
-            f"{path}: the first column is {found}, expected 'date'. Put the dates first, in a column named "
+            f"{path}: the first column is {first}, expected 'date'. Put the dates first, in a column named "
             "date (columns of a CSV file are separated by commas)."
         )
     return table.set_index("date"), words

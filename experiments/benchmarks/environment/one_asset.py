@@ -36,10 +36,10 @@ class Peers(Peer):
 
     def figures(self) -> dict[str, float]:
         """Transitions per CPU second of each way, and per package those of its fastest."""
-        found: dict[str, float] = self.ask("again")
+        rates: dict[str, float] = self.ask("again")
         for package in ("gym-anytrading", "gym-trading-env"):
-            found[package] = max(value for name, value in found.items() if name.startswith(package + ":"))
-        return found
+            rates[package] = max(value for name, value in rates.items() if name.startswith(package + ":"))
+        return rates
 
 
 def one_asset_rows(*, days: int, window: int, num_envs: int, rounds: int, python: Path | None) -> list[Row]:

@@ -108,8 +108,8 @@ def scale_row(path: Path, *, times: int = 10) -> Row:
     if done.returncode != 0:
         # Above the limit the process may die of it; that is a figure too.
         return Row(what=what, unit="GB", baseline=LIMIT_GB, high=1.0, note=f"exit code {done.returncode}")
-    found = json.loads(done.stdout)
-    gigabytes = found["peak_gb"]
+    figures = json.loads(done.stdout)
+    gigabytes = figures["peak_gb"]
     return Row(
         what=what,
         unit="GB",
@@ -117,7 +117,7 @@ def scale_row(path: Path, *, times: int = 10) -> Row:
         baseline=LIMIT_GB,
         ratio=gigabytes / LIMIT_GB,
         high=1.0,
-        note=", ".join(f"{key} {value:.1f}" for key, value in found.items() if key.startswith("after")),
+        note=", ".join(f"{key} {value:.1f}" for key, value in figures.items() if key.startswith("after")),
     )
 
 

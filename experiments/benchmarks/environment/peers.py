@@ -30,8 +30,8 @@ def main() -> None:
     ways = everything(request["prices"], request["window"])
     # gym-trading-env turns every warning of the process into an error, gym-anytrading's among them.
     warnings.simplefilter("ignore")
-    found = {name: importlib.metadata.version(name) for name in ("gym-anytrading", "gym-trading-env")}
-    print(json.dumps(found), file=answer, flush=True)
+    versions = {name: importlib.metadata.version(name) for name in ("gym-anytrading", "gym-trading-env")}
+    print(json.dumps(versions), file=answer, flush=True)
     for _ in sys.stdin:
         print(json.dumps({name: play() for name, play in ways.items()}), file=answer, flush=True)
 

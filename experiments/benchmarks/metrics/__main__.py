@@ -62,9 +62,9 @@ def shared_row(*, days: int, columns: int, rounds: int, python: Path | None) -> 
         answer = ask(python, file)
         for name, figures in answer["figures"].items():
             np.testing.assert_allclose(performance(net)[name], figures, rtol=1e-9, err_msg=name)
-        found = in_turn({"ours": ours, "peer": lambda: float(ask(python, file)["rate"])}, rounds)
+        rates = in_turn({"ours": ours, "peer": lambda: float(ask(python, file)["rate"])}, rounds)
     note = f"empyrical-reloaded {answer['version']}, equal figures"
-    return compare(f"{what} / empyrical-reloaded", "series/s", found, "ours", "peer", low=3.0, note=note)
+    return compare(f"{what} / empyrical-reloaded", "series/s", rates, "ours", "peer", low=3.0, note=note)
 
 
 def ask(python: Path, file: Path) -> dict[str, Any]:

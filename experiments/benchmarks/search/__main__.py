@@ -92,12 +92,12 @@ def throughput_row(fold: Fold, config: Config) -> Row:
     for jobs in sides.values():
         trials_a_second(jobs, trials=2)  # untimed: files and features that the first one reads
     rounds = range(-(-config.rounds // 3))
-    found: dict[str, list[float]] = {name: [] for name in sides}
+    rates: dict[str, list[float]] = {name: [] for name in sides}
     for _ in rounds:
         for name, jobs in sides.items():
-            found[name].append(trials_a_second(jobs))
+            rates[name].append(trials_a_second(jobs))
     return compare(
-        "DMN search on two processes / one, elapsed time", "trials/s", found, "two", "one", low=1.7
+        "DMN search on two processes / one, elapsed time", "trials/s", rates, "two", "one", low=1.7
     )
 
 

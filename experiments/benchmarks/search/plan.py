@@ -115,8 +115,8 @@ def recorded(folder: Path) -> tuple[FloatArray, FloatArray]:
     Raises:
         DataError: no such trial in the folder.
     """
-    found = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
-    timed = [(trial["seconds"], trial["epochs"]) for trial in found if "seconds" in trial]
+    trials = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    timed = [(trial["seconds"], trial["epochs"]) for trial in trials if "seconds" in trial]
     if not timed:
         raise DataError(f"{folder}: holds no finished trial, expected JSON files of a search (DIR/trials).")
     seconds, epochs = np.array(timed, dtype=np.float64).T

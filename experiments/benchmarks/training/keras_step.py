@@ -32,12 +32,12 @@ def main() -> None:
     """Answer until the input ends."""
     answer, sys.stdout = sys.stdout, sys.stderr  # what TensorFlow prints must not mix with the answers
     request = json.loads(sys.stdin.readline())
-    found = ways(**request)
+    works = ways(**request)
     versions = {name: importlib.import_module(name).__version__ for name in ("tensorflow", "keras")}
     print(json.dumps(versions), file=answer, flush=True)
     sequences = request["steps"] * request["batch"]
     for _ in sys.stdin:
-        figures = {name: sequences / cpu_seconds(work) for name, work in found.items()}
+        figures = {name: sequences / cpu_seconds(work) for name, work in works.items()}
         print(json.dumps(figures), file=answer, flush=True)
 
 
@@ -49,11 +49,11 @@ def ways(
     rng = np.random.default_rng(0)
     inputs = rng.standard_normal((steps * batch, days, features)).astype("float32")
     returns = (0.01 * rng.standard_normal((steps * batch, days, 1))).astype("float32")
-    found: dict[str, Callable[[], object]] = {}
+    steps_of: dict[str, Callable[[], object]] = {}
     for name, xla in (("as it is", "auto"), ("with XLA", True)):
         model = compiled(tensorflow, (days, features), width, dropout, xla)
-        found[name] = partial(batch_by_batch, model, inputs, returns, batch)
-    return found
+        steps_of[name] = partial(batch_by_batch, model, inputs, returns, batch)
+    return steps_of
 
 
 def one_thread() -> Any:

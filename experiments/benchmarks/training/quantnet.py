@@ -106,9 +106,9 @@ def step_figures(panel: Panel, config: Config, *, cost_bps: float) -> dict[str, 
         "full": lambda: 1e3 * seconds(joint, config.device, config.steps),
         "bare": lambda: 1e3 * seconds(bare, config.device, config.steps),
     }
-    found = in_turn(sides, config.rounds)
-    pairs = list(zip(found["full"], found["bare"], strict=True))
-    return found | {
+    seconds_of = in_turn(sides, config.rounds)
+    pairs = list(zip(seconds_of["full"], seconds_of["bare"], strict=True))
+    return seconds_of | {
         "around": [max(1.0 - bare / full, 1e-9) for full, bare in pairs],
         "gigaflops": [1e-6 * joint.flops() / full for full, _ in pairs],
     }

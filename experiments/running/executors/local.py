@@ -65,8 +65,8 @@ def _alone(task: Task) -> Failure | None:
         pool = ProcessPoolExecutor(max_workers=1, initializer=end_with, initargs=(os.getpid(),))
         with pool, worker_environment():
             try:
-                found: Failure | None = pool.submit(attempt_alone, task).result()
+                failure: Failure | None = pool.submit(attempt_alone, task).result()
             except BrokenProcessPool:
                 continue
-            return found
+            return failure
     return DIED
