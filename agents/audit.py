@@ -108,7 +108,7 @@ def audit_agent(
             "random_start and episode_days out."
         )
     # As it was before its first pass: what that one leaves behind must not answer for the others.
-    untouched = _copied(agent)
+    untouched = _copy(agent)
     signals = signals_of(agent, env.panel, env).copy()
     second = signals_of(agent, env.panel, env)
     made = [compare_decisions(env, signals, second, "in a second pass over the same days", REPEAT)]
@@ -117,7 +117,7 @@ def audit_agent(
         chance = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
         day = env.panel.dates[row]
         other = scramble(env.panel, day, CHANGES[change], chance)
-        signals_then = _played_until(row, _copied(untouched), env, other)
+        signals_then = _played_until(row, _copy(untouched), env, other)
         what = f"after the days later than {day} were changed ({change})"
         made.append(compare_decisions(env, signals, signals_then, what, FUTURE))
     taken = env.tape.decides
@@ -176,7 +176,7 @@ def compare_decisions(
     raise LookAheadError(text)
 
 
-def _copied(agent: Agent) -> Agent:
+def _copy(agent: Agent) -> Agent:
     """A copy; the agent itself where it holds something that cannot be copied, such as an open file."""
     try:
         return copy.deepcopy(agent)

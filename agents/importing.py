@@ -36,13 +36,13 @@ def imported_class(path: str, *, beside_the_user: bool = False) -> type:
         )
     if beside_the_user and (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)
-    module = _imported(path, module_name)
+    module = _import_module(path, module_name)
     if not hasattr(module, class_name):
         raise ConfigError(f"{path}: module {module_name!r} has no class {class_name!r}.")
-    return _checked(path, getattr(module, class_name))
+    return _check_class(path, getattr(module, class_name))
 
 
-def _imported(path: str, module_name: str) -> ModuleType:
+def _import_module(path: str, module_name: str) -> ModuleType:
     """The module; whatever its own code raises is told in one line."""
     try:
         return importlib.import_module(module_name)
@@ -56,7 +56,7 @@ def _imported(path: str, module_name: str) -> ModuleType:
         raise ConfigError(f"{path}: cannot be imported: {in_a_line(error)}.") from error
 
 
-def _checked(path: str, named: object) -> type:
+def _check_class(path: str, named: object) -> type:
     if not isinstance(named, type):
         raise ConfigError(
             f"{path}: is a {type(named).__name__}, expected a class with the methods of an agent."

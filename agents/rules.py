@@ -62,14 +62,14 @@ def cs_momentum(features: FloatArray, tradable: BoolArray) -> FloatArray:
     and sells losers, so here the rank sets the side and |mu_j| the size. `cs_momentum_literal` has the
     printed formula.
     """
-    mean, winner, loser = _ranked(features, tradable)
+    mean, winner, loser = _rank(features, tradable)
     signals: FloatArray = np.clip(np.abs(mean) * winner - np.abs(mean) * loser, -1.0, 1.0)
     return signals
 
 
 def cs_momentum_literal(features: FloatArray, tradable: BoolArray) -> FloatArray:
     """Eq. 11 of QuantNet as printed: winners mu_j, losers -mu_j, the rest 0."""
-    mean, winner, loser = _ranked(features, tradable)
+    mean, winner, loser = _rank(features, tradable)
     signals: FloatArray = np.clip(mean * winner - mean * loser, -1.0, 1.0)
     return signals
 
@@ -98,7 +98,7 @@ def phi(trend: FloatArray) -> FloatArray:
     return position
 
 
-def _ranked(features: FloatArray, tradable: BoolArray) -> tuple[FloatArray, BoolArray, BoolArray]:
+def _rank(features: FloatArray, tradable: BoolArray) -> tuple[FloatArray, BoolArray, BoolArray]:
     """Mean returns, and who is above the 1 - q and below the q quantile of the market's known means."""
     mean, known = features[..., 0], tradable & (features[..., 1] > 0)
     ordered = np.sort(np.where(known, mean, np.inf), axis=-1)

@@ -110,7 +110,7 @@ class SB3Agent:
     @torch.no_grad()
     def act(self, observation: Observation) -> FloatArray:
         """The deterministic policy's signals [N]."""
-        policy, space = self._fitted()
+        policy, space = self._trained_policy()
         flat = np.asarray(spaces.flatten(space, observation))
         if flat.shape != self._mean.shape:
             raise ConfigError(
@@ -123,7 +123,7 @@ class SB3Agent:
 
     def save(self, folder: Path) -> None:
         """Write configuration, normalisation and the policy's weights."""
-        policy, space = self._fitted()
+        policy, space = self._trained_policy()
         content = {
             "algorithm": self.algorithm,
             "timesteps": self.timesteps,
@@ -164,12 +164,12 @@ class SB3Agent:
 
     def restore(self, weights: dict[str, torch.Tensor], normalisation: tuple[FloatArray, FloatArray]) -> None:
         """Go back to an earlier policy."""
-        policy, _ = self._fitted()
+        policy, _ = self._trained_policy()
         policy.load_state_dict(weights)
         policy.set_training_mode(mode=False)
         self._mean, self._spread = normalisation
 
-    def _fitted(self) -> tuple[BasePolicy, spaces.Dict]:
+    def _trained_policy(self) -> tuple[BasePolicy, spaces.Dict]:
         if self.policy is None or self._space is None:
             raise ConfigError("this agent is not trained; call fit or load first.")
         return self.policy, self._space

@@ -117,16 +117,16 @@ def preset_space(preset: str, agent: object, name: str) -> Space:
     """
     if preset not in PRESETS:
         raise ConfigError(f"unknown space {preset!r}. {did_you_mean(preset, PRESETS)}")
-    made, config = (_named(path) for path in PRESETS[preset])
+    made, config = (_load_named(path) for path in PRESETS[preset])
     configured = getattr(agent, "config", None)
     if not isinstance(configured, config):
-        fitting = [known for known, (_, of) in PRESETS.items() if isinstance(configured, _named(of))]
+        fitting = [known for known, (_, of) in PRESETS.items() if isinstance(configured, _load_named(of))]
         known = f"fitting: {', '.join(fitting)}" if fitting else "none fits it; leave --space out"
         raise ConfigError(f"space {preset!r} is not one of agent {name!r}; {known}.")
     space: Space = made(configured)
     return space
 
 
-def _named(path: str) -> Any:
+def _load_named(path: str) -> Any:
     module, _, name = path.partition(":")
     return getattr(importlib.import_module(module), name)

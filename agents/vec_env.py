@@ -49,7 +49,7 @@ class SB3VecEnv(VecEnv):
         observation, _ = self.env.reset(seed=list(self._seeds) if given else None)
         self._reset_seeds()
         self._reset_options()
-        return self._shown(observation)
+        return self._as_sb3(observation)
 
     def step_async(self, actions: Numbers) -> None:
         """Take the actions of the next step."""
@@ -61,12 +61,12 @@ class SB3VecEnv(VecEnv):
         dones = terminated | truncated
         infos: list[dict[str, object]] = [{} for _ in range(self.num_envs)]
         if dones.any():
-            last = self._shown(info["final_obs"])
+            last = self._as_sb3(info["final_obs"])
             for b in np.flatnonzero(dones):
                 ended = {k: part[b] for k, part in last.items()} if isinstance(last, dict) else last[b]
                 infos[b]["terminal_observation"] = ended
                 infos[b]["TimeLimit.truncated"] = bool(truncated[b] and not terminated[b])
-        return self._shown(observation), rewards.astype(np.float32), dones, infos
+        return self._as_sb3(observation), rewards.astype(np.float32), dones, infos
 
     def close(self) -> None:
         """Nothing is open."""
@@ -104,7 +104,7 @@ class SB3VecEnv(VecEnv):
         """A batch draws no pictures."""
         return [None] * self.num_envs
 
-    def _shown(self, observation: Observation) -> Numbers | Observation:
+    def _as_sb3(self, observation: Observation) -> Numbers | Observation:
         if not self._flat:
             return observation
         parts: Iterable[Numbers] = (observation[name] for name in self.env.single_observation_space.spaces)

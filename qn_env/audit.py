@@ -146,7 +146,7 @@ def check_no_lookahead(
     if rebuild is not None and not is_function(rebuild):
         raise ConfigError(f"rebuild is {in_words(rebuild)}, expected a function that takes a panel.")
     panel = _panel_of(env)
-    build = _checked(rebuild if rebuild is not None else lambda other: rebuilt(env, other))
+    build = _check_panels(rebuild if rebuild is not None else lambda other: rebuilt(env, other))
     audit = _Audit(env, panel, build, seed)
     audit.repeat()
     if not audit.findings:
@@ -210,7 +210,7 @@ class _Audit:
             dates.append(ours.date)
             self.steps += 1
             if differing := list(_differences(self.panel, ours, theirs, check, until)):
-                self.findings += [f for f in differing if not _known(f, self.findings)]
+                self.findings += [f for f in differing if not _is_known(f, self.findings)]
                 break
             if ours.over:
                 break
@@ -227,7 +227,7 @@ class _Audit:
             moment = _step(self.own, act(moment.observation))
 
 
-def _known(finding: Finding, findings: list[Finding]) -> bool:
+def _is_known(finding: Finding, findings: list[Finding]) -> bool:
     """The other kind of actions has found it already."""
     return any(
         (f.what, f.date, f.asset, f.scrambled_after)
@@ -392,7 +392,7 @@ def _panel_of(env: AnyEnv) -> Panel:
     return panel
 
 
-def _checked(build: Rebuild) -> Rebuild:
+def _check_panels(build: Rebuild) -> Rebuild:
     """The same function, refusing an environment that does not play the panel it was given."""
 
     def checked(panel: Panel) -> AnyEnv:

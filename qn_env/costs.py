@@ -268,7 +268,11 @@ def per_day(name: str, value: PerDay, panel: Panel, most: float = np.inf) -> Flo
         return per_asset(name, value, panel, most)
     check_is("panel", panel, Panel, "a Panel")
     check_per_day(name, value, most)
-    table = _aligned(name, value, panel) if isinstance(value, pd.DataFrame) else np.asarray(value, np.float64)
+    table = (
+        _align_to_panel(name, value, panel)
+        if isinstance(value, pd.DataFrame)
+        else np.asarray(value, np.float64)
+    )
     if table.shape != panel.shape:
         raise ConfigError(f"{name} has shape {table.shape}, expected days by assets, {panel.shape}.")
     bad = panel.tradable & _outside(table, most)
@@ -301,7 +305,7 @@ def _is_table(value: object) -> TypeGuard[pd.DataFrame | FloatArray]:
     return isinstance(value, pd.DataFrame) or (isinstance(value, np.ndarray) and value.ndim == 2)
 
 
-def _aligned(name: str, frame: pd.DataFrame, panel: Panel) -> FloatArray:
+def _align_to_panel(name: str, frame: pd.DataFrame, panel: Panel) -> FloatArray:
     """[T, N] the frame's numbers on the panel's dates and assets, NaN on a date that it does not have."""
     if not isinstance(frame.index, pd.DatetimeIndex) or frame.index.tz is not None:
         raise ConfigError(

@@ -235,18 +235,18 @@ def trade(
             the first weight, for sampled training windows, whose edge is not a trade.
         lag: days between a decision and its trade; the first weight of a window appears on row `lag`.
     """
-    weight = held(target, order, listed)
-    before = replaced(weight, listed, initial=initial, lag=lag)
+    weight = weights_in_force(target, order, listed)
+    before = weights_before(weight, listed, initial=initial, lag=lag)
     return settle(weight, before, next_returns, costs, exits)
 
 
-def held(target: Array, order: Index | None, listed: Array | None) -> Array:
+def weights_in_force(target: Array, order: Index | None, listed: Array | None) -> Array:
     """[..., T, N] the weights held after each close; arguments as in `trade`."""
     weight = target if order is None else carry(target, order)
     return weight if listed is None else weight * listed
 
 
-def replaced(weight: Array, listed: Array | None, *, initial: Initial, lag: int = 0) -> Array:
+def weights_before(weight: Array, listed: Array | None, *, initial: Initial, lag: int = 0) -> Array:
     """[..., T, N] the weights that those held after each close replace; arguments as in `trade`."""
     w, xp = weight, namespace(weight)
     if initial == "free":

@@ -181,7 +181,7 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
             ConfigError: before `reset`, after the end, or an action that is not [N] numbers in [-1, 1].
         """
         setup, t = self.setup, self._t
-        signals = self._checked(action)
+        signals = self._check_action(action)
         day = setup.tape.day(t)
         if self._assets is not None:
             day = day.of_assets(self._assets)
@@ -306,7 +306,7 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
         share = self.setup.share(self._t, self._assets)
         screen.add(self.tape.dates[self._t], self._equity, self._account.weight, share)
 
-    def _checked(self, action: Action) -> FloatArray:
+    def _check_action(self, action: Action) -> FloatArray:
         if self._over:
             raise ConfigError("step was called before reset or after the episode's end; call reset first.")
         # A copy: the signals may become the weights that are remembered.

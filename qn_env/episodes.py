@@ -357,11 +357,11 @@ def _cut(
         "next_returns": windows(tape.returns[following, asset], "float64"),
         "listed": windows(np.ones(len(now), dtype=bool), "bool"),
         "scale": windows(tape.scale[now, asset], "float64"),
-        **{name: windows(rate, "float64") for name, rate in _charged(tape, rows, asset).items()},
+        **{name: windows(rate, "float64") for name, rate in _cost_parts(tape, rows, asset).items()},
     }
 
 
-def _charged(tape: Tape, rows: IntArray, asset: int) -> dict[str, FloatArray]:
+def _cost_parts(tape: Tape, rows: IntArray, asset: int) -> dict[str, FloatArray]:
     """By name of a cost, the rate [L - 1] that an asset's own day of [L] is charged up to the next one."""
     now = rows[:-1]
     market_days = np.diff(tape.awake[:, asset].cumsum()[rows])  # a fee is due on each of them

@@ -319,12 +319,12 @@ def ew_means(values: FloatArray, *decays: float) -> list[FloatArray]:
 
     The value k rows ago has the weight decay^k; NaN at gaps. By linear filters, in a third of the time.
     """
-    seen, first, moved, weights = _weighed(values)
+    seen, first, moved, weights = _weighted_sums(values)
     means = []
     for decay in decays:
-        mean = _filtered(moved, decay)
+        mean = _exponential_sum(moved, decay)
         with np.errstate(invalid="ignore"):  # no weight before the first value
-            mean /= _filtered(weights, decay)
+            mean /= _exponential_sum(weights, decay)
         mean += first
         np.copyto(mean, np.nan, where=~seen)
         means.append(mean)
@@ -336,11 +336,11 @@ def ew_moments(values: FloatArray, decay: float) -> tuple[FloatArray, FloatArray
 
     The deviation of a single value is NaN.
     """
-    seen, first, moved, weights = _weighed(values)
-    weight = _filtered(weights, decay)
-    mean, variance = _filtered(moved, decay), _filtered(moved * moved, decay)
+    seen, first, moved, weights = _weighted_sums(values)
+    weight = _exponential_sum(weights, decay)
+    mean, variance = _exponential_sum(moved, decay), _exponential_sum(moved * moved, decay)
     with np.errstate(invalid="ignore", divide="ignore"):
-        kept = 1.0 - _filtered(weights, decay**2) / weight**2  # share of the variance that is not lost
+        kept = 1.0 - _exponential_sum(weights, decay**2) / weight**2  # share of the variance that is not lost
         mean /= weight
         variance /= weight
         variance -= mean * mean
@@ -352,7 +352,7 @@ def ew_moments(values: FloatArray, decay: float) -> tuple[FloatArray, FloatArray
     return mean, np.sqrt(variance, out=variance)
 
 
-def _weighed(values: FloatArray) -> tuple[BoolArray, FloatArray, FloatArray, FloatArray]:
+def _weighted_sums(values: FloatArray) -> tuple[BoolArray, FloatArray, FloatArray, FloatArray]:
     """Where there is a value, each column's first [N], distances from it, and weights, both 0 at gaps.
 
     Weights, 1 on a value's own day, are one column where all begin on one row and have no gap before the end.
@@ -366,7 +366,7 @@ def _weighed(values: FloatArray) -> tuple[BoolArray, FloatArray, FloatArray, Flo
     return seen, first, np.where(seen, values - first, 0.0), weights
 
 
-def _filtered(values: FloatArray, decay: float) -> FloatArray:
+def _exponential_sum(values: FloatArray, decay: float) -> FloatArray:
     """Sum over the rows up to each of decay^age times the value."""
     from scipy.signal import lfilter
 

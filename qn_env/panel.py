@@ -268,9 +268,9 @@ class Panel:
         Raises:
             ConfigError: what is no feature.
         """
-        return self._evaluated(
-            check_items("feature", (feature,), is_function, "a feature (qn_env.features)")
-        )[0]
+        return self._evaluate(check_items("feature", (feature,), is_function, "a feature (qn_env.features)"))[
+            0
+        ]
 
     def features(self, features: Sequence[Feature]) -> FloatArray:
         """[T, N, F] features side by side, 0 where undefined or not tradable.
@@ -282,7 +282,7 @@ class Panel:
         if not features:
             return np.zeros((*self.shape, 0))
         stacked = np.empty((*self.shape, len(features)))
-        evaluated = self._evaluated(features)
+        evaluated = self._evaluate(features)
         rows = max(ROWS_NUMBERS // max(stacked[:1].size, 1), 1)
         for begin in range(0, len(stacked), rows):  # a few rows at a time, which stay in the cache
             block = stacked[begin : begin + rows]
@@ -317,7 +317,7 @@ class Panel:
         width = max(BLOCK_NUMBERS // max(len(self.dates), 1), 1)
         return [slice(begin, begin + width) for begin in range(0, self.shape[1], width)]
 
-    def _evaluated(self, features: Sequence[Feature]) -> list[FloatArray]:
+    def _evaluate(self, features: Sequence[Feature]) -> list[FloatArray]:
         """[T, N] each, evaluated on every asset's own observations, brought to the top of its column."""
         from qn_env.features import evaluate
 

@@ -27,7 +27,7 @@ def rebuilt(env: AnyEnv, panel: Panel) -> AnyEnv:
             was not made by `gymnasium.make`.
     """
     if isinstance(env, gymnasium.Wrapper):
-        return _rewrapped(env, rebuilt(env.env, panel), panel)
+        return _rewrap(env, rebuilt(env.env, panel), panel)
     try:
         if env.spec is not None:
             return gymnasium.make(env.spec, panel=panel, render_mode=None).unwrapped
@@ -38,7 +38,7 @@ def rebuilt(env: AnyEnv, panel: Panel) -> AnyEnv:
     raise _cannot(type(env), "it was not made by gymnasium.make")
 
 
-def _rewrapped(wrapper: gymnasium.Wrapper, env: AnyEnv, panel: Panel) -> AnyEnv:
+def _rewrap(wrapper: gymnasium.Wrapper, env: AnyEnv, panel: Panel) -> AnyEnv:
     """The same wrapper around another environment."""
     cls = type(wrapper)
     if not isinstance(wrapper, RecordConstructorArgs):

@@ -252,7 +252,7 @@ class EnvSetup:
     def observe_batch(self, rows: IntArray, weight: FloatArray) -> Observation:
         """Fresh arrays [B, ...] of what is seen at the close of rows [B]."""
         # Fancy indexing copies; the windows are views of the padded history.
-        observation = {name: part[rows] for name, part in self._shown.items()}
+        observation = {name: part[rows] for name, part in self._shown_arrays.items()}
         if self._is_index:
             observation["index"] = rows.astype(np.int64)[:, None]
         if self._shows_positions:
@@ -329,7 +329,7 @@ class EnvSetup:
         }
 
     @cached_property
-    def _shown(self) -> dict[str, Numbers]:
+    def _shown_arrays(self) -> dict[str, Numbers]:
         """Arrays whose row t is the window, or the row, of day t: views, to be gathered from."""
         if self.config.observation != "window":
             return self._parts

@@ -296,12 +296,12 @@ def _standing(costs: Costs[FloatArray], tradable: BoolArray) -> Costs[FloatArray
         return costs
     latest = _latest(tradable)
 
-    def carried(rate: FloatArray) -> FloatArray:
+    def carry_forward(rate: FloatArray) -> FloatArray:
         if rate.ndim == 1:
             return rate
         return read_only(np.where(latest < 0, 0.0, np.take_along_axis(rate, latest.clip(0), axis=0)))
 
-    return costs.each(carried)
+    return costs.each(carry_forward)
 
 
 def _open_accounts(panel: Panel, start: Start, days: int) -> BoolArray:

@@ -124,7 +124,7 @@ class TradingVectorEnv(VectorEnv[Observation, ArrayType, ArrayType]):
             ConfigError: before `reset`, on an ended episode in DISABLED mode, or signals that are not [B, N]
                 numbers in [-1, 1].
         """
-        signals = self._checked(actions)
+        signals = self._check_actions(actions)
         idle = self._over.copy()
         rewards, ledger, terminated = self._advance(signals, idle)
         truncated = (self._rows == self._last) & ~idle
@@ -236,7 +236,7 @@ class TradingVectorEnv(VectorEnv[Observation, ArrayType, ArrayType]):
             raise ConfigError(f"{len(seed)} seeds for {self.num_envs} environments.")
         return [None if s is None else check_whole("seed", s, 0, MOST_RESET_SEED) for s in seed]
 
-    def _checked(self, actions: ArrayType) -> FloatArray:
+    def _check_actions(self, actions: ArrayType) -> FloatArray:
         if not self._begun:
             raise ConfigError("step was called before reset; call reset first.")
         if self.autoreset_mode is AutoresetMode.DISABLED and self._over.any():

@@ -176,7 +176,7 @@ class PaddedWindows:
 
     def part(self, name: str) -> Tensor:
         """[B, L, N, ...] one part."""
-        return self._taken(self.parts[name])
+        return self._take_rows(self.parts[name])
 
     def costs(self) -> Costs[Tensor]:
         """Rates; those per asset alone are as they are."""
@@ -193,9 +193,9 @@ class PaddedWindows:
         return replace(self, rows=mine[rows])
 
     def _rate(self, rate: Tensor) -> Tensor:
-        return rate if rate.ndim < 2 else self._taken(rate)
+        return rate if rate.ndim < 2 else self._take_rows(rate)
 
-    def _taken(self, values: Tensor) -> Tensor:
+    def _take_rows(self, values: Tensor) -> Tensor:
         return values if self.rows is None else values[self.rows]
 
 

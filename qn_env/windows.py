@@ -15,7 +15,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from qn_env.autograd import Context
-from qn_env.economics import Initial, held, replaced, settle, settle_slopes
+from qn_env.economics import Initial, settle, settle_slopes, weights_before, weights_in_force
 from qn_env.episodes import Episode, Terms
 from qn_env.objectives import LOSS_FLOOR, sharpe_and_slope
 
@@ -133,12 +133,12 @@ def _chunk(episode: Episode, signals: Tensor, task: _Task, share: float, out: Te
     target = signals.to(torch.float64, memory_format=torch.contiguous_format)
     if terms.scale is not None:
         target = target * terms.scale
-    weight = held(target, terms.order, terms.listed)
+    weight = weights_in_force(target, terms.order, terms.listed)
     if terms.costs is None:
         # The net is the gross return, and what a weight replaces is of no account.
         net, before = weight * returns, weight
     else:
-        before = replaced(weight, terms.listed, initial=task.initial, lag=episode.lag)
+        before = weights_before(weight, terms.listed, initial=task.initial, lag=episode.lag)
         net = settle(weight, before, returns, terms.costs, terms.exits).net
     total, slope = sharpe_and_slope(net, counted, weights, axis=1, floor=task.floor)
     if out is not None:

@@ -45,7 +45,7 @@ class LongOnly(Limit, RecordConstructorArgs):
 
     def action(self, action: Action) -> Action:
         """Signals [N] in [0, 1]."""
-        return np.maximum(_checked(action, self._market), 0.0)
+        return np.maximum(_check_action(action, self._market), 0.0)
 
 
 class MaxWeight(Limit, RecordConstructorArgs):
@@ -70,7 +70,7 @@ class MaxWeight(Limit, RecordConstructorArgs):
 
     def action(self, action: Action) -> Action:
         """Signals [N] whose weights lie within the cap."""
-        signals = _checked(action, self._market)
+        signals = _check_action(action, self._market)
         scale = self._market.tape.scale[self._market.row]
         with np.errstate(divide="ignore"):
             limit = self._cap / scale
@@ -102,7 +102,7 @@ class GrossLeverage(Limit, RecordConstructorArgs):
 
     def action(self, action: Action) -> Action:
         """Signals [N] whose weights, with those kept, lie within the cap."""
-        signals, env = _checked(action, self._market), self._market
+        signals, env = _check_action(action, self._market), self._market
         tape, t = env.tape, env.row
         target, kept = signals * tape.scale[t], env.positions
         # Split by what trades today: `hold` picks the target there, and the old weight elsewhere.
@@ -128,7 +128,7 @@ def _positive(cap: float) -> float:
     return check_number("cap", cap, 0.0, MOST_CAP, above=True, unit="a positive number")
 
 
-def _checked(action: Action, env: TradingEnv) -> FloatArray:
+def _check_action(action: Action, env: TradingEnv) -> FloatArray:
     """What the environment would refuse is not brought within a limit in silence."""
     try:
         signals = np.asarray(action, dtype=np.float64)

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from experiments.benchmarks.metrics.__main__ import main, returns, shared_row
-from experiments.benchmarks.metrics.peer import NAMES, measured
+from experiments.benchmarks.metrics.peer import NAMES, measure
 from experiments.results.metrics import performance
 from qn_env.errors import ConfigError
 
@@ -55,5 +55,5 @@ def test_an_interpreter_without_the_peer_is_refused(tmp_path):
 
 
 def test_the_peer_applies_every_function_to_every_series():
-    found = measured({"longest": max, "shortest": min}, [[1.0, 2.0], [3.0, 4.0]])
+    found = measure({"longest": max, "shortest": min}, [[1.0, 2.0], [3.0, 4.0]])
     assert found == {"longest": [2.0, 4.0], "shortest": [1.0, 3.0]}

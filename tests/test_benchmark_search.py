@@ -10,7 +10,7 @@ import torch
 
 from experiments.benchmarks.search.__main__ import main
 from experiments.benchmarks.search.batched import Passes, Steps
-from experiments.benchmarks.search.plan import Cluster, recorded, simulate
+from experiments.benchmarks.search.plan import Cluster, read_recorded, simulate
 from experiments.benchmarks.search.plan import main as plan
 from qn_env.errors import DataError
 
@@ -86,7 +86,7 @@ def test_the_plan_reads_recorded_trials_and_counts_no_failed_one(tmp_path, capsy
         text = json.dumps({"score": 1.0, "seconds": seconds, "epochs": 3})
         (tmp_path / f"{number}.json").write_text(text)
     (tmp_path / "2.json").write_text(json.dumps({"score": None, "error": "broken"}))
-    seconds, epochs = recorded(tmp_path)
+    seconds, epochs = read_recorded(tmp_path)
     assert (seconds.tolist(), epochs.tolist()) == ([10.0, 30.0], [3.0, 3.0])
     plans = plan([str(tmp_path), "--units", "1000", "--machines", "5", "--cores", "2", "--kill-rate", "0.1"])
     assert plans["long ones first"].makespan <= plans["as they come"].makespan
@@ -97,4 +97,4 @@ def test_the_plan_reads_recorded_trials_and_counts_no_failed_one(tmp_path, capsy
 
 def test_a_folder_without_trials_is_refused(tmp_path):
     with pytest.raises(DataError, match="holds no finished trial"):
-        recorded(tmp_path)
+        read_recorded(tmp_path)

@@ -88,10 +88,10 @@ class DeepMomentum:
         Raises:
             ConfigError: a network of another shape, or one that is not trained.
         """
-        network = earlier._fitted()
+        network = earlier._trained_network()
         if _shapes(network) != _shapes(self._build(0)):
             raise ConfigError(
-                f"{_described(self.config)} cannot begin at the weights of {_described(earlier.config)}; "
+                f"{_describe(self.config)} cannot begin at the weights of {_describe(earlier.config)}; "
                 "give both the same network and width, or train from scratch."
             )
         self._earlier = network
@@ -155,7 +155,7 @@ class DeepMomentum:
             raise ConfigError(f"feature is {feature!r}, expected 0 to {len(names) - 1} or one of {names}.")
         other = DeepMomentum(**asdict(self.config))
         other.network = other._build(0)
-        other.network.load_state_dict(self._fitted().state_dict())
+        other.network.load_state_dict(self._trained_network().state_dict())
         other.network.eval()
         other.training_, other._hidden_inputs = self.training_, (*self._hidden_inputs, number)
         return other
@@ -167,7 +167,7 @@ class DeepMomentum:
     @torch.no_grad()
     def act(self, observation: Observation) -> FloatArray:
         """Signals [N]: one more step for every asset that trades and whose features are defined."""
-        network = self._fitted()
+        network = self._trained_network()
         features = observation["features"][-1]
         N = len(features)
         if self._memory is None:
@@ -176,7 +176,7 @@ class DeepMomentum:
         active = np.flatnonzero((observation["tradable"][-1] > 0) & (features[:, DEFINED] > 0))
         if len(active):
             before = tuple(part[active] for part in self._memory)
-            z, after = network(self._seen(features[active, None]), before)
+            z, after = network(self._as_inputs(features[active, None]), before)
             for part, new in zip(self._memory, after, strict=True):
                 part[active] = new
             signals[active] = self._positions(z[:, 0])
@@ -193,7 +193,7 @@ class DeepMomentum:
         All pieces of the pass are of one length: a matrix product's rounding depends on its shape, so a later
         day more or less would otherwise reach the positions of earlier ones.
         """
-        network = self._fitted()
+        network = self._trained_network()
         features = panel.features(self.settings.features)
         active = panel.tradable & (features[..., DEFINED] > 0)
         days = int(active.sum(axis=0).max(initial=0))
@@ -205,7 +205,7 @@ class DeepMomentum:
         for begin in range(0, len(rows), CHUNK):
             piece = slice(begin, begin + CHUNK)
             own = np.take_along_axis(features, rows[piece, :, None], axis=0)
-            z, memory = network(self._seen(own.swapaxes(0, 1)), memory)
+            z, memory = network(self._as_inputs(own.swapaxes(0, 1)), memory)
             by_asset[piece] = z.double().numpy().T
         outputs = np.zeros(panel.shape)
         np.put_along_axis(outputs, rows[:days], by_asset[:days], axis=0)
@@ -214,7 +214,7 @@ class DeepMomentum:
     def save(self, folder: Path) -> None:
         """Write configuration and weights."""
         save_json(folder, {"config": asdict(self.config), "without": list(self._hidden_inputs)})
-        save_tensors(folder, self._fitted().state_dict())
+        save_tensors(folder, self._trained_network().state_dict())
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -231,18 +231,18 @@ class DeepMomentum:
         with global_seed(seed):
             return build(self.config)
 
-    def _fitted(self) -> Network:
+    def _trained_network(self) -> Network:
         if self.network is None:
             raise ConfigError("this agent is not trained; call fit or load first.")
         return self.network
 
     def _start(self, rows: int) -> Memory:
         """A writable memory of assets before their first day."""
-        network = self._fitted()
+        network = self._trained_network()
         zeros = torch.zeros(rows, network.past, len(FEATURE_NAMES))
         return tuple(part.clone() for part in network.memory(zeros))
 
-    def _seen(self, features: FloatArray) -> Tensor:
+    def _as_inputs(self, features: FloatArray) -> Tensor:
         """What the network reads at prediction."""
         inputs = mask_undefined(torch.tensor(features, dtype=torch.float32))
         inputs[..., list(self._hidden_inputs)] = 0.0
@@ -282,5 +282,5 @@ def _shapes(network: Network) -> dict[str, torch.Size]:
     return {name: value.shape for name, value in network.state_dict().items()}
 
 
-def _described(config: DmnConfig) -> str:
+def _describe(config: DmnConfig) -> str:
     return f"a network {config.network!r} of width {config.hidden}"

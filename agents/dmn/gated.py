@@ -35,7 +35,7 @@ def gated(rows: Tensor, weight: Tensor, bias: Tensor, lags: tuple[int, ...]) -> 
     return outputs
 
 
-def _lagged(rows: Tensor, lags: tuple[int, ...]) -> list[Tensor]:
+def _lag(rows: Tensor, lags: tuple[int, ...]) -> list[Tensor]:
     """[m, L * B] views of the rows, one for each lag."""
     L = rows.shape[1] - max(lags)
     return [rows[:, max(lags) - lag :][:, :L].flatten(1) for lag in lags]
@@ -51,7 +51,7 @@ class _Gated(torch.autograd.Function):
         ctx: _LaggedContext, rows: Tensor, weight: Tensor, bias: Tensor, lags: tuple[int, ...]
     ) -> Tensor:
         n, B = len(bias), rows.shape[2]
-        first, *others = zip(weight.chunk(len(lags), dim=1), _lagged(rows, lags), strict=True)
+        first, *others = zip(weight.chunk(len(lags), dim=1), _lag(rows, lags), strict=True)
         gates = torch.mm(*first)  # [3 n, L * B], turned into the gates in place
         for part, seen in others:
             gates.addmm_(part, seen)
@@ -76,11 +76,11 @@ class _Gated(torch.autograd.Function):
         torch.mul(to_filtered, filtered, out=to_opened)
         to_opened.addcmul_(to_opened, opened, value=-1.0)
         to_filtered.addcmul_(to_filtered, filtered.square(), value=-1.0)
-        seen = _lagged(rows, ctx.lags)
+        seen = _lag(rows, ctx.lags)
         d_weight = torch.cat([torch.mm(slopes, one.T) for one in seen], dim=1)
         d_rows = None
         if ctx.needs_input_grad[0]:
             d_rows = torch.zeros_like(rows)
-            for part, into in zip(weight.chunk(len(ctx.lags), dim=1), _lagged(d_rows, ctx.lags), strict=True):
+            for part, into in zip(weight.chunk(len(ctx.lags), dim=1), _lag(d_rows, ctx.lags), strict=True):
                 into.addmm_(part.T, slopes)
         return d_rows, d_weight, slope.sum(1), None

@@ -53,14 +53,14 @@ def side(z: Tensor) -> Tensor:
 
 def sharpe_loss(z: Tensor, pairs: Pairs) -> Tensor:
     """Minus the annualised Sharpe ratio pooled over Omega (Eq. 17); costs as in Eq. 36 are inside."""
-    net = _settled(direct(z), pairs).net[..., 0]
+    net = _settle(direct(z), pairs).net[..., 0]
     ratio: Tensor = sharpe(net.flatten(), pairs.counted.flatten(), ddof=0, floor=LOSS_FLOOR)
     return -ratio
 
 
 def average_loss(z: Tensor, pairs: Pairs) -> Tensor:
     """Minus the mean return over Omega (Eq. 16); costs as in Eq. 36 are inside."""
-    return -mean(_settled(direct(z), pairs).net[..., 0], pairs.counted)
+    return -mean(_settle(direct(z), pairs).net[..., 0], pairs.counted)
 
 
 def mse_loss(z: Tensor, pairs: Pairs) -> Tensor:
@@ -86,10 +86,10 @@ def turnover_penalty(positions: Tensor, pairs: Pairs) -> Tensor:
     if pairs.episode.terms.costs is None:
         return positions.new_zeros((), dtype=torch.float64)
     units = math.sqrt(DAYS_PER_YEAR) / VOL_TARGET
-    return mean(_settled(positions, pairs).cost[..., 0], pairs.counted) * units
+    return mean(_settle(positions, pairs).cost[..., 0], pairs.counted) * units
 
 
-def _settled(positions: Tensor, pairs: Pairs) -> Ledger[Tensor]:
+def _settle(positions: Tensor, pairs: Pairs) -> Ledger[Tensor]:
     """Settle positions [B, L]; where a pair does not count nothing is held, as at prediction."""
     return pairs.episode.settle((positions * pairs.counted)[..., None])
 

@@ -42,7 +42,7 @@ def masked_lstm(
     w, u, on_inputs, on_state = lstm.all_weights[0]
     states, last = _Recurrence.apply(  # type: ignore[no-untyped-call]
         inputs.permute(1, 2, 0),
-        torch.cat([_ordered(u), _ordered(w), _ordered(on_inputs + on_state)], dim=1),
+        torch.cat([_order_gates(u), _order_gates(w), _order_gates(on_inputs + on_state)], dim=1),
         mask.T.contiguous(),
         hidden.T.contiguous(),
         cell.T.contiguous(),
@@ -50,7 +50,7 @@ def masked_lstm(
     return states.permute(2, 0, 1), states[-1].T.detach(), last.T
 
 
-def _ordered(weight: Tensor) -> Tensor:
+def _order_gates(weight: Tensor) -> Tensor:
     """[4 H, n] a weight of the four gates, or [4 H, 1] a bias, in our order."""
     gates = weight.reshape(4, weight.shape[0] // 4, -1)
     return gates[_ORDER].flatten(0, 1)

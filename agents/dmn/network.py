@@ -56,7 +56,7 @@ class Network(nn.Module, ABC):
         """The weights an L1 penalty acts on; None where there is none."""
         return None
 
-    def dropped(self, values: Tensor) -> Tensor:
+    def drop(self, values: Tensor) -> Tensor:
         """While training, a share of the numbers set to zero and the others scaled up."""
         if not self.training or self.dropout == 0.0:
             return values
@@ -116,8 +116,8 @@ class MlpNetwork(Network):
     def forward(self, inputs: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
         """Eqs. 20-21."""
         rows = torch.cat([memory[0], inputs], dim=1)
-        hidden = torch.tanh(self.body(self.dropped(stack_days(rows, range(LAGS)))))
-        return self.head(self.dropped(hidden)).squeeze(-1), (rows[:, inputs.shape[1] :],)
+        hidden = torch.tanh(self.body(self.drop(stack_days(rows, range(LAGS)))))
+        return self.head(self.drop(hidden)).squeeze(-1), (rows[:, inputs.shape[1] :],)
 
 
 class Block(nn.Module):
@@ -168,14 +168,14 @@ class WaveNetwork(Network):
         monthly = torch.cat([memory[2].permute(2, 1, 0), self.monthly(weekly)], dim=1)
         scores = (weekly[:, -L:], monthly[:, -L:], self.quarterly(monthly))
         parts = zip(self.body.weight.chunk(3, dim=1), scores, strict=True)
-        hidden = self.body.bias[:, None] + sum(w @ self.dropped(score).flatten(1) for w, score in parts)
+        hidden = self.body.bias[:, None] + sum(w @ self.drop(score).flatten(1) for w, score in parts)
         z = self.head.weight @ torch.tanh(hidden) + self.head.bias
         after = (rows[:, L:], weekly[:, L:].permute(2, 1, 0), monthly[:, L:].permute(2, 1, 0))
         return z.view(L, len(inputs)).T, after
 
     def _weekly(self, rows: Tensor) -> Tensor:
         """Scores [n, T, B] of inputs [B, T + 4, F]."""
-        weeks: Tensor = self.weekly(stack_days(self.dropped(rows), range(LAGS)).permute(2, 1, 0))
+        weeks: Tensor = self.weekly(stack_days(self.drop(rows), range(LAGS)).permute(2, 1, 0))
         return weeks
 
 

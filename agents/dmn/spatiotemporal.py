@@ -82,9 +82,9 @@ class SpatioTemporalNetwork(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Positions of all assets."""
-        values = self._dropped(inputs)
+        values = self._drop(inputs)
         if self.body is not None:
-            values = self._dropped(torch.tanh(self.body(values)))
+            values = self._drop(torch.tanh(self.body(values)))
         return torch.tanh(self.head(values))
 
     def penalised(self) -> list[Tensor]:
@@ -113,7 +113,7 @@ class SpatioTemporalNetwork(nn.Module):
         """Which of the inputs [N * F] are these assets'."""
         return (assets[:, None] * self.n_features + torch.arange(self.n_features)).flatten()
 
-    def _dropped(self, values: Tensor) -> Tensor:
+    def _drop(self, values: Tensor) -> Tensor:
         if not self.training or self.dropout == 0.0:
             return values
         keep = 1.0 - self.dropout
@@ -164,7 +164,7 @@ class SpatioTemporal:
                 f"a network with hidden={ours} cannot begin at the weights of one with hidden={theirs}; give "
                 "both the same width, or train from scratch."
             )
-        self._earlier = (earlier._fitted(), earlier.assets_)
+        self._earlier = (earlier._trained_network(), earlier.assets_)
 
     def fit(self, env: TradingEnv, *, seed: int, validation: TradingEnv | None = None) -> Self:
         """Maximise the portfolio's Sharpe ratio on `env`; keep the weights that do best on `validation`.
@@ -214,7 +214,7 @@ class SpatioTemporal:
     @torch.no_grad()
     def act(self, observation: Observation) -> FloatArray:
         """Signals [N] from today's inputs, or the last ones of assets that do not trade today."""
-        network, features = self._fitted(), observation["features"][-1]
+        network, features = self._trained_network(), observation["features"][-1]
         if len(features) != len(self.assets_):
             raise ConfigError(f"{len(features)} assets, expected the {len(self.assets_)} it was trained on.")
         active = (observation["tradable"][-1] > 0) & (features[:, DEFINED] > 0)
@@ -223,13 +223,13 @@ class SpatioTemporal:
         last, ago = self._seen
         last, ago = np.where(active[:, None], features, last), np.where(active, 0.0, ago + 1.0)
         self._seen = (last, ago)
-        signals = network(_given(last * (ago <= STALE)[:, None])).double().numpy()
+        signals = network(_as_inputs(last * (ago <= STALE)[:, None])).double().numpy()
         return np.where(active, signals, 0.0)
 
     @torch.no_grad()
     def signals(self, panel: Panel) -> FloatArray:
         """Signals [T, N], every date on its own."""
-        network = self._fitted()
+        network = self._trained_network()
         if _layout(panel) != self.assets_:
             raise ConfigError(
                 "the panel's assets are not those it was trained on, in their order; this network's weights "
@@ -242,13 +242,13 @@ class SpatioTemporal:
             piece = inputs[begin : begin + CHUNK]
             # Pieces of one length: a matrix product's rounding depends on its shape.
             whole = np.concatenate([piece, np.zeros((CHUNK - len(piece), *piece.shape[1:]))])
-            signals[begin : begin + CHUNK] = network(_given(whole)).double().numpy()[: len(piece)]
+            signals[begin : begin + CHUNK] = network(_as_inputs(whole)).double().numpy()[: len(piece)]
         return np.where(active, signals, 0.0)
 
     def save(self, folder: Path) -> None:
         """Write configuration, assets and weights."""
         save_json(folder, {"config": asdict(self.config), "assets": self.assets_})
-        save_tensors(folder, self._fitted().state_dict())
+        save_tensors(folder, self._trained_network().state_dict())
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -265,7 +265,7 @@ class SpatioTemporal:
         n, config = len(self.assets_), self.config
         return SpatioTemporalNetwork(n, len(FEATURE_NAMES), config.hidden, config.dropout)
 
-    def _fitted(self) -> SpatioTemporalNetwork:
+    def _trained_network(self) -> SpatioTemporalNetwork:
         if self.network is None:
             raise ConfigError("this agent is not trained; call fit or load first.")
         return self.network
@@ -327,6 +327,6 @@ def _common(ours: list[list[str]], theirs: list[list[str]]) -> tuple[Tensor, Ten
     return here, there
 
 
-def _given(features: FloatArray) -> Tensor:
+def _as_inputs(features: FloatArray) -> Tensor:
     """What the network reads, [..., N * F]."""
     return mask_undefined(torch.tensor(features, dtype=torch.float32)).flatten(-2)

@@ -108,16 +108,16 @@ class TransformerNetwork(Network):
     def __init__(self, n_features: int, hidden: int, dropout: float, *, heads: int, context: int) -> None:
         super().__init__(dropout)
         self.context = context
-        self.select = GatedResidual(self.dropped, n_features, hidden, n_features)
+        self.select = GatedResidual(self.drop, n_features, hidden, n_features)
         self.embedding = nn.Linear(n_features, hidden, bias=False)
         self.offset = nn.Linear(n_features, hidden, bias=False)
         self.lstm = nn.LSTM(hidden, hidden, batch_first=True)
-        self.local = Gate(self.dropped, hidden, hidden)
-        self.enrich = GatedResidual(self.dropped, hidden, hidden, hidden)
+        self.local = Gate(self.drop, hidden, hidden)
+        self.enrich = GatedResidual(self.drop, hidden, hidden, hidden)
         self.attention = Attention(hidden, heads, context)
-        self.attended = Gate(self.dropped, hidden, hidden)
-        self.feed = GatedResidual(self.dropped, hidden, hidden, hidden)
-        self.output = Gate(self.dropped, hidden, hidden)
+        self.attended = Gate(self.drop, hidden, hidden)
+        self.feed = GatedResidual(self.drop, hidden, hidden, hidden)
+        self.output = Gate(self.drop, hidden, hidden)
         self.head = nn.Linear(hidden, 1)
 
     def memory(self, past: Tensor) -> Memory:

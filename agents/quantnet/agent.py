@@ -89,7 +89,7 @@ class QuantNet:
         Raises:
             ConfigError: an agent that is not trained.
         """
-        self._earlier = earlier._fitted()
+        self._earlier = earlier._trained_network()
 
     def fit(self, env: TradingEnv, *, seed: int, validation: TradingEnv | None = None) -> Self:
         """Maximise the mean Sharpe ratio of assets, then markets, on sampled windows of `env`.
@@ -135,7 +135,7 @@ class QuantNet:
         Raises:
             ConfigError: no new market, nothing to start a zero-shot market from, sizes that differ.
         """
-        network = self._fitted()
+        network = self._trained_network()
         new = [name for name in env.panel.markets if name not in network.names]
         if not new:
             raise ConfigError(f"every market of the panel is known already: {', '.join(env.panel.markets)}.")
@@ -146,7 +146,7 @@ class QuantNet:
             )
         learn, held = (env, validation) if validation is not None else env.split()
         # What fails leaves this agent as it was: the markets are added to a copy.
-        grown = self._copied()
+        grown = self._copy()
         grown._grow(new, learn.panel if steps else env.panel, seed=seed, like=like)
         if steps:
             grown._train_only(new, learn, held, seed=seed, steps=steps)
@@ -160,8 +160,8 @@ class QuantNet:
         Raises:
             ConfigError: a published network has no embeddings.
         """
-        other = self._copied()
-        other._fitted().forget_embeddings()
+        other = self._copy()
+        other._trained_network().forget_embeddings()
         return other
 
     def reset(self) -> None:
@@ -171,7 +171,7 @@ class QuantNet:
     @torch.no_grad()
     def act(self, observation: Observation) -> FloatArray:
         """Signals [N]: one more step for every market that trades today."""
-        network = self._fitted()
+        network = self._trained_network()
         returns, tradable = observation["returns"][-1], observation["tradable"][-1]
         features = observation["features"][-1] if "features" in observation else np.zeros((len(returns), 0))
         signals = np.zeros(len(returns))
@@ -188,11 +188,11 @@ class QuantNet:
     def signals(self, panel: Panel) -> FloatArray:
         """Signals [T, N] in one streamed pass over each market's own trading days."""
         signals = np.zeros(panel.shape)
-        network = self._fitted()
-        for name, market in self._known(panel).items():
+        network = self._trained_network()
+        for name, market in self._check_markets(panel).items():
             state: State | None = None
             parts = []
-            for inputs in self._streamed(panel, market):
+            for inputs in self._stream(panel, market):
                 outputs, state = network(name, inputs, state)
                 parts.append(outputs[0].double().numpy())
             if parts:
@@ -208,12 +208,12 @@ class QuantNet:
         """
         if self.config.transfer is None:
             raise ConfigError("No Transfer has no encoder whose scores could be compared between markets.")
-        network = self._fitted()
+        network = self._trained_network()
         scores = {}
-        for name, market in self._known(panel).items():
+        for name, market in self._check_markets(panel).items():
             state: State | None = None
             parts = [np.zeros((0, self.config.dimension))]
-            for inputs in self._streamed(panel, market):
+            for inputs in self._stream(panel, market):
                 encoded, memory = network.encode(name, inputs, state)
                 state = [memory, (), ()]
                 parts.append(encoded[0].double().numpy())
@@ -225,7 +225,7 @@ class QuantNet:
         layout = {name: [c.start, c.stop] for name, c in self.columns_.items()}
         units = {name: unit.tolist() for name, unit in self.unit_.items()}
         save_json(folder, {"config": asdict(self.config), "columns": layout, "unit": units})
-        save_tensors(folder, self._fitted().state_dict())
+        save_tensors(folder, self._trained_network().state_dict())
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -239,19 +239,19 @@ class QuantNet:
         agent.network.eval()
         return agent
 
-    def _copied(self) -> QuantNet:
+    def _copy(self) -> QuantNet:
         """Another agent with the same weights."""
         other = QuantNet(**asdict(self.config))
         other.columns_, other.unit_ = dict(self.columns_), dict(self.unit_)
         other.training_, other.monitor = self.training_, self.monitor
         network = other._build({name: len(unit) for name, unit in self.unit_.items()})
-        network.load_state_dict(self._fitted().state_dict())
+        network.load_state_dict(self._trained_network().state_dict())
         other.network = network.eval()
         return other
 
     def _grow(self, new: Sequence[str], panel: Panel, *, seed: int, like: str | None) -> None:
         """Take markets in, untrained or with the weights of a known one."""
-        network, known = self._fitted(), dict(self.unit_)
+        network, known = self._trained_network(), dict(self.unit_)
         self._learn_layout(panel)
         self.unit_ = known | {name: self.unit_[name] for name in new}  # in the order of the network
         with global_seed(seed):
@@ -265,7 +265,7 @@ class QuantNet:
         self, new: Sequence[str], learn: TradingEnv, held: TradingEnv, *, seed: int, steps: int
     ) -> None:
         """Train what belongs to these markets, with everything else frozen."""
-        network = self._fitted()
+        network = self._trained_network()
         own = [p for name in new for p in network.own(name)]
         mine = {id(p) for p in own}
         frozen = [p for p in network.parameters() if id(p) not in mine]
@@ -286,7 +286,7 @@ class QuantNet:
         steps: int,
     ) -> Training:
         """AMSGrad on windows of the markets `only` (default: m of all) until validation is past its best."""
-        config, network = self.config, self._fitted()
+        config, network = self.config, self._trained_network()
         network.generator.manual_seed(seed + 1)
         generator = torch.Generator().manual_seed(seed)
         episodes = env.episodes(generator=generator, units=self.unit_)
@@ -324,7 +324,7 @@ class QuantNet:
         )
 
     def _start_like(self, like: str, new: Sequence[str]) -> None:
-        network = self._fitted()
+        network = self._trained_network()
         if like not in network.names or like in new:
             raise ConfigError(f"unknown market {like!r}. {did_you_mean(like, network.names)}")
         for name in new:
@@ -345,12 +345,12 @@ class QuantNet:
         options: dict[str, Any] = {name: getattr(self.config, name) for name in self._kind.options}
         return self._kind(sizes, **options)
 
-    def _fitted(self) -> MarketNetwork:
+    def _trained_network(self) -> MarketNetwork:
         if self.network is None:
             raise ConfigError("this agent is not trained; call fit or load first.")
         return self.network
 
-    def _known(self, panel: Panel) -> dict[str, Market]:
+    def _check_markets(self, panel: Panel) -> dict[str, Market]:
         """The panel's markets, each known by name and size."""
         for name, market in panel.markets.items():
             if name not in self.unit_:
@@ -362,19 +362,19 @@ class QuantNet:
                 )
         return panel.markets
 
-    def _streamed(self, panel: Panel, market: Market) -> Iterator[Tensor]:
+    def _stream(self, panel: Panel, market: Market) -> Iterator[Tensor]:
         """A market's inputs on its own trading days, piece by piece, B = 1; zeros after its last day.
 
         All pieces are of one length: a matrix product's rounding depends on its shape, so a later day more
         or less would otherwise reach the signals of earlier ones.
         """
-        network = self._fitted()
+        network = self._trained_network()
         returns = np.nan_to_num(market.compact(panel.returns), nan=0.0)
         features = market.compact(panel.features(self.settings.features))
         for begin in range(0, len(returns), CHUNK):
             piece = slice(begin, begin + CHUNK)
             yield network.inputs(
-                _filled(returns[piece])[None], _filled(features[piece])[None], self.unit_[market.name]
+                _pad(returns[piece])[None], _pad(features[piece])[None], self.unit_[market.name]
             )
 
     def _objective(self, network: MarketNetwork, batch: Mapping[str, Episode]) -> Tensor:
@@ -407,6 +407,6 @@ def pooled_sharpe(episode: Episode, signals: Tensor) -> Tensor:
     return mean
 
 
-def _filled(piece: FloatArray) -> FloatArray:
+def _pad(piece: FloatArray) -> FloatArray:
     """[CHUNK, ...] the rows of a piece, then zeros."""
     return np.concatenate([piece, np.zeros((CHUNK - len(piece), *piece.shape[1:]))])

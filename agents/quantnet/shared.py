@@ -125,7 +125,7 @@ class SharedNetwork(MarketNetwork):
     def encode(self, market: str, inputs: Tensor, state: State | None = None) -> tuple[Tensor, Memory]:
         """The market's scores e_t [B, L, N]: the mean over assets of the encoder's outputs."""
         B, L, n, _ = inputs.shape
-        given = self._given(market, B)
+        given = self._embeddings_of(market, B)
         hidden, memory = self.encoder(self._sequences(inputs, given), state[0] if state else (), None)
         return hidden.reshape(B, n, L, -1).mean(1), memory
 
@@ -134,7 +134,7 @@ class SharedNetwork(MarketNetwork):
         B, L, n, _ = inputs.shape
         drop = self._drop if self.training else None
         before = state if state is not None else [(), (), ()]
-        given = self._given(market, B)
+        given = self._embeddings_of(market, B)
         hidden, encoded = self.encoder(self._sequences(inputs, given), before[0], drop)
         hidden, mixed = self.omega(hidden, before[1], drop)
         hidden = torch.cat([hidden, given[:, None].expand(-1, L, -1)], dim=-1)
@@ -151,7 +151,7 @@ class SharedNetwork(MarketNetwork):
         own = seen.transpose(1, 2).reshape(B * n, L, OBSERVED)
         return torch.cat([own, given[:, None].expand(-1, L, -1)], dim=-1)
 
-    def _given(self, market: str, B: int) -> Tensor:
+    def _embeddings_of(self, market: str, B: int) -> Tensor:
         """[B * n, 2 d] embeddings of market and asset, some of them zero while training."""
         i = self.names.index(market)
         assets: Tensor = self.assets[i]

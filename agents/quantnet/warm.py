@@ -24,7 +24,7 @@ def take_over(network: MarketNetwork, earlier: MarketNetwork) -> None:
     Raises:
         ConfigError: a part of another shape, by name; nothing is changed then.
     """
-    pairs = {"what all markets share": (_shared(network), _shared(earlier))}
+    pairs = {"what all markets share": (_shared_parameters(network), _shared_parameters(earlier))}
     for name in network.names:
         if name in earlier.names:
             pairs[f"market {name!r}"] = (network.own(name), earlier.own(name))
@@ -35,7 +35,7 @@ def take_over(network: MarketNetwork, earlier: MarketNetwork) -> None:
             new.copy_(old)
 
 
-def _shared(network: MarketNetwork) -> Weights:
+def _shared_parameters(network: MarketNetwork) -> Weights:
     """The parameters that belong to no single market."""
     own = {id(p) for name in network.names for p in network.own(name)}
     return [p for p in network.parameters() if id(p) not in own]

@@ -63,13 +63,13 @@ def write_items(
 
 def _latex(table: Table, budget: str) -> str:
     """The table as shown, with its caption and the budget."""
-    caption = _escaped(f"{table.title}. {table.caption} {budget}")
+    caption = _escape(f"{table.title}. {table.caption} {budget}")
     source: str = table.shown.to_latex(index=False, escape=True, caption=caption, label=f"tab:{table.name}")
     for sign, command in SIGNS.items():
         source = source.replace(sign, command)
     return source
 
 
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     """Text that LaTeX prints as it is: no command, no comment."""
     return "".join(f"\\{c}" if c in "&%$#_{}" else c for c in text)

@@ -14,9 +14,9 @@ def format_digits(value: float | None, digits: int = 4) -> str:
     """A number with so many significant digits, never in powers of ten; a dash where undefined.
 
     Examples:
-        >>> figure(0.0000512345), figure(33.29913), figure(1234567.0)
+        >>> format_digits(0.0000512345), format_digits(33.29913), format_digits(1234567.0)
         ('0.00005123', '33.30', '1234567')
-        >>> figure(float("nan")) == UNDEFINED
+        >>> format_digits(float("nan")) == UNDEFINED
         True
     """
     if value is None or not np.isfinite(value):
@@ -31,23 +31,23 @@ def format_value(value: float | None, form: str) -> str:
     """A number in a format; a dash where undefined.
 
     Examples:
-        >>> fixed(0.12345, ".1%"), fixed(1.0, "+.2f"), fixed(-0.001, ".2f")
+        >>> format_value(0.12345, ".1%"), format_value(1.0, "+.2f"), format_value(-0.001, ".2f")
         ('12.3%', '+1.00', '0.00')
     """
     sign = form[: form.startswith("+")]
-    return f"{value:{sign}z{form.removeprefix('+')}}" if _known(value) else UNDEFINED
+    return f"{value:{sign}z{form.removeprefix('+')}}" if _is_known(value) else UNDEFINED
 
 
 def format_interval(low: float | None, high: float | None, form: str = ".2f") -> str:
     """An interval; a dash where undefined.
 
     Examples:
-        >>> bounds(-0.5, 1.25)
+        >>> format_interval(-0.5, 1.25)
         '[-0.50, 1.25]'
     """
     return (
         f"[{format_value(low, form)}, {format_value(high, form)}]"
-        if _known(low) and _known(high)
+        if _is_known(low) and _is_known(high)
         else UNDEFINED
     )
 
@@ -68,7 +68,7 @@ def align_columns(cells: Sequence[Sequence[str]]) -> list[str]:
     """Lines with names to the left and numbers to the right, a rule under the heading.
 
     Examples:
-        >>> aligned([["", "SR"], ["macd", "0.5"]])
+        >>> align_columns([["", "SR"], ["macd", "0.5"]])
         ['       SR', '---------', 'macd  0.5']
     """
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
@@ -82,5 +82,5 @@ def align_columns(cells: Sequence[Sequence[str]]) -> list[str]:
     return [lines[0], "-" * len(lines[0]), *lines[1:]]
 
 
-def _known(value: float | None) -> TypeGuard[float]:
+def _is_known(value: float | None) -> TypeGuard[float]:
     return value is not None and bool(np.isfinite(value))

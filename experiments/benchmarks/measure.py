@@ -111,7 +111,7 @@ def compare(
     )
 
 
-def published(
+def publish(
     rows: Iterable[Row],
     *,
     prog: str,

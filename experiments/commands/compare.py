@@ -94,7 +94,7 @@ def compare_runs(config: Compare) -> int:
 def differences(a: RunRecord, b: RunRecord) -> list[Setting]:
     """What differs in configuration, data, the agents of both, versions and code, by two runs' records."""
     common = [label for label in a["agents"] if label in b["agents"]]
-    left, right = _described(a, common), _described(b, common)
+    left, right = _describe(a, common), _describe(b, common)
     return [
         Setting(name, left.get(name), right.get(name))
         for name in dict.fromkeys([*left, *right])
@@ -102,7 +102,7 @@ def differences(a: RunRecord, b: RunRecord) -> list[Setting]:
     ]
 
 
-def _described(record: RunRecord, agents: Sequence[str]) -> dict[str, object]:
+def _describe(record: RunRecord, agents: Sequence[str]) -> dict[str, object]:
     """Every setting under a name of its own; what changes no figure is left out."""
     config = {k: v for k, v in record["config"].items() if k not in WITHOUT_EFFECT}
     data = {k: record["panel"][k] for k in ("fingerprint", "first", "last", "assets", "windows")}

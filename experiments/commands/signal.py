@@ -103,7 +103,7 @@ def todays_signals(
     record = folder.record()
     units = _units(record, label, seed)
     refuse_untrusted(units[0].variant.agent, folder.path / "run.json", trust)
-    agents = {unit.seed: _loaded(folder, unit) for unit in units}
+    agents = {unit.seed: _load(folder, unit) for unit in units}
     if (begin := record["config"]["begin"]) is not None:
         panel = panel.since(begin)
     _refuse_older(record, panel)
@@ -195,7 +195,7 @@ def _units(record: RunRecord, label: str, seed: int | None) -> list[Unit]:
     ]
 
 
-def _loaded(folder: RunFolder, unit: Unit) -> Agent:
+def _load(folder: RunFolder, unit: Unit) -> Agent:
     """The agent of a unit, from its checkpoint; one that learns nothing may be built anew."""
     from agents.agent import learns, load_agent
     from qn_env.errors import ConfigError

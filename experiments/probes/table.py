@@ -47,7 +47,7 @@ def as_text(rows: pd.DataFrame) -> str:
     lines: list[tuple[str, ...]] = [("agent", "measure", "value", "95% interval", "bar", "verdict")]
     lines += [_cells(row) for row in rows.to_dict("records")]
     widths = [max(len(line[k]) for line in lines) for k in range(len(lines[0]))]
-    text = [_aligned(line, widths) for line in lines]
+    text = [_align(line, widths) for line in lines]
     return "\n".join([text[0], "-" * sum(widths, 2 * len(widths) - 2), *text[1:]])
 
 
@@ -131,7 +131,7 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
+def _align(cells: Sequence[str], widths: Sequence[int]) -> str:
     """Words to the left, numbers to the right."""
     left = (0, 1, len(cells) - 1)
     padded = [

@@ -97,7 +97,7 @@ def regime_trial(optimum: Optimum, build: Build, panel: Panel, days: int, seed: 
     walking = [train_agent(build(), panel, slice(b - days, b), seed=seed) for b in begins]
     blocks = [slice(begin, begin + days) for begin in begins]
     still = play_agent(frozen, panel, slice(days, None)).mean_sharpe() / optimum.sized
-    moving = _joined([play_agent(a, panel, block) for a, block in zip(walking, blocks, strict=True)])
+    moving = _join([play_agent(a, panel, block) for a, block in zip(walking, blocks, strict=True)])
     share_moving = moving.mean_sharpe() / optimum.sized
     return {"gain": share_moving - still, "walk-forward": share_moving, "frozen": still}
 
@@ -136,7 +136,7 @@ def _turnover(played: Played) -> float:
     return float(DAYS_PER_YEAR * played.turnover.mean())
 
 
-def _joined(parts: list[Played]) -> Played:
+def _join(parts: list[Played]) -> Played:
     """One block after the other."""
     return Played(
         np.concatenate([part.signals for part in parts]),

@@ -233,9 +233,9 @@ def statement(run: Run) -> str:
     panel, config, days = run.about["panel"], run.about["config"], _days(run)
     learnt = sum(run.learns(agent) for agent in run.agents)
     rules = len(run.agents) - learnt
-    costs = _listed([f"{cost:g}" for cost in run.costs_bps])
+    costs = _join_words([f"{cost:g}" for cost in run.costs_bps])
     counts = sorted({int(seeds) for seeds in run.leaderboard["seeds"][_learnt_rows(run)]})
-    seeds = f", with {_listed([str(n) for n in counts])} seeds each" if counts else ""
+    seeds = f", with {_join_words([str(n) for n in counts])} seeds each" if counts else ""
     target = config.get("vol_target")
     source = f" ({config['panel']})" if config.get("panel") else ""
     test = f", {days['first']} to {days['last']} ({days['count']} days)" if days["count"] else ""
@@ -263,11 +263,11 @@ def _learnt_rows(run: Run) -> pd.Series:
     return run.leaderboard["agent"].map(run.learns)
 
 
-def _listed(words: list[str]) -> str:
+def _join_words(words: list[str]) -> str:
     """Words with commas and one `and`.
 
     Examples:
-        >>> _listed(["0", "2", "5"])
+        >>> _join_words(["0", "2", "5"])
         '0, 2 and 5'
     """
     return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)

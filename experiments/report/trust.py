@@ -86,7 +86,7 @@ def tables(run: Run, evidence: Evidence) -> list[Table]:
         _differences(evidence),
         _delays(evidence),
         _markets(evidence),
-        _paired(evidence),
+        _paired_tests(evidence),
         _costs(run, evidence),
         *([probes] if probes is not None else []),
     ]
@@ -257,7 +257,7 @@ def _rank_words(evidence: Evidence) -> str:
     )
 
 
-def _paired(evidence: Evidence) -> Table:
+def _paired_tests(evidence: Evidence) -> Table:
     shown = [
         {
             "Agent": row["left"],

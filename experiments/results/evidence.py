@@ -113,7 +113,7 @@ def gather_evidence(run: Run) -> Evidence:
     best_first = [str(agent) for agent in run.ranking(cost)["agent"]]
     reference = REFERENCE if REFERENCE in best_first else best_first[0]
     against = list(dict.fromkeys([best_first[0], reference]))
-    tried = _tried(run, daily)
+    tried = _count_trials(run, daily)
     assets, markets = asset_sharpes(run, cost).mean, market_scores(run, cost)
     rows = [
         {
@@ -133,7 +133,7 @@ def gather_evidence(run: Run) -> Evidence:
         differences=_differences({agent: daily[agent].net(cost) for agent in best_first}, against),
         delays=_delays({agent: daily[agent] for agent in best_first}, daily_portfolios(run, late=True), cost),
         paired=paired_tests(assets.loc[best_first].T, against=best_first[0]),
-        refused=refused(run),
+        refused=refused_agents(run),
         overfitting=_overfitting(daily, cost),
         ranking=_ranking(market_sharpes(run, cost).mean),
     )
@@ -186,7 +186,7 @@ def cost_curve(run: Run) -> pd.DataFrame:
 
 def audit_verdict(run: Run, agent: str) -> str:
     """What the look-ahead audit of an agent's units said; `not audited` where there was none."""
-    if agent in refused(run):
+    if agent in refused_agents(run):
         return "refused"
     agents, windows = run.about["agents"], run.about["panel"]["windows"]
     seeds = agents[agent]["seeds"] if agent in agents else []
@@ -200,7 +200,7 @@ def audit_verdict(run: Run, agent: str) -> str:
     return f"passed: {decisions:,} decisions{some}{held}"
 
 
-def refused(run: Run) -> tuple[str, ...]:
+def refused_agents(run: Run) -> tuple[str, ...]:
     """Agents that the look-ahead audit refused with any seed in any window."""
     kind = LookAheadError.__name__
     return tuple(dict.fromkeys(str(f["agent"]) for f in run.about["failed"] if f.get("kind") == kind))
@@ -216,7 +216,7 @@ def searched_trials(run: Run) -> int:
     return sum(read_trial(file)["agent"] in run.agents for file in files)
 
 
-def _tried(run: Run, daily: Mapping[str, Book[FloatArray]]) -> Tried:
+def _count_trials(run: Run, daily: Mapping[str, Book[FloatArray]]) -> Tried:
     ratios = np.concatenate([sharpes(days, run.headline_bps) for days in daily.values()])
     # Scores of a search are of other days and of each agent's own objective: they count, but do not vary.
     number, variance = recorded_trials(ratios.tolist())

@@ -84,7 +84,7 @@ def as_printed(labels: Mapping[str, str]) -> tuple[Heading, ...]:
     """Headings as a paper prints them: its labels by metric; shares in percent with one decimal.
 
     Examples:
-        >>> printed({"ann_return": "E[R]"})[0][:3]
+        >>> as_printed({"ann_return": "E[R]"})[0][:3]
         ('ann_return', 'E[R]', '.1%')
     """
     rows = [(HEADINGS[name], label) for name, label in labels.items()]

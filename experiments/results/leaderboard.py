@@ -61,8 +61,8 @@ def leaderboard(
                     "basis": basis,
                     **_figures(mine, basis),
                     **_sharpe_figures(net, seed),
-                    **_scaled(net),
-                    "undefined": _undefined(mine),
+                    **_scaled_figures(net),
+                    "undefined": _count_undefined(mine),
                 }
             )
     table = pd.DataFrame(rows)
@@ -93,7 +93,7 @@ def _sharpe_figures(net: FloatArray, seed: int) -> dict[str, float]:
     }
 
 
-def _scaled(net: FloatArray) -> dict[str, float]:
+def _scaled_figures(net: FloatArray) -> dict[str, float]:
     """Return and drawdown after ex-ante scaling to 10% volatility: means over seeds and series [S, D, K]."""
     by_seed = []
     for series in np.moveaxis(net, 2, 0):
@@ -105,7 +105,7 @@ def _scaled(net: FloatArray) -> dict[str, float]:
     return {"ann_return_10": float(annual), "max_drawdown_10": float(deepest)}
 
 
-def _undefined(mine: pd.DataFrame) -> int:
+def _count_undefined(mine: pd.DataFrame) -> int:
     """How many per-asset Sharpe ratios are NaN, over all seeds."""
     assets = mine[(mine["asset"] != ALL) & (mine["metric"] == "sharpe")]
     return int(assets["value"].isna().sum())

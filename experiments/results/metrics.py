@@ -33,7 +33,7 @@ def all_metrics(book: Book[FloatArray], counted: BoolArray, cost_bps: float) -> 
         counted: [T, K] the days that enter.
         cost_bps: basis points per unit of turnover.
     """
-    return _by_columns(partial(_measured, cost_bps=cost_bps), *book, counted)
+    return _by_columns(partial(_measure, cost_bps=cost_bps), *book, counted)
 
 
 def performance(net: FloatArray, counted: BoolArray | None = None) -> Metrics:
@@ -50,7 +50,7 @@ def performance(net: FloatArray, counted: BoolArray | None = None) -> Metrics:
 
 def ann_return(net: FloatArray, days: FloatArray) -> FloatArray:
     """252 * mean(r)."""
-    return DAYS_PER_YEAR * _divided(net.sum(axis=0), days)
+    return DAYS_PER_YEAR * _divide(net.sum(axis=0), days)
 
 
 def cagr(wealth: FloatArray, days: FloatArray) -> FloatArray:
@@ -62,7 +62,7 @@ def cagr(wealth: FloatArray, days: FloatArray) -> FloatArray:
 def downside_risk(net: FloatArray, days: FloatArray) -> FloatArray:
     """sqrt(252 * mean(min(r, 0)^2))."""
     losses = np.minimum(net, 0.0)
-    return np.sqrt(DAYS_PER_YEAR * _divided((losses * losses).sum(axis=0), days))
+    return np.sqrt(DAYS_PER_YEAR * _divide((losses * losses).sum(axis=0), days))
 
 
 def growth_of_one(net: FloatArray) -> FloatArray:
@@ -86,12 +86,12 @@ def max_drawdown(wealth: FloatArray, days: FloatArray) -> FloatArray:
 def skew(days: FloatArray, variance: FloatArray, third: FloatArray) -> FloatArray:
     """Sample skewness, bias-corrected, of the central moments [K] two and three."""
     factor = np.sqrt(days * np.maximum(days - 1.0, 0.0)) / np.maximum(days - 2.0, 1.0)
-    return np.where(days > 2, factor * _divided(third, variance**1.5), np.nan)
+    return np.where(days > 2, factor * _divide(third, variance**1.5), np.nan)
 
 
 def kurtosis(days: FloatArray, variance: FloatArray, fourth: FloatArray) -> FloatArray:
     """Excess kurtosis, bias-corrected (0 for a normal distribution), of the central moments two and four."""
-    excess = _divided(fourth, variance**2) - 3.0
+    excess = _divide(fourth, variance**2) - 3.0
     factor = (days - 1.0) / np.maximum((days - 2.0) * (days - 3.0), 1.0)
     return np.where(days > 3, factor * ((days + 1.0) * excess + 6.0), np.nan)
 
@@ -99,8 +99,8 @@ def kurtosis(days: FloatArray, variance: FloatArray, fourth: FloatArray) -> Floa
 def profit_loss_ratio(net: FloatArray) -> FloatArray:
     """Mean gain of the days with a gain over the mean loss of the days with a loss."""
     gains, losses = np.maximum(net, 0.0).sum(axis=0), -np.minimum(net, 0.0).sum(axis=0)
-    mean_gain = _divided(gains, (net > 0).sum(axis=0))
-    return _divided(mean_gain, _divided(losses, (net < 0).sum(axis=0)))
+    mean_gain = _divide(gains, (net > 0).sum(axis=0))
+    return _divide(mean_gain, _divide(losses, (net < 0).sum(axis=0)))
 
 
 def break_even_bps(gross: FloatArray, turnover: FloatArray) -> FloatArray:
@@ -108,7 +108,7 @@ def break_even_bps(gross: FloatArray, turnover: FloatArray) -> FloatArray:
 
     Negative where the gross return is; NaN where nothing is traded, for then no cost takes anything away.
     """
-    return _divided(gross.sum(axis=0), turnover.sum(axis=0)) / BASIS_POINT
+    return _divide(gross.sum(axis=0), turnover.sum(axis=0)) / BASIS_POINT
 
 
 def _by_columns(measure: Callable[..., Metrics], *daily: FloatArray | BoolArray) -> Metrics:
@@ -121,16 +121,16 @@ def _by_columns(measure: Callable[..., Metrics], *daily: FloatArray | BoolArray)
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _measured(gross: FloatArray, turnover: FloatArray, counted: BoolArray, *, cost_bps: float) -> Metrics:
+def _measure(gross: FloatArray, turnover: FloatArray, counted: BoolArray, *, cost_bps: float) -> Metrics:
     gross, turnover = np.where(counted, gross, 0.0), np.where(counted, turnover, 0.0)
     net = Book(gross, turnover).net(cost_bps)
     metrics = _performance(net, counted)
     days = metrics["days"]
     return metrics | {
         **_shape(net, counted, metrics),
-        "hit_rate": _divided((net > 0).sum(axis=0), (net != 0).sum(axis=0)),
+        "hit_rate": _divide((net > 0).sum(axis=0), (net != 0).sum(axis=0)),
         "profit_loss_ratio": profit_loss_ratio(net),
-        "turnover": DAYS_PER_YEAR * _divided(turnover.sum(axis=0), days),
+        "turnover": DAYS_PER_YEAR * _divide(turnover.sum(axis=0), days),
         "cost_drag": ann_return(gross, days) - metrics["ann_return"],
         "break_even_bps": break_even_bps(gross, turnover),
     }
@@ -140,7 +140,7 @@ def _performance(net: FloatArray, mask: BoolArray | None) -> Metrics:
     T, K = net.shape
     days = np.full(K, float(T)) if mask is None else mask.sum(axis=0).astype(np.float64)
     spread = _spread(net, mask, days)
-    variance = _divided((spread * spread).sum(axis=0), np.maximum(days - 1.0, 0.0))
+    variance = _divide((spread * spread).sum(axis=0), np.maximum(days - 1.0, 0.0))
     wealth = growth_of_one(net)
     growth = cagr(wealth, days)
     deepest = max_drawdown(wealth, days)
@@ -152,10 +152,10 @@ def _performance(net: FloatArray, mask: BoolArray | None) -> Metrics:
         "ann_volatility": np.sqrt(DAYS_PER_YEAR * variance),
         "sharpe": sharpe(net, mask, axis=0),
         "downside_risk": risk,
-        "sortino": _divided(annual, risk),
+        "sortino": _divide(annual, risk),
         "max_drawdown": deepest,
-        "calmar": _divided(growth, -deepest),
-        "calmar_arith": _divided(annual, -deepest),
+        "calmar": _divide(growth, -deepest),
+        "calmar_arith": _divide(annual, -deepest),
     }
 
 
@@ -164,8 +164,8 @@ def _shape(net: FloatArray, counted: BoolArray, metrics: Metrics) -> Metrics:
     days = metrics["days"]
     spread = _spread(net, counted, days)
     squares = spread * spread
-    variance = np.where(np.isnan(metrics["sharpe"]), 0.0, _divided(squares.sum(axis=0), days))
-    third, fourth = (_divided((squares * other).sum(axis=0), days) for other in (spread, squares))
+    variance = np.where(np.isnan(metrics["sharpe"]), 0.0, _divide(squares.sum(axis=0), days))
+    third, fourth = (_divide((squares * other).sum(axis=0), days) for other in (spread, squares))
     return {"skew": skew(days, variance, third), "kurtosis": kurtosis(days, variance, fourth)}
 
 
@@ -178,11 +178,11 @@ def _below_peak(wealth: FloatArray) -> FloatArray:
 
 def _spread(net: FloatArray, mask: BoolArray | None, days: FloatArray) -> FloatArray:
     """[T, K] deviations from the mean, 0 on days that do not count."""
-    spread = net - _divided(net.sum(axis=0), days)
+    spread = net - _divide(net.sum(axis=0), days)
     return spread if mask is None else spread * mask
 
 
-def _divided(numerator: ArrayLike, denominator: ArrayLike) -> FloatArray:
+def _divide(numerator: ArrayLike, denominator: ArrayLike) -> FloatArray:
     """The ratio, NaN where the denominator is 0 or undefined."""
     above, below = np.asarray(numerator, dtype=np.float64), np.asarray(denominator, dtype=np.float64)
     defined = below != 0

@@ -95,7 +95,7 @@ def thin(curve: Curve, step: int) -> Curve:
     """Every `step` days one point: the last growth and the deepest drawdown of those days.
 
     Examples:
-        >>> thinned(Curve(np.array([1.0, 2.0, 3.0]), np.array([-0.5, 0.0, 0.0])), 2)
+        >>> thin(Curve(np.array([1.0, 2.0, 3.0]), np.array([-0.5, 0.0, 0.0])), 2)
         Curve(growth=array([2., 3.]), drawdown=array([-0.5,  0. ]), undefined=0, seeds=1)
     """
     if step == 1:

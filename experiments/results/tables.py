@@ -75,8 +75,8 @@ def results_table(
     parts = []
     for cost in costs:
         parts += [
-            _tidy(_measured(assets, counted, cost), cost),
-            _tidy(_measured(book_of(markets), markets["gross"].notna().to_numpy(), cost), cost),
+            _tidy(_measure(assets, counted, cost), cost),
+            _tidy(_measure(book_of(markets), markets["gross"].notna().to_numpy(), cost), cost),
         ]
         if len(whole.gross):
             metrics = all_metrics(whole, np.ones(whole.gross.shape, dtype=bool), cost)
@@ -84,7 +84,7 @@ def results_table(
     return pd.concat(parts, ignore_index=True)
 
 
-def _measured(book: Book[pd.DataFrame], counted: BoolArray, cost_bps: float) -> pd.DataFrame:
+def _measure(book: Book[pd.DataFrame], counted: BoolArray, cost_bps: float) -> pd.DataFrame:
     """Metrics of every column, one row per column."""
     arrays = Book(*(series.to_numpy(dtype=float) for series in book))
     return pd.DataFrame(all_metrics(arrays, counted, cost_bps), index=book.gross.columns)

@@ -64,7 +64,7 @@ def fan_out(tasks: Sequence[Task], jobs: int | None = None) -> dict[str, Failure
     ):
         # A worker that has grown is replaced by a new one, which loses nothing.
         warnings.filterwarnings("ignore", message="A worker stopped while some jobs", category=UserWarning)
-        calls = (delayed(_guarded)(task, board.folder) for task in tasks)
+        calls = (delayed(_run_reported)(task, board.folder) for task in tasks)
         parallel = Parallel(
             n_jobs=processes,
             return_as="generator_unordered",
@@ -120,7 +120,7 @@ def attempt(task: Task, report: Progress) -> Failure | None:
     return None
 
 
-def _guarded(task: Task, board: Path) -> tuple[str, Failure | None]:
+def _run_reported(task: Task, board: Path) -> tuple[str, Failure | None]:
     """Run a task and show how far it is."""
     with report_to_file(board, task.name) as report:
         return task.name, attempt(task, report)

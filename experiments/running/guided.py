@@ -120,7 +120,7 @@ class Guide:
         self._study = self._optuna.create_study(direction="maximize", sampler=sampler)
         self._space = space
         self._distributions = {
-            name: self._translated(name, distribution) for name, distribution in space.items()
+            name: self._translate(name, distribution) for name, distribution in space.items()
         }
         self._asked: dict[int, Any] = {}
 
@@ -138,7 +138,7 @@ class Guide:
         else:
             self._study.tell(self._asked.pop(number), score)
 
-    def _translated(self, name: str, distribution: Distribution) -> Any:
+    def _translate(self, name: str, distribution: Distribution) -> Any:
         known = self._optuna.distributions
         match distribution:
             case Choice(values):  # by place: Optuna takes plain values only

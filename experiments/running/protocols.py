@@ -145,7 +145,7 @@ class Protocol:
         earliest = panel.dates[0] if self.name == "expanding" else years_after(begin, -self.train_years)
         cuts = {}
         for name, market in panel.markets.items():
-            dates, places = _counted(panel, market, self.calendar)
+            dates, places = _calendar_of(panel, market, self.calendar)
             a, b, c = np.searchsorted(dates, [earliest, begin, end])
             held = max(int((b - a) * self.select), 1)
             edges = np.searchsorted(places, [a, b - held, b, c])
@@ -189,7 +189,7 @@ def holdout(
     _check_blocks(calendar, purge, embargo)
     cuts = {}
     for name, market in panel.markets.items():
-        dates, places = _counted(panel, market, calendar)
+        dates, places = _calendar_of(panel, market, calendar)
         T = len(dates)
         block = min(days, T // 4)
         edges = np.searchsorted(places, [0, T - 2 * block, T - block, T])
@@ -232,7 +232,7 @@ class _Cut:
     shortened: bool
 
 
-def _counted(panel: Panel, market: Market, calendar: Calendar) -> tuple[DateArray, IntArray]:
+def _calendar_of(panel: Panel, market: Market, calendar: Calendar) -> tuple[DateArray, IntArray]:
     """The dates that days of a block are counted on, and [T_i] where the market's own days stand on them."""
     if calendar == "union":
         return panel.dates, market.rows

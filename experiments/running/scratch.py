@@ -38,7 +38,7 @@ def scratch() -> Iterator[Path]:
         ) from error
     try:
         with (folder / f"{LOCK}.new").open("w") as held:
-            _locked(held)
+            _lock(held)
             # Only now can a sweep see it: a folder is never there with a lock that nobody holds yet.
             (folder / f"{LOCK}.new").rename(folder / LOCK)
             inside = folder / "inside"
@@ -66,14 +66,14 @@ def _sweep(base: Path) -> None:
     for lock in base.glob(f"{_prefix()}*/{LOCK}"):
         try:
             with lock.open("r+") as held:
-                free = not lock.parent.is_symlink() and _locked(held)
+                free = not lock.parent.is_symlink() and _lock(held)
         except OSError:  # another sweep was quicker, or it is not ours
             continue
         if free:
             shutil.rmtree(lock.parent, ignore_errors=True)
 
 
-def _locked(file: IO[str]) -> bool:
+def _lock(file: IO[str]) -> bool:
     """Take the lock of a file, if nobody holds it."""
     if sys.platform == "win32":  # where an open file cannot be removed anyway
         return True

@@ -164,13 +164,13 @@ def evaluate(agent: Agent, unit: Unit, fold: Fold) -> tuple[pd.DataFrame, AgentA
     """
     env = test_environment(unit, agent, fold)
     audit = audit_agent(agent, env, seed=unit.seed)
-    return _settled(env, fold, audit.signals), audit
+    return _settle(env, fold, audit.signals), audit
 
 
 def settle_test_days(agent: Agent, unit: Unit, fold: Fold) -> pd.DataFrame:
     """The days of `evaluate`, of an agent that was audited there: as a variant of it that sees less."""
     env = test_environment(unit, agent, fold)
-    return _settled(env, fold, signals_of(agent, fold.test, env))
+    return _settle(env, fold, signals_of(agent, fold.test, env))
 
 
 def test_environment(unit: Unit, agent: Agent, fold: Fold) -> TradingEnv:
@@ -193,7 +193,7 @@ def environment(unit: Unit, agent: Agent, panel: Panel, start: Start, cost_bps: 
     )
 
 
-def _settled(env: TradingEnv, fold: Fold, signals: FloatArray) -> pd.DataFrame:
+def _settle(env: TradingEnv, fold: Fold, signals: FloatArray) -> pd.DataFrame:
     """What the signals [T, N] earn in the test block, by asset."""
     days = [_market_days(env.tape, name, fold, signals) for name in fold.test.markets]
     return pd.concat(days, ignore_index=True)

@@ -47,14 +47,14 @@ def with_config_file(argv: Sequence[str], commands: Commands) -> list[str]:
             takes
             no file, or code that the file names and `--trust` does not repeat.
     """
-    name, rest = _taken(argv, FLAG)
+    name, rest = _take_flag(argv, FLAG)
     if name is None:
         return list(argv)
     command = next((words for words in commands if tuple(rest[: len(words)]) == words), None)
     if command is None:
         known = ", ".join(" ".join(words) for words in commands)
         raise ConfigError(f"{FLAG} stands behind a command that takes one: {known}.")
-    trust, rest = _taken(rest, TRUST)
+    trust, rest = _take_flag(rest, TRUST)
     values = read_config(name, command, commands[command])
     _refuse_code(name, values, () if trust is None else trust.split(","))
     flags = [flag for key, value in values.items() for flag in _flags(key, value)]
@@ -74,8 +74,8 @@ def read_config(name: str, command: Sequence[str], of: type) -> dict[str, object
     """
     import msgspec
 
-    path = _found(name)
-    values = _parsed(path)
+    path = _find(name)
+    values = _parse(path)
     meant = values.pop(COMMAND, " ".join(command))
     if meant != " ".join(command):
         raise ConfigError(f"{path}: is for qn {meant}, not for qn {' '.join(command)}.")
@@ -85,7 +85,7 @@ def read_config(name: str, command: Sequence[str], of: type) -> dict[str, object
         if key not in known:
             raise ConfigError(f"{path}: unknown key {key!r}. {did_you_mean(key, known)}")
         try:
-            values[key] = _converted(value, types[key])
+            values[key] = _convert(value, types[key])
         except msgspec.ValidationError as error:
             expected = describe_type(types[key])
             raise ConfigError(f"{path}: {key} is {value!r}, expected {expected}.") from error
@@ -102,17 +102,19 @@ def write_config(path: Path, command: Sequence[str], config: DataclassInstance) 
 
 def shipped_configs() -> list[str]:
     """Names of the configurations that come with the package."""
-    return sorted(f.name.removesuffix(".toml") for f in _shipped().iterdir() if f.name.endswith(".toml"))
+    return sorted(
+        f.name.removesuffix(".toml") for f in _shipped_folder().iterdir() if f.name.endswith(".toml")
+    )
 
 
-def _converted(value: object, annotation: Any) -> object:
+def _convert(value: object, annotation: Any) -> object:
     """A value of a file as a field's type.
 
     Raises:
         msgspec.ValidationError: it is of another type.
 
     Examples:
-        >>> _converted(3, float), _converted([1, 2], tuple[int, ...]), _converted("a", Path | None)
+        >>> _convert(3, float), _convert([1, 2], tuple[int, ...]), _convert("a", Path | None)
         (3.0, (1, 2), PosixPath('a'))
     """
     import msgspec
@@ -133,7 +135,7 @@ def describe_type(annotation: Any) -> str:
     """A field's type in words.
 
     Examples:
-        >>> described(int | None), described(tuple[float, ...]), described(Literal["a", "b"])
+        >>> describe_type(int | None), describe_type(tuple[float, ...]), describe_type(Literal["a", "b"])
         ('a whole number', 'a list, each a number', "one of 'a', 'b'")
     """
     words = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path"}
@@ -187,7 +189,7 @@ def _refuse_code(name: str, values: Mapping[str, object], trust: Sequence[str]) 
                 refuse_untrusted(value, name, trust)
 
 
-def _taken(argv: Sequence[str], wanted: str) -> tuple[str | None, list[str]]:
+def _take_flag(argv: Sequence[str], wanted: str) -> tuple[str | None, list[str]]:
     """The value of a flag, and the command line without it."""
     name, rest, words = None, [], iter(argv)
     for word in words:
@@ -207,22 +209,22 @@ def _taken(argv: Sequence[str], wanted: str) -> tuple[str | None, list[str]]:
     return name, rest
 
 
-def _found(name: str) -> Traversable:
+def _find(name: str) -> Traversable:
     path = Path(name)
     if path.is_file():
         return path
     if name in shipped_configs():
-        return _shipped() / f"{name}.toml"
+        return _shipped_folder() / f"{name}.toml"
     raise ConfigError(
         f"{FLAG} {name}: no such file, and none that comes with qn. {did_you_mean(name, shipped_configs())}"
     )
 
 
-def _shipped() -> Traversable:
+def _shipped_folder() -> Traversable:
     return files("experiments.settings") / "configs"
 
 
-def _parsed(path: Traversable) -> dict[str, object]:
+def _parse(path: Traversable) -> dict[str, object]:
     read = json.loads if path.name.endswith(".json") else tomllib.loads
     try:
         content = read(path.read_text(encoding="utf-8"))

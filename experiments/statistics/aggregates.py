@@ -41,7 +41,7 @@ def interquartile_mean_interval(
     rng = np.random.default_rng(seed)
     return _estimate(
         interquartile_mean(scores),
-        lambda: interquartile_mean(_resampled(scores, rng)),
+        lambda: interquartile_mean(_resample(scores, rng)),
         replications if len(scores) > 1 else 0,
     )
 
@@ -64,7 +64,7 @@ def probability_of_improvement_interval(
     rng = np.random.default_rng(seed)
     return _estimate(
         probability_of_improvement(left, right),
-        lambda: probability_of_improvement(_resampled(left, rng), _resampled(right, rng)),
+        lambda: probability_of_improvement(_resample(left, rng), _resample(right, rng)),
         replications if max(len(left), len(right)) > 1 else 0,
     )
 
@@ -77,7 +77,7 @@ def _estimate(value: float, draw: Callable[[], float], replications: int) -> Est
     return Estimate(value, float(low), float(high))
 
 
-def _resampled(scores: FloatArray, rng: np.random.Generator) -> FloatArray:
+def _resample(scores: FloatArray, rng: np.random.Generator) -> FloatArray:
     """As many seeds [S, M], drawn with replacement within each market."""
     S, M = scores.shape
     return scores[rng.integers(S, size=(S, M)), np.arange(M)]

@@ -34,7 +34,7 @@ def paired_tests(scores: pd.DataFrame, *, against: str | None = None) -> pd.Data
     pairs = combinations(agents, 2) if against is None else ((a, against) for a in agents if a != against)
     columns = dict(zip(agents, scores.to_numpy(dtype=np.float64).T, strict=True))
     table = pd.DataFrame(
-        [{"left": a, "right": b, **_compared(columns[a], columns[b])} for a, b in pairs],
+        [{"left": a, "right": b, **_compare(columns[a], columns[b])} for a, b in pairs],
         columns=["left", "right", "assets", "left_out", "median_difference", "wilcoxon", "ks"],
     )
     for test in ("wilcoxon", "ks"):
@@ -59,7 +59,7 @@ def holm(p_values: Sequence[float] | FloatArray) -> FloatArray:
     return adjusted
 
 
-def _compared(left: FloatArray, right: FloatArray) -> dict[str, float]:
+def _compare(left: FloatArray, right: FloatArray) -> dict[str, float]:
     both = np.isfinite(left) & np.isfinite(right)
     counts: dict[str, float] = {"assets": int(both.sum()), "left_out": int((~both).sum())}
     if not both.any():

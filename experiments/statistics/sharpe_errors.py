@@ -57,7 +57,7 @@ class Difference(NamedTuple):
 
 def moments(net: FloatArray) -> Moments:
     """The moments [K] of daily net returns [T, K], NaN on days without one; NaN where a series is flat."""
-    ratio, standard = _standardised(net)
+    ratio, standard = _standardise(net)
     return Moments(
         days=np.isfinite(net).sum(axis=0),
         sharpe=ratio,
@@ -104,7 +104,7 @@ def mean_error(net: FloatArray) -> float:
 
     As `sharpe_difference`: for dependent days and for series that move together. NaN if no series has one.
     """
-    defined = np.isfinite(_standardised(net)[0])
+    defined = np.isfinite(_standardise(net)[0])
     return _error_of_mean(_daily_mean(_influence(net[:, defined]))) if defined.any() else float("nan")
 
 
@@ -120,18 +120,18 @@ def sharpe_difference(left: FloatArray, right: FloatArray) -> Difference:
         left: [T, K] daily net returns, NaN on days that do not count.
         right: the same days and series of another strategy.
     """
-    defined = np.isfinite(_standardised(left)[0]) & np.isfinite(_standardised(right)[0])
+    defined = np.isfinite(_standardise(left)[0]) & np.isfinite(_standardise(right)[0])
     compared, left_out = int(defined.sum()), int((~defined).sum())
     if not compared:
         return Difference(np.nan, np.nan, np.nan, 0, left_out)
     left, right = left[:, defined], right[:, defined]
-    value = float((_standardised(left)[0] - _standardised(right)[0]).mean())
+    value = float((_standardise(left)[0] - _standardise(right)[0]).mean())
     days = _daily_mean(_influence(left)) - _daily_mean(_influence(right))
     error = _error_of_mean(days)
     return Difference(value, error, _two_sided(value, error), compared, left_out)
 
 
-def _standardised(net: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _standardise(net: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Daily Sharpe ratios [K], and returns [T, K] less their mean over their population deviation."""
     present = np.isfinite(net)
     ratio = sharpe(np.where(present, net, 0.0), present, axis=0) / DAYS_PER_YEAR**0.5
@@ -143,7 +143,7 @@ def _standardised(net: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 def _influence(net: FloatArray) -> FloatArray:
     """[T, K] z - SR / 2 (z^2 - 1), whose mean moves the Sharpe ratio; z are standardised returns."""
-    ratio, standard = _standardised(net)
+    ratio, standard = _standardise(net)
     influence: FloatArray = standard - ratio / 2.0 * (standard**2 - 1.0)
     return influence
 

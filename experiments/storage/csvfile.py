@@ -32,15 +32,15 @@ def write_csv(path: Path, table: pd.DataFrame, *, float_format: str | None = Non
 
 def _neutral(table: pd.DataFrame) -> pd.DataFrame:
     texts = [name for name in table.columns if pd.api.types.is_string_dtype(table[name])]
-    quoted = table.assign(**{str(name): table[name].map(_quoted) for name in texts}) if texts else table
-    return quoted.set_axis([_quoted(name) for name in quoted.columns], axis="columns")
+    quoted = table.assign(**{str(name): table[name].map(_quote) for name in texts}) if texts else table
+    return quoted.set_axis([_quote(name) for name in quoted.columns], axis="columns")
 
 
-def _quoted(cell: object) -> object:
+def _quote(cell: object) -> object:
     """The cell, as text where it would be computed; a number or a dash is neither.
 
     Examples:
-        >>> _quoted("=1+1"), _quoted("-3.5"), _quoted("-"), _quoted("+49 bps"), _quoted("M0")
+        >>> _quote("=1+1"), _quote("-3.5"), _quote("-"), _quote("+49 bps"), _quote("M0")
         ("'=1+1", '-3.5', '-', "'+49 bps", 'M0')
     """
     if not isinstance(cell, str) or not cell.startswith(FORMULA) or cell == "-":

@@ -90,7 +90,7 @@ class Manifest:
         """The same manifest with these files, too."""
         return Manifest(self.folder, {**self.files, **files})
 
-    def checked(self, name: str) -> bytes:
+    def read_checked(self, name: str) -> bytes:
         """The content of a file, if it is what was written.
 
         Args:

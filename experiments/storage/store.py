@@ -149,7 +149,7 @@ class RunFolder:
             return cls.create(path).with_plan(plan)
         folder = cls(path.resolve())
         if path.is_dir() and all(entry.match(temporary("plan.json")) for entry in path.iterdir()):
-            return folder._cleared().with_plan(plan)  # killed before its plan was written
+            return folder._clear().with_plan(plan)  # killed before its plan was written
         try:
             begun = read_object(path / "plan.json")
         except FileError as error:
@@ -167,9 +167,9 @@ class RunFolder:
                     f"{path}: was begun with {key} = {begun.get(key)}, not {wanted.get(key)}. Go on with the "
                     "same settings, or choose another --out."
                 )
-        return folder._cleared()
+        return folder._clear()
 
-    def _cleared(self) -> RunFolder:
+    def _clear(self) -> RunFolder:
         """The same folder, without files that a killed process left half written."""
         for unfinished in self.path.rglob(temporary("*")):
             unfinished.unlink()
@@ -364,7 +364,7 @@ class RunFolder:
         folder = self.unit(name)
         if (manifest := self._manifest(folder)) is not None:
             for file in manifest.files:
-                manifest.checked(file)
+                manifest.read_checked(file)
             unlisted = Manifest.names(folder, leave_out=("training",)) - manifest.files.keys()
             if unlisted:
                 raise FileError(
@@ -444,7 +444,9 @@ class RunFolder:
         inside = path.relative_to(self.path).parts
         home = self.path.joinpath(*inside[:2]) if inside[0] == "units" else self.path
         manifest = self._manifest(home)
-        return read_bytes(path) if manifest is None else manifest.checked(path.relative_to(home).as_posix())
+        if manifest is None:
+            return read_bytes(path)
+        return manifest.read_checked(path.relative_to(home).as_posix())
 
     def _manifest(self, home: Path) -> Manifest | None:
         """The manifest of the run or of a unit; None while the run goes on, or of an older version.

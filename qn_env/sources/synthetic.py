@@ -45,7 +45,7 @@ def ar1_trend(
     rng = np.random.default_rng(seed)
     returns = rng.standard_normal((days, markets * assets)) * volatility
     _follow(returns, coefficient)
-    return _named(np.clip(returns, -0.99, None), [assets] * markets, f"synthetic AR(1), seed {seed}")
+    return _panel_of(np.clip(returns, -0.99, None), [assets] * markets, f"synthetic AR(1), seed {seed}")
 
 
 def noise(
@@ -81,7 +81,7 @@ def drift(
     check_number("strength", strength, -MOST_STRENGTH, MOST_STRENGTH)
     rng = np.random.default_rng(seed)
     returns = (rng.standard_normal((days, markets * assets)) + strength) * volatility
-    return _named(np.clip(returns, -0.99, None), [assets] * markets, f"synthetic drift, seed {seed}")
+    return _panel_of(np.clip(returns, -0.99, None), [assets] * markets, f"synthetic drift, seed {seed}")
 
 
 def latent_drift(
@@ -113,7 +113,9 @@ def latent_drift(
     hidden *= strength * np.sqrt(1.0 - persistence**2)
     _follow(hidden, persistence)
     returns = (hidden + noisy) * volatility
-    return _named(np.clip(returns, -0.99, None), [assets] * markets, f"synthetic latent drift, seed {seed}")
+    return _panel_of(
+        np.clip(returns, -0.99, None), [assets] * markets, f"synthetic latent drift, seed {seed}"
+    )
 
 
 def contagion(
@@ -136,7 +138,7 @@ def contagion(
     rng = np.random.default_rng(seed)
     returns = rng.standard_normal((days, 2 * assets)) * volatility
     returns[1:, assets:] += coefficient * returns[:-1, :assets]
-    return _named(np.clip(returns, -0.99, None), [assets] * 2, f"synthetic contagion, seed {seed}")
+    return _panel_of(np.clip(returns, -0.99, None), [assets] * 2, f"synthetic contagion, seed {seed}")
 
 
 def regime(
@@ -160,7 +162,7 @@ def regime(
     _follow(returns[:half], coefficient)
     for t in range(half, days):
         returns[t] -= coefficient * returns[t - 1]
-    return _named(np.clip(returns, -0.99, None), [assets] * markets, f"synthetic regime, seed {seed}")
+    return _panel_of(np.clip(returns, -0.99, None), [assets] * markets, f"synthetic regime, seed {seed}")
 
 
 def ragged(
@@ -202,7 +204,7 @@ def ragged(
         _follow(own, coefficient)
         returns[~gone[:, j], j] = own
     returns[np.clip(returns, -0.9, None) != returns] = -0.9
-    return _named(np.where(gone, np.nan, returns), sizes, f"synthetic ragged, seed {seed}")
+    return _panel_of(np.where(gone, np.nan, returns), sizes, f"synthetic ragged, seed {seed}")
 
 
 class Size(NamedTuple):
@@ -316,7 +318,7 @@ def weekdays(days: int) -> DateArray:
     return np.busday_offset(np.datetime64("2000-01-03", "D"), np.arange(days))
 
 
-def _named(returns: FloatArray, sizes: Sequence[int], source: str) -> Panel:
+def _panel_of(returns: FloatArray, sizes: Sequence[int], source: str) -> Panel:
     """A panel of markets M0, M1, ... with assets A0, A1, ..."""
     market_of = [f"M{m}" for m, size in enumerate(sizes) for _ in range(size)]
     assets = [f"A{j}" for size in sizes for j in range(size)]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from experiments.benchmarks.measure import Row, published
+from experiments.benchmarks.measure import Row, publish
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> list[Row]:
     given = parser.parse_args(argv)
     make = Config.quick if given.quick else Config
     config = make(paper_csv=given.paper_csv, peers_python=given.peers_python, scale=given.scale)
-    return published(rows(config), prog=parser.prog, argv=argv, config=asdict(config), out=given.out)
+    return publish(rows(config), prog=parser.prog, argv=argv, config=asdict(config), out=given.out)
 
 
 if __name__ == "__main__":

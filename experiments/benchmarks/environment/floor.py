@@ -32,7 +32,7 @@ class FloorEnv:
         assert panel.tradable.all()
         assert len({len(market.assets) for market in panel.markets.values()}) == 1
         self._window = window
-        self._returns, self._tradable = padded(panel, window)
+        self._returns, self._tradable = pad(panel, window)
         self._next = panel.returns
         self._dates = [str(date) for date in panel.dates]
         self._rate = cost_bps * BASIS_POINT
@@ -80,7 +80,7 @@ class FloorEnv:
         }
 
 
-def padded(panel: Panel, window: int) -> tuple[FloatArray, NDArray[np.int8]]:
+def pad(panel: Panel, window: int) -> tuple[FloatArray, NDArray[np.int8]]:
     """Returns and masks [window - 1 + T, N], finite, empty days in front: what windows are cut from."""
     T, N = panel.shape
     returns, tradable = np.zeros((window - 1 + T, N)), np.zeros((window - 1 + T, N), np.int8)
@@ -95,7 +95,7 @@ class Gather:
     def __init__(self, panel: Panel, *, window: int) -> None:
         """Lay out a panel; `views` are [T, window, N], no copies."""
         self.views = tuple(
-            sliding_window_view(part, window, axis=0).transpose(0, 2, 1) for part in padded(panel, window)
+            sliding_window_view(part, window, axis=0).transpose(0, 2, 1) for part in pad(panel, window)
         )
 
     def __call__(self, rows: IntArray) -> tuple[NDArray[Any], ...]:

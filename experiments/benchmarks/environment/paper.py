@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.benchmarks.environment.floor import padded
+from experiments.benchmarks.environment.floor import pad
 from experiments.benchmarks.environment.play import draw, steps
 from experiments.benchmarks.measure import Block, Row, compare, cpu_seconds, in_turn
 from qn_env.environment import TradingEnv
@@ -87,7 +87,7 @@ def _paper_row(what: str, panel: Panel, days: range, rounds: int) -> Row:
 
 def copies(panel: Panel, days: range) -> Block:
     """CPU microseconds of fresh copies of a day's observation, day after day."""
-    returns, tradable = padded(panel, WINDOW)
+    returns, tradable = pad(panel, WINDOW)
     positions = np.zeros(panel.shape[1])
 
     def play() -> object:

@@ -68,7 +68,7 @@ def trading_env(prices: Sequence[float], window: int) -> dict[str, Callable[[], 
     frame["feature_close"] = frame["close"].pct_change().fillna(0.0)
     actions = np.random.default_rng(0).integers(0, 3, len(frame) - window - 2)
 
-    def made(windows: int | None) -> Any:
+    def make(windows: int | None) -> Any:
         return gymnasium.make(
             "TradingEnv",
             name="walk",
@@ -80,7 +80,7 @@ def trading_env(prices: Sequence[float], window: int) -> dict[str, Callable[[], 
             verbose=0,
         )
 
-    row, windowed = made(None), made(window)
+    row, windowed = make(None), make(window)
     return {
         "gym-trading-env: newest row": lambda: scalar(row, actions),
         "gym-trading-env: window": lambda: scalar(windowed, actions),

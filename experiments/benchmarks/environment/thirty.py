@@ -6,7 +6,7 @@ import numpy as np
 from gymnasium.vector import SyncVectorEnv
 from numpy.typing import NDArray
 
-from experiments.benchmarks.environment.floor import FloorEnv, Gather, padded
+from experiments.benchmarks.environment.floor import FloorEnv, Gather, pad
 from experiments.benchmarks.environment.play import draw, resets, steps, vector, vector_steps
 from experiments.benchmarks.measure import Block, Row, compare, cpu_seconds, in_turn
 from qn_env.environment import TradingEnv
@@ -48,7 +48,7 @@ def scalar_rows(*, days: int, length: int, rounds: int) -> list[Row]:
 
 def copies(panel: Panel, length: int) -> Block:
     """Observations per CPU second written by numpy.copyto over one and the same buffer, day after day."""
-    returns, tradable = padded(panel, WINDOW)
+    returns, tradable = pad(panel, WINDOW)
     positions = np.zeros(panel.shape[1])
     into = (np.empty_like(returns[:WINDOW]), np.empty_like(tradable[:WINDOW]), np.empty_like(positions))
 

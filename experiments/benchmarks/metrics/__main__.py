@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.benchmarks.measure import Row, compare, cpu_seconds, in_turn, published
+from experiments.benchmarks.measure import Row, compare, cpu_seconds, in_turn, publish
 from experiments.results.books import Book
 from experiments.results.metrics import all_metrics, performance
 from qn_env.arrays import FloatArray
@@ -101,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> list[Row]:
         )
     )
     config = {"days": days, "columns": columns, "rounds": rounds}
-    return published(rows, prog=parser.prog, argv=argv, config=config, out=given.out)
+    return publish(rows, prog=parser.prog, argv=argv, config=config, out=given.out)
 
 
 if __name__ == "__main__":

@@ -34,15 +34,15 @@ def main() -> None:
     empyrical = importlib.import_module("empyrical")
     functions = {ours: getattr(empyrical, theirs) for ours, theirs in NAMES.items()}
     columns = np.ascontiguousarray(np.load(sys.argv[1]).T)  # a series is a row, its days side by side
-    measured(functions, columns[:10])
+    measure(functions, columns[:10])
     begin = time.process_time()
-    figures = measured(functions, columns)
+    figures = measure(functions, columns)
     seconds = time.process_time() - begin
     version = importlib.metadata.version("empyrical-reloaded")
     print(json.dumps({"version": version, "rate": len(columns) / seconds, "figures": figures}))
 
 
-def measured(functions: dict[str, Callable[..., Any]], columns: Any) -> dict[str, list[float]]:
+def measure(functions: dict[str, Callable[..., Any]], columns: Any) -> dict[str, list[float]]:
     """Every metric of every column."""
     return {name: [float(function(column)) for column in columns] for name, function in functions.items()}
 

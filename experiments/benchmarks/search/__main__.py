@@ -18,7 +18,7 @@ from experiments.benchmarks.measure import (
     compare,
     cpu_seconds,
     in_turn,
-    published,
+    publish,
 )
 from experiments.benchmarks.search.batched import Passes, Steps
 from experiments.running.executors import share_folds
@@ -140,7 +140,7 @@ def main(argv: Sequence[str] | None = None) -> list[Row]:
     given = parser.parse_args(argv)
     torch.set_num_threads(1)
     config = Config.quick() if given.quick else Config()
-    return published(rows(config), prog=parser.prog, argv=argv, config=asdict(config), out=given.out)
+    return publish(rows(config), prog=parser.prog, argv=argv, config=asdict(config), out=given.out)
 
 
 if __name__ == "__main__":

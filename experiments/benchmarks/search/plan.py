@@ -109,7 +109,7 @@ def simulate(seconds: FloatArray, epochs: FloatArray, cluster: Cluster, *, seed:
     )
 
 
-def recorded(folder: Path) -> tuple[FloatArray, FloatArray]:
+def read_recorded(folder: Path) -> tuple[FloatArray, FloatArray]:
     """Seconds and epochs [U] of the trials of a search that did not fail.
 
     Raises:
@@ -143,7 +143,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Plan]:
     parser.add_argument("--units-a-second", type=float, default=Cluster.units_a_second)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(argv)
-    seconds, epochs = recorded(given.trials)
+    seconds, epochs = read_recorded(given.trials)
     drawn = np.random.default_rng(given.seed).integers(len(seconds), size=given.units)
     cluster = Cluster(
         machines=given.machines,

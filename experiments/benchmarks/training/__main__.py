@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from experiments.benchmarks.measure import Row, published
+from experiments.benchmarks.measure import Row, publish
 from experiments.benchmarks.training import dmn, quantnet
 
 PARTS = ("quantnet", "dmn")
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> list[Row]:
     configs = _configs(given)
     more = {"device": torch.cuda.get_device_name()} if given.device == "cuda" else {}
     config = {name: asdict(part) for name, part in configs.items()}
-    return published(_rows(configs), prog=parser.prog, argv=argv, config=config, out=given.out, **more)
+    return publish(_rows(configs), prog=parser.prog, argv=argv, config=config, out=given.out, **more)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -36,8 +36,8 @@ def pass_rows(*, assets: int, years: int, wide: int, rounds: int) -> list[Row]:
     The panel computes features once for all agents, so they are at hand; one row includes them.
     """
     panel = of_sizes((assets,), years * DAYS_PER_YEAR + WARMUP_DAYS)
-    lstm = trained("lstm", hidden=wide)
-    defaults = {name: trained(name) for name in NETWORKS}
+    lstm = train_briefly("lstm", hidden=wide)
+    defaults = {name: train_briefly(name) for name in NETWORKS}
     sides: dict[str, Block] = {
         "wide": _seconds(lstm, lambda: panel),
         "with features": _seconds(lstm, lambda: fresh(panel)),
@@ -56,7 +56,7 @@ def pass_rows(*, assets: int, years: int, wide: int, rounds: int) -> list[Row]:
     ]
 
 
-def trained(network: NetworkName, **options: int) -> DeepMomentum:
+def train_briefly(network: NetworkName, **options: int) -> DeepMomentum:
     """An agent after one epoch on a small panel; `options` as in `DmnConfig`."""
     agent = DeepMomentum(network=network, epochs=1, **options)
     settings = agent.settings

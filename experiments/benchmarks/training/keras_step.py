@@ -51,7 +51,7 @@ def ways(
     returns = (0.01 * rng.standard_normal((steps * batch, days, 1))).astype("float32")
     steps_of: dict[str, Callable[[], object]] = {}
     for name, xla in (("as it is", "auto"), ("with XLA", True)):
-        model = compiled(tensorflow, (days, features), width, dropout, xla)
+        model = compile_model(tensorflow, (days, features), width, dropout, xla)
         steps_of[name] = partial(batch_by_batch, model, inputs, returns, batch)
     return steps_of
 
@@ -66,7 +66,7 @@ def one_thread() -> Any:
     return tensorflow
 
 
-def compiled(tensorflow: Any, shape: tuple[int, int], width: int, dropout: float, xla: object) -> Any:
+def compile_model(tensorflow: Any, shape: tuple[int, int], width: int, dropout: float, xla: object) -> Any:
     """LSTM, tanh of a line, minus the Sharpe ratio, Adam."""
     keras = tensorflow.keras
     keras.utils.set_random_seed(0)

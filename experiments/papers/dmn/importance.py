@@ -117,7 +117,8 @@ def _read(place: Path) -> pd.DataFrame:
     manifest = Manifest.read(place)
     if manifest is None:
         raise FileError(f"{place / MANIFEST}: not found; remove {place} to have it made again.")
-    return read_parquet(place / FILE, manifest.checked(FILE), HOLDS, f"Remove {place} to have it made again.")
+    content = manifest.read_checked(FILE)
+    return read_parquet(place / FILE, content, HOLDS, f"Remove {place} to have it made again.")
 
 
 def _portfolio(days: pd.DataFrame, window: str, feature: str) -> pd.DataFrame:

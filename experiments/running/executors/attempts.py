@@ -13,8 +13,8 @@ _ALONE = threading.Lock()
 def attempt_alone(task: Task) -> Failure | None:
     """`attempt`, while no other unit runs in this process."""
     with _ALONE:
-        return attempt(task, _untold)
+        return attempt(task, _ignore_progress)
 
 
-def _untold(done: int, total: int) -> None:
+def _ignore_progress(done: int, total: int) -> None:
     """Nobody asks how far a unit is that runs elsewhere."""

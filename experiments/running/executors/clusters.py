@@ -28,14 +28,14 @@ def run_on_dask(
     distributed = require("distributed", what="The executor 'dask'", extra="dask")
     if address is not None:
         with distributed.Client(address) as client:
-            return _followed(tasks, _ended_on_dask(tasks, client, distributed))
+            return _follow(tasks, _ended_on_dask(tasks, client, distributed))
     workers = jobs if jobs is not None else os.cpu_count()
     with (
         worker_environment(),
         distributed.LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as local,
         distributed.Client(local) as client,
     ):
-        return _followed(tasks, _ended_on_dask(tasks, client, distributed))
+        return _follow(tasks, _ended_on_dask(tasks, client, distributed))
 
 
 def run_on_ray(
@@ -55,12 +55,12 @@ def run_on_ray(
         with worker_environment():
             ray.init(address="local", num_cpus=jobs, include_dashboard=False, log_to_driver=False)
     try:
-        return _followed(tasks, _ended_on_ray(tasks, ray))
+        return _follow(tasks, _ended_on_ray(tasks, ray))
     finally:
         ray.shutdown()
 
 
-def _followed(tasks: Sequence[Task], ended: Ended) -> dict[str, Failure]:
+def _follow(tasks: Sequence[Task], ended: Ended) -> dict[str, Failure]:
     """Show the units as they end; the failures by name."""
     failures = {}
     with ProgressBoard([task.name for task in tasks]) as board:

@@ -32,7 +32,7 @@ def run_in_processes(tasks: Sequence[Task], jobs: int | None = None) -> dict[str
     waiting = list(tasks)
     while waiting:
         with scratch() as marks:
-            marked = [replace(task, call=partial(_marked, task, marks)) for task in waiting]
+            marked = [replace(task, call=partial(_run_marked, task, marks)) for task in waiting]
             try:
                 return failures | fan_out(marked, jobs)
             except BrokenProcessPool:
@@ -46,7 +46,7 @@ def run_in_processes(tasks: Sequence[Task], jobs: int | None = None) -> dict[str
     return failures
 
 
-def _marked(task: Task, marks: Path, report: Progress) -> None:
+def _run_marked(task: Task, marks: Path, report: Progress) -> None:
     """Run a task and leave marks of its begin and of its good end."""
     _mark(marks, task, "begun").touch()
     task.call(report)

@@ -39,7 +39,7 @@ class SharedFold:
 
     def get(self) -> Fold:
         """The window, its arrays memory-mapped and read-only; the same object for all tasks of a process."""
-        return _loaded(self.path)
+        return _load(self.path)
 
 
 @contextmanager
@@ -84,7 +84,7 @@ def _lay_down(fold: Fold, place: Path) -> None:
 
 
 @lru_cache(maxsize=KEPT)
-def _loaded(place: Path) -> Fold:
+def _load(place: Path) -> Fold:
     about = read_object(place / ABOUT)
     panels = {name: _panel(place, name, about["panels"][name]) for name in PANELS}
     return Fold(
