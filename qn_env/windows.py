@@ -1,9 +1,10 @@
 """The loss of sampled windows in few passes: means over windows, assets and markets, and the gradient.
 
-QuantNet's objective (Koshiyama et al. 2020, Eqs. 7-8). The value comes from the one arithmetic (`held`,
-`replaced`, `settle`, the Sharpe ratio), the gradient from its derivatives written out: automatic
-differentiation of the same chain takes some fifty passes over float64 arrays that do not fit the cache, which
-costs more than the LSTMs in front of it. Here a few windows at a time go through both while they are in it.
+QuantNet's objective (Koshiyama et al. 2020, Eqs. 7-8). The value comes from the one arithmetic
+(`weights_in_force`, `weights_before`, `settle`, the Sharpe ratio), the gradient from its derivatives written
+out: automatic differentiation of the same chain takes some fifty passes over float64 arrays that do not fit
+the cache, which costs more than the LSTMs in front of it. Here a few windows at a time go through both while
+they are in it.
 """
 
 from __future__ import annotations
@@ -155,7 +156,7 @@ def _chunk(episode: Episode, signals: Tensor, task: _Task, share: float, out: Te
 
 
 def _replace_back(slope: Tensor, before: Tensor, terms: Terms, initial: Initial, lag: int) -> None:
-    """The transpose of `economics.replaced`: adds slopes by weight before to those by weight, in place."""
+    """The transpose of `economics.weights_before`: adds slopes by weight before to others, in place."""
     if terms.listed is not None:
         before = before * terms.listed
     if initial == "free":
@@ -166,7 +167,7 @@ def _replace_back(slope: Tensor, before: Tensor, terms: Terms, initial: Initial,
 
 
 def _hold_back(slope: Tensor, terms: Terms) -> Tensor:
-    """The transpose of `economics.held`: slopes by target, from those by weight."""
+    """The transpose of `economics.weights_in_force`: slopes by target, from those by weight."""
     if terms.listed is not None:
         slope = slope * terms.listed
     if terms.order is None:
