@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -58,11 +58,11 @@ def exhibit_a1(study: Mapping[str, Any] | None) -> list[Table]:
     return found
 
 
-def _same(made: Any, value: float) -> bool:
+def _same(made: object, value: float) -> bool:
     return isinstance(made, int | float) and bool(np.isclose(made, value))
 
 
-def _options_table(name: str, title: str, rows: list[Mapping[str, Any]]) -> Table:
+def _options_table(name: str, title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
     """Trials or choices, one column per option."""
     known = {row.option: row.label for row in EXHIBIT_A1}
     data = pd.DataFrame(
@@ -113,7 +113,7 @@ def instruments(measured: Measured, classes: pd.DataFrame | None) -> Table:
     )
 
 
-def _classified(assets: pd.DataFrame, classes: pd.DataFrame) -> pd.Series[Any]:
+def _classified(assets: pd.DataFrame, classes: pd.DataFrame) -> pd.Series[str]:
     key = next((c for c in ("instrument", "market") if c in classes), None)
     if key is None or "class" not in classes:
         found = ", ".join(map(str, classes.columns))

@@ -8,9 +8,10 @@ from typing import Any
 
 import pandas as pd
 
+from experiments.artefacts.columns import Column, show
 from experiments.artefacts.files import write_items
 from experiments.artefacts.items import Item, Omitted, Table
-from experiments.artefacts.numbers import format_value, join_words
+from experiments.artefacts.numbers import join_words
 from experiments.artefacts.page import Front, budget_line, write_page
 from experiments.papers.dmn import figures, portfolio_tables
 from experiments.papers.dmn.appendix import exhibit_a1, instruments
@@ -26,6 +27,12 @@ from qn_env.storage import write_atomically
 
 BASIS = "before costs where no cost is named"
 IMPORTANCE = ("agent", "feature", "sharpe", "drop")
+IMPORTANCE_COLUMNS = (
+    Column("Strategy", "agent", label),
+    Column("Feature set to zero", "feature"),
+    Column("Sharpe", "sharpe", ".2f"),
+    Column("Lost", "drop", "+.2f"),
+)
 NOTES = (
     "Published figures are references, not targets: they are of 88 futures 1995-2015, of a commercial "
     f"database. {LATER}",
@@ -150,14 +157,7 @@ def _importance(importance: pd.DataFrame | None) -> list[Item]:
     if importance is None or importance.empty:
         return [Omitted("Exhibit 6", "no feature importance was given")]
     data = importance[list(IMPORTANCE)].reset_index(drop=True)
-    shown = pd.DataFrame(
-        {
-            "Strategy": data["agent"].map(label),
-            "Feature set to zero": data["feature"],
-            "Sharpe": [format_value(value, ".2f") for value in data["sharpe"]],
-            "Lost": [format_value(value, "+.2f") for value in data["drop"]],
-        }
-    )
+    shown = show(data, IMPORTANCE_COLUMNS)
     drawing = figures.exhibit_6(data)
     title = f"{drawing.title}, table"
     return [drawing, Table(name="exhibit6", title=title, caption=drawing.caption, data=data, shown=shown)]

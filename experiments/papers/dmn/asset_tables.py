@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -39,7 +39,7 @@ SUPPLEMENT = (
 )
 
 
-def five_numbers(values: pd.Series[Any]) -> dict[str, float]:
+def five_numbers(values: pd.Series[float]) -> dict[str, float]:
     """Minimum, quartiles and maximum of the known values, and how many there are.
 
     Examples:

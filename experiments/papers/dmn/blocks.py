@@ -32,15 +32,14 @@ def blocks_tables(measured: Measured) -> list[Table]:
     by_agent = data.groupby(["agent", "label"], sort=False)[[metric.name for metric in METRICS]]
     mean, spread = by_agent.mean(), by_agent.std()
     cells = {
-        metric.title: [
-            f"{format_value(m, metric.form)} ({format_value(s, metric.form)})"
-            for m, s in zip(mean[metric.name], spread[metric.name], strict=True)
-        ]
+        metric.title: _paired(mean[metric.name], spread[metric.name], "{} ({})", metric.form, metric.form)
         for metric in METRICS
     }
     names = mean.index.get_level_values("label")
     windows = [str(window) for window in np.unique(measured.windows)]
-    wide = data.assign(cell=_block_cells(data)).pivot(index="label", columns="window", values="cell")
+    wide = data.assign(cell=_paired(data["ann_return"], data["sharpe"], "{}, {}", ".1%", ".2f")).pivot(
+        index="label", columns="window", values="cell"
+    )
     many = f"{len(windows)} test block{'s' * (len(windows) > 1)}"
     across = mean.join(spread.add_suffix("_sd")).reset_index().assign(blocks=len(windows))
     return [
@@ -64,8 +63,7 @@ def blocks_tables(measured: Measured) -> list[Table]:
     ]
 
 
-def _block_cells(data: pd.DataFrame) -> list[str]:
-    returns, ratios = data["ann_return"], data["sharpe"]
-    return [
-        f"{format_value(r, '.1%')}, {format_value(s, '.2f')}" for r, s in zip(returns, ratios, strict=True)
-    ]
+def _paired(left: pd.Series[float], right: pd.Series[float], text: str, *forms: str) -> list[str]:
+    """Two figures a cell."""
+    pairs = zip(left, right, strict=True)
+    return [text.format(*map(format_value, pair, forms)) for pair in pairs]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -25,8 +25,12 @@ from experiments.papers.dmn.published import (
 )
 from experiments.papers.dmn.scores import COSTS
 from experiments.results.series import is_long, path
-from qn_env.arrays import FloatArray
+from qn_env.arrays import FloatArray, IntArray
 from qn_env.extras import require
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 LOSS_COLOURS = {"sharpe": "#0072B2", "average": "#009E73", "mse": "#E69F00", "binary": "#CC79A7"}
 MODEL_COLOURS = {"linear": "#009E73", "mlp": "#E69F00", "wavenet": "#CC79A7", "lstm": "#0072B2"}
@@ -42,7 +46,7 @@ def exhibit_1() -> tuple[Drawing, pd.DataFrame]:
     y = np.linspace(-4.0, 4.0, 161)
     values = pd.DataFrame({"y": y, "phi": phi(y)})
 
-    def draw() -> Any:
+    def draw() -> Figure:
         figure, (axes,) = grid_of(1, columns=1, width=5.6, height=3.1)
         axes.plot(y, values["phi"], color=LOSS_COLOURS["sharpe"], linewidth=2)
         for peak in (-(2**0.5), 2**0.5):
@@ -88,7 +92,7 @@ def exhibit_4(measured: Measured, data: pd.DataFrame) -> Drawing:
     references = [name for name in REFERENCES if name in measured.agents]
     dates = data["date"].to_numpy()
 
-    def draw() -> Any:
+    def draw() -> Figure:
         figure, grid = grid_of(len(by_panel), columns=2, width=5.2, height=3.4)
         logarithmic = is_long(pd.DatetimeIndex(dates))
         for axes, (title, agents) in zip(grid, by_panel.items(), strict=False):
@@ -120,7 +124,7 @@ def exhibit_4(measured: Measured, data: pd.DataFrame) -> Drawing:
     )
 
 
-def _growth_axis(axes: Any, *, logarithmic: bool) -> None:
+def _growth_axis(axes: Axes, *, logarithmic: bool) -> None:
     dates, ticker = require("matplotlib.dates"), require("matplotlib.ticker")
     locator = dates.AutoDateLocator(minticks=3, maxticks=7)
     axes.xaxis.set_major_locator(locator)
@@ -142,7 +146,7 @@ def _line_colour(agent: str, place: int, panel: str) -> str:
 def boxes(measured: Measured, figures: Sequence[Boxed], name: str, title: str, words: str) -> Drawing:
     """Exhibit 5 and the supplement: box plots across assets."""
 
-    def draw() -> Any:
+    def draw() -> Figure:
         width = max(6.0, 0.36 * len(measured.agents) + 2.0)
         figure, grid = grid_of(len(figures), columns=1, width=width, height=2.5)
         for axes, box in zip(grid, figures, strict=True):
@@ -165,7 +169,7 @@ def boxes(measured: Measured, figures: Sequence[Boxed], name: str, title: str, w
     )
 
 
-def _boxplot(axes: Any, agents: Sequence[str], values: pd.DataFrame) -> None:
+def _boxplot(axes: Axes, agents: Sequence[str], values: pd.DataFrame) -> None:
     """One box per agent, whiskers to the extremes as in the paper."""
     known = [values[agent].dropna().to_numpy() for agent in agents]
     drawn = axes.boxplot(
@@ -192,7 +196,7 @@ def _box_colour(agent: str) -> str:
     return LOSS_COLOURS[loss] if (loss := loss_of(agent)) else "#56B4E9"
 
 
-def _loss_legend(figure: Any, agents: Sequence[str]) -> None:
+def _loss_legend(figure: Figure, agents: Sequence[str]) -> None:
     """Colours of references, losses and other strategies above all axes."""
     patch = require("matplotlib.patches").Patch
     entries = {"references": QUIET} if set(agents) & set(REFERENCES) else {}
@@ -211,7 +215,7 @@ def exhibit_6(importance: pd.DataFrame) -> Drawing:
     """Sharpe ratio lost when a feature is set to zero, one panel per agent."""
     agents = list(dict.fromkeys(importance["agent"]))
 
-    def draw() -> Any:
+    def draw() -> Figure:
         features = importance["feature"].nunique()
         figure, grid = grid_of(len(agents), columns=2, width=4.9, height=0.3 * features + 1.1)
         for axes, agent in zip(grid, agents, strict=False):
@@ -240,7 +244,7 @@ def exhibit_7(measured: Measured) -> Drawing:
     positive = turnover.where(turnover > 0)
     never = int((turnover == 0).to_numpy().sum())
 
-    def draw() -> Any:
+    def draw() -> Figure:
         width = max(6.4, 0.36 * len(measured.agents) + 2.0)
         figure, (boxed, against) = grid_of(2, columns=1, width=width, height=3.5)
         boxed.set_yscale("log")
@@ -270,14 +274,14 @@ def exhibit_7(measured: Measured) -> Drawing:
     )
 
 
-def _return_per_turnover(axes: Any, measured: Measured, agent: str) -> None:
+def _return_per_turnover(axes: Axes, measured: Measured, agent: str) -> None:
     """One strategy's point: its colour is the loss, its shape the model; others are named."""
     book, model = measured.raw[agent], _model_of(agent)
     x, y = float(book.turnover.mean()), 1e4 * float(book.gross.mean())
     if x <= 0:
         return
-    look = {"color": _box_colour(agent), "edgecolors": INK, "linewidths": 0.5, "zorder": 3}
-    axes.scatter(x, y, s=52, marker=MARKERS.get(model or "", "*"), **look)
+    marker, colour = MARKERS.get(model or "", "*"), _box_colour(agent)
+    axes.scatter(x, y, s=52, marker=marker, color=colour, edgecolors=INK, linewidths=0.5, zorder=3)
     if model is None:
         axes.annotate(plain(label(agent)), (x, y), xytext=(5, 3), textcoords="offset points", fontsize=7.5)
 
@@ -294,7 +298,7 @@ def exhibit_8(data: pd.DataFrame) -> Drawing:
     ]
     values = wide.to_numpy()
 
-    def draw() -> Any:
+    def draw() -> Figure:
         width = max(6.4, 0.36 * len(wide) + 2.0)
         figure, (axes,) = grid_of(1, columns=1, width=width, height=4.2)
         places = np.arange(len(wide))
@@ -320,7 +324,7 @@ def exhibit_8(data: pd.DataFrame) -> Drawing:
     )
 
 
-def _block(axes: Any, places: Any, low: FloatArray, high: FloatArray, colour: str, i: int) -> None:
+def _block(axes: Axes, places: IntArray, low: FloatArray, high: FloatArray, colour: str, i: int) -> None:
     """What cost i takes away from the Sharpe ratios at the one before."""
     words = f"{COSTS[i - 1]:g} to {COSTS[i]:g} bps"
     axes.bar(places, high - low, bottom=low, color=colour, width=0.7, label=words)

@@ -19,6 +19,7 @@ from experiments.running.protocols import Fold
 from experiments.running.units import Unit, Variant, settle_test_days
 from experiments.storage.manifest import NAME as MANIFEST
 from experiments.storage.manifest import Manifest
+from experiments.storage.records import AgentRecord
 from experiments.storage.store import RunFolder, as_parquet, columns, read_parquet, unit_name
 from qn_env.errors import FileError, QnError
 from qn_env.objectives import sharpe
@@ -89,7 +90,7 @@ def _window(
     run: RunFolder,
     fold: Fold,
     label: str,
-    about: Mapping[str, Any],
+    about: AgentRecord,
     unit: tuple[int, str],
     place: Path,
     _report: Progress,

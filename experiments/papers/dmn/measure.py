@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -100,36 +100,28 @@ def measure(run: Finished) -> Measured:
         DataError: no agent has finished, or two were not judged on the same days and assets.
     """
     record = run.record()
-    failed = {(unit["agent"], unit["seed"]) for unit in record.get("failed", [])}
-    honest = [agent for agent in record["agents"] if agent not in failed_lookahead(record.get("failed", []))]
-    seeds = {
-        agent: [s for s in record["agents"][agent]["seeds"] if (agent, s) not in failed]
-        for agent in in_paper_order(honest)
-    }
-    seeds = {agent: own for agent, own in seeds.items() if own}
+    seeds = _finished_seeds(record)
     if not seeds:
         raise DataError(f"{run.path}: no agent has finished, expected at least one. Repeat the run.")
-    first: Unit | None = None
+    days = _first_unit(run, seeds)
     raw, late, values, undefined = {}, {}, {}, {}
     for agent, own in seeds.items():
         tally = _Tally()
         for seed in own:
             unit = Unit.of(run.agent_days(agent, seed))
-            first = first or unit.without_days()
-            if not unit.same_days(first):
+            if not unit.same_days(days):
                 raise DataError(
                     f"{run.path}: {agent!r}, seed {seed}, has other days or assets than the run's first "
                     "agent, expected the same test blocks. Finish or repeat the run."
                 )
             tally.add(unit)
         raw[agent], late[agent] = tally.books()
-        values[agent], undefined[agent] = tally.figures(unit.assets)
-    assert first is not None
+        values[agent], undefined[agent] = tally.figures(days.assets)
     return Measured(
         record=record,
         seeds=seeds,
-        dates=first.dates,
-        windows=first.windows,
+        dates=days.dates,
+        windows=days.windows,
         raw=raw,
         scaled={agent: rescaled(book) for agent, book in raw.items()},
         raw_late=late,
@@ -137,6 +129,21 @@ def measure(run: Finished) -> Measured:
         values=pd.concat(values, axis=1).swaplevel(axis=1).sort_index(axis=1),
         undefined=pd.DataFrame(undefined)[list(seeds)],
     )
+
+
+def _finished_seeds(record: RunRecord) -> dict[str, list[int]]:
+    """The seeds with results of every agent that has some and saw no later days, in the paper's order."""
+    failures = record.get("failed", [])
+    failed, refused = {(unit["agent"], unit["seed"]) for unit in failures}, failed_lookahead(failures)
+    order = in_paper_order([agent for agent in record["agents"] if agent not in refused])
+    own = {a: [s for s in record["agents"][a]["seeds"] if (a, s) not in failed] for a in order}
+    return {agent: seeds for agent, seeds in own.items() if seeds}
+
+
+def _first_unit(run: Finished, seeds: Mapping[str, Sequence[int]]) -> Unit:
+    """The days and assets that every unit has to have."""
+    agent, own = next(iter(seeds.items()))
+    return Unit.of(run.agent_days(agent, own[0])).without_days()
 
 
 def rescaled(book: Portfolio) -> Portfolio:
@@ -278,7 +285,7 @@ class _Tally:
         """On time, and one day late."""
         return _book(self.on_time), _book(self.late)
 
-    def figures(self, assets: pd.MultiIndex) -> tuple[pd.DataFrame, pd.Series[Any]]:
+    def figures(self, assets: pd.MultiIndex) -> tuple[pd.DataFrame, pd.Series[int]]:
         """Each asset's mean over the seeds that have a value, and how many have none, by metric."""
         stacked = {name: np.stack([found[name] for found in self.measured]) for name in self.measured[0]}
         known = {name: np.isfinite(values) for name, values in stacked.items()}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -84,7 +83,7 @@ def orderings(scores: Scores) -> pd.DataFrame:
 
 def _held(
     found: Mapping[str, Score], ahead: Sequence[str], behind: Sequence[str], times: float
-) -> dict[str, Any]:
+) -> dict[str, str | float]:
     """One claim's figures."""
     first, second = _best(found, ahead), _best(found, behind)
     known = [[name for name in side if _known(found, name)] for side in (ahead, behind)]
@@ -178,6 +177,8 @@ def orderings_table(scores: Scores) -> Table:
     )
 
 
-def _side(row: Mapping[str, Any], side: str) -> str:
+def _side(row: Mapping[str, str], side: str) -> str:
     """The best strategy of a side with its Sharpe ratio."""
-    return f"{format_value(row[f'sharpe_{side}'], '.2f')} {label(row[side])}" if row[side] else UNDEFINED
+    return (
+        f"{format_value(float(row[f'sharpe_{side}']), '.2f')} {label(row[side])}" if row[side] else UNDEFINED
+    )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from experiments.artefacts.columns import Column, show
 from experiments.artefacts.items import Table
-from experiments.artefacts.numbers import format_digits, format_interval, format_value
+from experiments.artefacts.numbers import format_digits
 from experiments.papers.dmn import published
 from experiments.papers.dmn.measure import Measured, metrics
 from experiments.papers.dmn.published import LSTM, METRICS, REFERENCES, REGULARISED, label
@@ -50,23 +50,16 @@ def portfolio_figures(
     return pd.DataFrame(rows)
 
 
-def shown_figures(data: pd.DataFrame) -> pd.DataFrame:
-    """The rows of `portfolio_figures` as a reader sees them; the paper's figures where it has some."""
-    shown = pd.DataFrame({"Strategy": data["label"]})
+def figure_columns(data: pd.DataFrame) -> list[Column]:
+    """The columns of `portfolio_figures`; the paper's figures where it has some."""
+    columns = [Column("Strategy", "label")]
     for metric in METRICS:
-        shown[metric.title] = [format_value(value, metric.form) for value in data[metric.name]]
+        columns.append(Column(metric.title, metric.name, metric.form))
         if metric.name == "sharpe":
-            shown["95% interval"] = interval_cells(data, "sharpe")
+            columns.append(Column("95% interval", "sharpe", ".2f", "intervals"))
             if data["sharpe_published"].notna().any():
-                shown["Sharpe, paper"] = [format_value(value, ".3f") for value in data["sharpe_published"]]
-    return shown.assign(Seeds=data["seeds"].astype(str))
-
-
-def interval_cells(data: pd.DataFrame, name: str, form: str = ".2f") -> list[str]:
-    """Columns NAME_low and NAME_high as text."""
-    return [
-        format_interval(a, b, form) for a, b in zip(data[f"{name}_low"], data[f"{name}_high"], strict=True)
-    ]
+                columns.append(Column("Sharpe, paper", "sharpe_published", ".3f"))
+    return [*columns, Column("Seeds", "seeds")]
 
 
 def exhibit_2(measured: Measured, scores: Scores) -> Table:
@@ -78,7 +71,7 @@ def exhibit_2(measured: Measured, scores: Scores) -> Table:
         caption="The portfolio of all assets, 1/N over those listed each day (Eq. 1), before costs, mean "
         f"over seeds; {scores.how}. {_days(data)}",
         data=data,
-        shown=shown_figures(data),
+        shown=show(data, figure_columns(data)),
     )
 
 
@@ -90,7 +83,7 @@ def exhibit_3(measured: Measured, scores: Scores) -> Table:
         title="Exhibit 3, rescaled to 15% volatility",
         caption=f"The portfolio of Exhibit 2 {EX_ANTE}, before costs; {scores.how}. {_days(data)}",
         data=data,
-        shown=shown_figures(data),
+        shown=show(data, figure_columns(data)),
     )
 
 
@@ -125,18 +118,14 @@ def exhibit_8(measured: Measured, scores: Scores) -> Table:
 
 
 def _shown_8(data: pd.DataFrame) -> pd.DataFrame:
-    rows = []
-    for name, own in data.groupby("label", sort=False):
-        cells = [
-            f"{format_value(value, '.2f')} {interval}"
-            for value, interval in zip(own["sharpe"], interval_cells(own, "sharpe"), strict=True)
-        ]
-        first = own.iloc[0]
-        interval = interval_cells(own, "break_even_bps", ".1f")[0]
-        even = f"{format_value(first['break_even_bps'], '.1f')} {interval}"
-        rows.append([name, even, *cells])
-    headings = ["Strategy", "Break-even, bps", *(f"{cost:g} bps" for cost in COSTS)]
-    return pd.DataFrame(rows, columns=headings)
+    """Strategies down, costs across."""
+    sharpe = data.assign(cell=Column("", "sharpe", ".2f", "both").cells(data))
+    wide = sharpe.pivot(index="label", columns="cost_bps", values="cell").loc[data["label"].unique()]
+    even = data.drop_duplicates("label")
+    shown = show(
+        even, (Column("Strategy", "label"), Column("Break-even, bps", "break_even_bps", ".1f", "both"))
+    )
+    return shown.assign(**{f"{cost:g} bps": wide[cost].to_numpy() for cost in COSTS})
 
 
 def exhibit_9(measured: Measured, scores: Scores) -> Table:
@@ -149,7 +138,7 @@ def exhibit_9(measured: Measured, scores: Scores) -> Table:
         caption=f"The rescaled portfolio at {DEAR.cost_bps:g} bps per unit of turnover{_trained(measured)}. "
         f"{COST_RULE[0].upper()}{COST_RULE[1:]}; {scores.how}.",
         data=data,
-        shown=shown_figures(data),
+        shown=show(data, figure_columns(data)),
     )
 
 
@@ -158,6 +147,14 @@ def _trained(measured: Measured) -> str:
     made = measured.record["agents"].get(REGULARISED)
     cost = made.get("train_cost_bps") if made is not None else None
     return f"; {label(REGULARISED)} was trained on returns after {cost:g} bps" if cost is not None else ""
+
+
+DIFFERENCES = (
+    Column("Strategy", "strategy", label),
+    Column("Minus", "other", label),
+    Column("Difference of Sharpe ratios", "difference", "+.2f"),
+    Column("95% interval", "difference", "+.2f", "intervals"),
+)
 
 
 def exhibit_9_differences(measured: Measured, scores: Scores) -> Table | None:
@@ -179,29 +176,35 @@ def exhibit_9_differences(measured: Measured, scores: Scores) -> Table | None:
             | {"difference_low": low, "difference_high": high}
         )
     data = pd.DataFrame(rows)
-    shown = pd.DataFrame(
-        {
-            "Strategy": data["strategy"].map(label),
-            "Minus": data["other"].map(label),
-            "Difference of Sharpe ratios": [format_value(value, "+.2f") for value in data["difference"]],
-            "95% interval": interval_cells(data, "difference", "+.2f"),
-        }
-    )
     return Table(
         name="exhibit9-differences",
         title="Exhibit 9, pair by pair",
         caption=f"Differences of Sharpe ratios of the rescaled portfolios at {DEAR.cost_bps:g} bps; "
         f"{scores.how}.",
         data=data,
-        shown=shown,
+        shown=show(data, DIFFERENCES),
     )
+
+
+LATE_COLUMNS = (
+    Column("Strategy", "label"),
+    *(
+        column
+        for kind, name in (("raw", "Raw"), ("rescaled", "Rescaled"))
+        for column in (
+            Column(name, kind, ".2f"),
+            Column(f"{name}, late", f"{kind}_late", ".2f"),
+            Column(f"{name}, change", f"{kind}_change", "+.2f", "both"),
+        )
+    ),
+)
 
 
 def one_day_late(measured: Measured, scores: Scores) -> Table:
     """Beyond the paper: what is left of the Sharpe ratios when every decision is traded a day later."""
-    rows: list[dict[str, Any]] = []
+    rows = []
     for agent in measured.agents:
-        row: dict[str, Any] = {"agent": agent, "label": label(agent)}
+        row: dict[str, str | float] = {"agent": agent, "label": label(agent)}
         for kind, level in (("raw", RAW), ("rescaled", RESCALED)):
             on_time, late = (scores.sharpe[each][agent] for each in (level, level._replace(late=True)))
             change = late.difference(on_time)
@@ -209,14 +212,6 @@ def one_day_late(measured: Measured, scores: Scores) -> Table:
             row |= dict(zip((f"{kind}_change_low", f"{kind}_change_high"), change.interval, strict=True))
         rows.append(row)
     data = pd.DataFrame(rows)
-    shown = pd.DataFrame({"Strategy": data["label"]})
-    for kind, name in (("raw", "Raw"), ("rescaled", "Rescaled")):
-        shown[name] = [format_value(value, ".2f") for value in data[kind]]
-        shown[f"{name}, late"] = [format_value(value, ".2f") for value in data[f"{kind}_late"]]
-        changes = zip(data[f"{kind}_change"], interval_cells(data, f"{kind}_change", "+.2f"), strict=True)
-        shown[f"{name}, change"] = [
-            f"{format_value(value, '+.2f')} {interval}" for value, interval in changes
-        ]
     return Table(
         name="one-day-late",
         title="Beyond the paper, one day late",
@@ -224,8 +219,24 @@ def one_day_late(measured: Measured, scores: Scores) -> Table:
         "decisions each traded one trading day later: what is lost was earned on the first day, at the close "
         f"that the decision was made from; {scores.how}.",
         data=data,
-        shown=shown,
+        shown=show(data, LATE_COLUMNS),
     )
+
+
+def _three_digits(value: float) -> str:
+    return format_digits(value, 3)
+
+
+TURNOVER = (
+    Column("Strategy", "label"),
+    Column("Average return, bps a day", "daily_return", ".2f", scale=1e4),
+    Column("Average turnover a day", "daily_turnover", _three_digits),
+    Column("Times long only", "times_long_only", ".1f"),
+    Column("Return per turnover, bps", "return_per_turnover_bps", ".2f"),
+    Column("Median asset", "asset_median", _three_digits),
+    Column("Least", "asset_minimum", _three_digits),
+    Column("Most", "asset_maximum", _three_digits),
+)
 
 
 def turnover_table(measured: Measured, by_asset: pd.DataFrame) -> Table:
@@ -235,7 +246,7 @@ def turnover_table(measured: Measured, by_asset: pd.DataFrame) -> Table:
         measured: the run.
         by_asset: five-number summary of the assets' average daily turnover, index agent.
     """
-    rows: list[dict[str, Any]] = []
+    rows = []
     for agent in measured.agents:
         book = measured.raw[agent]
         daily, traded = float(book.gross.mean()), float(book.turnover.mean())
@@ -248,25 +259,11 @@ def turnover_table(measured: Measured, by_asset: pd.DataFrame) -> Table:
     held = data.loc[data["agent"] == "long-only", "daily_turnover"]
     base = float(held.iloc[0]) if len(held) and held.iloc[0] > 0 else np.nan
     data.insert(4, "times_long_only", data["daily_turnover"] / base)
-    shown = pd.DataFrame(
-        {
-            "Strategy": data["label"],
-            "Average return, bps a day": [format_value(1e4 * value, ".2f") for value in data["daily_return"]],
-            "Average turnover a day": data["daily_turnover"].map(lambda x: format_digits(x, 3)),
-            "Times long only": [format_value(value, ".1f") for value in data["times_long_only"]],
-            "Return per turnover, bps": [
-                format_value(value, ".2f") for value in data["return_per_turnover_bps"]
-            ],
-            "Median asset": data["asset_median"].map(lambda x: format_digits(x, 3)),
-            "Least": data["asset_minimum"].map(lambda x: format_digits(x, 3)),
-            "Most": data["asset_maximum"].map(lambda x: format_digits(x, 3)),
-        }
-    )
     return Table(
         name="exhibit7",
         title="Exhibit 7, turnover, table",
         caption="Average daily return and turnover of the raw portfolios (Eq. 34), and the average daily "
         "turnover of single assets; their ratio is the cost per unit of turnover that would eat the return.",
         data=data,
-        shown=shown,
+        shown=show(data, TURNOVER),
     )

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from experiments.papers.bootstrap import Interval, day_counts, interval_of, resampled_sharpe
 from experiments.papers.dmn.measure import Measured, Portfolio, metrics
 from experiments.statistics import REPLICATIONS, block_length
-from qn_env.arrays import FloatArray
+from qn_env.arrays import FloatArray, IntArray
 from qn_env.economics import BASIS_POINT
 
 COSTS = (0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0)  # Exhibit 8, basis points
@@ -107,7 +107,7 @@ def score(measured: Measured, *, seed: int, replications: int = REPLICATIONS) ->
     )
 
 
-def _agent_scores(measured: Measured, agent: str, counts: FloatArray, chosen: Any) -> dict[Level, Score]:
+def _agent_scores(measured: Measured, agent: str, counts: FloatArray, chosen: IntArray) -> dict[Level, Score]:
     """An agent's Sharpe ratios at every level."""
     books = [measured.book(agent, rescaled=level.rescaled, late=level.late) for level in LEVELS]
     nets = [book.net(level.cost_bps) for book, level in zip(books, LEVELS, strict=True)]
@@ -124,7 +124,7 @@ def _agent_scores(measured: Measured, agent: str, counts: FloatArray, chosen: An
     }
 
 
-def break_even(book: Portfolio, counts: FloatArray, chosen: Any) -> FloatArray:
+def break_even(book: Portfolio, counts: FloatArray, chosen: IntArray) -> FloatArray:
     """[R] basis points at which the mean over seeds of the net Sharpe ratios is zero; NaN without turnover.
 
     A seed's own root is its mean return over its mean turnover; the mean's lies between the seeds', and is

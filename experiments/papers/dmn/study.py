@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +18,7 @@ from experiments.running.protocols import Protocol
 from experiments.running.runner import load_panel, run
 from experiments.running.search import Search, best, search, training_of
 from experiments.running.units import Variant
+from experiments.storage.records import TrialResult
 from experiments.storage.store import RunFolder, unit_name
 from qn_env.errors import DataError
 from qn_env.sources.files import read_table
@@ -140,14 +140,14 @@ def _refuse_empty(path: Path, table: pd.DataFrame) -> None:
 
 
 def _about(
-    config: DmnStudy, trials: Sequence[Mapping[str, Any]], chosen: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
+    config: DmnStudy, trials: Sequence[TrialResult], chosen: Sequence[TrialResult]
+) -> dict[str, object]:
     """What the study spent and chose, as it is written into its folder."""
     budget = {
         "draws per recalibration": f"{config.draws} (Sharpe-trained), {config.other_draws} (others)",
         "seeds": config.seeds,
         "epochs at most": f"{config.epochs}, patience {config.patience}",
     }
-    about = {"budget": budget, "trials": list(trials), "chosen": list(chosen)}
+    about: dict[str, object] = {"budget": budget, "trials": list(trials), "chosen": list(chosen)}
     write_atomically(config.out / "study.json", (json.dumps(about, indent=2, default=str) + "\n").encode())
     return about

@@ -7,9 +7,9 @@ from textwrap import wrap
 
 import pandas as pd
 
+from experiments.artefacts.columns import interval_cells
 from experiments.artefacts.items import Table
 from experiments.artefacts.numbers import align_columns, format_value
-from experiments.papers.dmn.portfolio_tables import interval_cells
 from experiments.papers.dmn.published import LATER, METRICS
 
 WIDTH = 110
