@@ -249,7 +249,7 @@ def test_a_quick_run_says_so_on_top(tmp_path: Path) -> None:
 def test_undefined_figures_are_shown_and_counted(folder: Path, own: str) -> None:
     run = read_run(folder)
     board = leaderboard(run, 2.0, line_styles(run))
-    macd = next(row for row in board["rows"] if row["look"].name == "macd")
+    macd = next(row for row in board["rows"] if row["style"].name == "macd")
     assert macd["cells"][3] == (UNDEFINED, None)  # Calmar
     assert board["undefined"] == 1
     assert f"{UNDEFINED} 1 undefined" in own  # under the histogram of macd

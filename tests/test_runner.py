@@ -23,7 +23,7 @@ from experiments import RunConfig, compare
 from experiments.cli import main
 from experiments.running.protocols import Protocol, holdout
 from experiments.running.runner import load_panel, run
-from experiments.running.units import Unit, Variant, evaluate, test_environment, train_agent
+from experiments.running.units import Unit, Variant, evaluate, evaluation_environment, train_agent
 from experiments.storage.store import RunFolder, unit_name
 from qn_env.environment import TradingEnv
 from qn_env.errors import ConfigError, DataError, LookAheadError, QnError
@@ -254,7 +254,7 @@ def test_every_unit_stores_the_audit_that_its_agent_passed(
     stored = json.loads((finished.unit(unit_name(agent, 0)) / "audit.json").read_text())
     fold = holdout(panel)
     unit = Unit(agent, Variant(agent), 0, finished.record()["agents"][agent]["vol_target"])
-    found = audit_agent(unit.agent(), test_environment(unit, unit.agent(), fold), seed=0)
+    found = audit_agent(unit.agent(), evaluation_environment(unit, unit.agent(), fold), seed=0)
     assert stored == {
         "comparisons": [{"what": c.what, "decisions": c.decisions} for c in found.comparisons],
         "around": found.around,
@@ -529,7 +529,7 @@ def test_one_day_late_is_what_a_market_that_trades_a_day_later_pays(
     days = agent_days(finished, f"{agent.replace(':', '--')}-seed0")
     fold, made = holdout(panel), make_agent(agent)
     target = settings_of(made).vol_target
-    env = test_environment(Unit(agent, Variant(agent), 0, target), made, fold)
+    env = evaluation_environment(Unit(agent, Variant(agent), 0, target), made, fold)
     later = settled(signals_of(made, fold.test, env), panel, target, execution_lag=1)
     for (name, asset), mine in days.groupby(["market", "asset"]):
         other = later[(later["market"] == name) & (later["asset"] == asset)]

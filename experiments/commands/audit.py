@@ -137,7 +137,7 @@ def check_agent(
     from agents.agent import make_agent, settings_of
     from agents.audit import audit_agent, check_numbers
     from experiments.running.protocols import Protocol
-    from experiments.running.units import Unit, Variant, test_environment, train_agent
+    from experiments.running.units import Unit, Variant, evaluation_environment, train_agent
     from qn_env.panel import Panel
 
     check_text("name", name)
@@ -150,7 +150,9 @@ def check_agent(
     division = Protocol()
     fold = division.folds(panel)[0]
     agent = train_agent(unit, fold)
-    verdict = audit_agent(agent, test_environment(unit, agent, fold), days=days, seed=seed, depth="full")
+    verdict = audit_agent(
+        agent, evaluation_environment(unit, agent, fold), days=days, seed=seed, depth="full"
+    )
     if not refit:
         return verdict
     return replace(
@@ -176,10 +178,10 @@ def check_refit(unit: Unit, fold: Fold, panel: Panel, division: Protocol, signal
     """
     from agents.agent import signals_of
     from agents.audit import REPEAT, compare_decisions
-    from experiments.running.units import test_environment, train_agent
+    from experiments.running.units import evaluation_environment, train_agent
     from qn_env.errors import LookAheadError
 
-    env = test_environment(unit, unit.agent(), fold)
+    env = evaluation_environment(unit, unit.agent(), fold)
 
     def compare(learnt: Fold, what: str, verdict: str) -> Comparison:
         again = signals_of(train_agent(unit, learnt), fold.test, env)

@@ -162,18 +162,18 @@ def evaluate(agent: Agent, unit: Unit, fold: Fold) -> tuple[pd.DataFrame, AgentA
     Raises:
         LookAheadError: it did not pass.
     """
-    env = test_environment(unit, agent, fold)
+    env = evaluation_environment(unit, agent, fold)
     audit = audit_agent(agent, env, seed=unit.seed)
     return _settle(env, fold, audit.signals), audit
 
 
 def settle_test_days(agent: Agent, unit: Unit, fold: Fold) -> pd.DataFrame:
     """The days of `evaluate`, of an agent that was audited there: as a variant of it that sees less."""
-    env = test_environment(unit, agent, fold)
+    env = evaluation_environment(unit, agent, fold)
     return _settle(env, fold, signals_of(agent, fold.test, env))
 
 
-def test_environment(unit: Unit, agent: Agent, fold: Fold) -> TradingEnv:
+def evaluation_environment(unit: Unit, agent: Agent, fold: Fold) -> TradingEnv:
     """The environment of a unit's test block; costs are charged afterwards, from the turnover."""
     return environment(unit, agent, fold.test, fold.test_start, 0.0)
 
