@@ -10,7 +10,7 @@ import pandas as pd
 
 from experiments.artefacts.items import Table
 from experiments.papers.quantnet.measure import Measured
-from experiments.papers.quantnet.published import DIMENSIONS, LABELS, TABLE_7
+from experiments.papers.quantnet.published import DIMENSIONS, LABELS, join_published, read_published
 from experiments.papers.quantnet.tables import MEAN_SD, MEDIAN_MAD, bracketed, summary
 from qn_env.errors import ConfigError
 
@@ -42,16 +42,12 @@ def table_7(measured: Measured) -> Table:
     sharpe = measured.of("sharpe")
     rows = []
     for N in sorted({*DIMENSIONS, *(N for _, N in by_cell)}):
-        for column in TABLE_7:
+        for column in _columns():
             agent = by_cell.get((column, N), "")
-            paper = TABLE_7[column].get(N, (np.nan,) * 4)
             found = summary(sharpe[agent] if agent else pd.Series(dtype=np.float64))
             seeds = len(measured.seeds[agent]) if agent else 0
-            rows.append(
-                {"dimension": N, "configuration": column, "agent": agent, "seeds": seeds, **found}
-                | {f"published_{name}": v for name, v in zip((*MEAN_SD, *MEDIAN_MAD), paper, strict=True)}
-            )
-    data = pd.DataFrame(rows)
+            rows.append({"dimension": N, "configuration": column, "agent": agent, "seeds": seeds, **found})
+    data = join_published(pd.DataFrame(rows), "table7", ["configuration", "dimension"])
     return Table(
         name="table7",
         title="Table 7",
@@ -61,6 +57,11 @@ def table_7(measured: Measured) -> Table:
         data=data,
         shown=_shown_7(data),
     )
+
+
+def _columns() -> list[str]:
+    """The configurations in the order of the paper's columns."""
+    return list(read_published("table7")["configuration"].unique())
 
 
 def _cells(measured: Measured) -> tuple[dict[tuple[str, int], str], list[str]]:
@@ -101,4 +102,4 @@ def _shown_7(data: pd.DataFrame) -> pd.DataFrame:
             rows.append([words, f"{N}", *(bracketed(row, shown) for _, row in own.iterrows())])
             cells = [bracketed(row, (paper[0], paper[1])) for _, row in own.iterrows()]
             rows.append([f"{words}, paper", f"{N}", *cells])
-    return pd.DataFrame(rows, columns=["Statistic", "N", *TABLE_7])
+    return pd.DataFrame(rows, columns=["Statistic", "N", *_columns()])

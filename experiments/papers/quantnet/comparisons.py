@@ -10,16 +10,14 @@ import pandas as pd
 
 from experiments.artefacts.items import Table
 from experiments.artefacts.numbers import UNDEFINED, format_digits
-from experiments.papers.quantnet import published
 from experiments.papers.quantnet.bootstrap import Intervals
 from experiments.papers.quantnet.measure import Measured, Pair
-from experiments.papers.quantnet.published import METRIC_LABELS
+from experiments.papers.quantnet.published import ABOVE_ONE, METRIC_LABELS, join_published
 from experiments.papers.quantnet.tables import label
 from qn_env.arrays import FloatArray
 
 COMPARED = ("sharpe", "calmar")  # what the paper compares by asset and by market
 GOOD_SHARPE = 1.0
-PAPER_PAIR = Pair("quantnet", "no-transfer-linear")
 
 
 def compare_assets(pairs: Sequence[Pair]) -> list[str]:
@@ -91,7 +89,7 @@ def counts_table(measured: Measured) -> Table:
             "above_one": [int((sharpe[agent] > GOOD_SHARPE).sum()) for agent in measured.agents],
             "assets": len(sharpe),
             "undefined": [int(sharpe[agent].isna().sum()) for agent in measured.agents],
-            "published": [published.ABOVE_ONE.get(agent) for agent in measured.agents],
+            "published": [ABOVE_ONE.get(agent) for agent in measured.agents],
             "published_assets": 3103,
         }
     )
@@ -118,18 +116,16 @@ def tests_table(measured: Measured, pairs: Sequence[Pair]) -> Table:
     """Section 4.2: Wilcoxon's signed-rank test of SR and CR, Kolmogorov and Smirnov's of SR."""
     rows: list[dict[str, Any]] = []
     for pair in pairs:
-        of_paper = pair == PAPER_PAIR
         for metric in COMPARED:
             values = measured.of(metric)[list(pair)].dropna()
             W, p = wilcoxon(values[pair.strategy].to_numpy(), values[pair.reference].to_numpy())
-            paper = published.WILCOXON[metric] if of_paper else np.nan
-            rows.append(_test(pair, "Wilcoxon signed-rank W", metric, W, p, len(values), paper))
+            rows.append(_test(pair, "Wilcoxon signed-rank W", metric, W, p, len(values)))
         sharpe = measured.of("sharpe")
         samples = [sharpe[agent].dropna().to_numpy() for agent in pair]
         D, p = kolmogorov_smirnov(*samples)
-        paper = published.KOLMOGOROV_SMIRNOV if of_paper else np.nan
-        rows.append(_test(pair, "Kolmogorov-Smirnov", "sharpe", D, p, min(map(len, samples)), paper))
-    data = pd.DataFrame(rows)
+        rows.append(_test(pair, "Kolmogorov-Smirnov", "sharpe", D, p, min(map(len, samples))))
+    data = join_published(pd.DataFrame(rows), "section4-2-tests", ["strategy", "reference", "metric", "test"])
+    data = data.rename(columns={"published_statistic": "published"})
     data["undefined"] = len(measured.values) - data["assets"]
     shown = pd.DataFrame(
         {
@@ -155,12 +151,8 @@ def tests_table(measured: Measured, pairs: Sequence[Pair]) -> Table:
     )
 
 
-def _test(pair: Pair, test: str, metric: str, value: float, p: float, n: int, paper: float) -> dict[str, Any]:
-    return (
-        pair._asdict()
-        | {"test": test, "metric": metric, "statistic": value, "p": p, "assets": n}
-        | {"published": paper}
-    )
+def _test(pair: Pair, test: str, metric: str, value: float, p: float, n: int) -> dict[str, Any]:
+    return pair._asdict() | {"test": test, "metric": metric, "statistic": value, "p": p, "assets": n}
 
 
 def p_cell(value: float) -> str:

@@ -17,8 +17,8 @@ import pandas as pd
 
 from experiments.artefacts.items import Table
 from experiments.artefacts.numbers import UNDEFINED, format_digits
-from experiments.papers.quantnet import published
 from experiments.papers.quantnet.measure import MarketDays
+from experiments.papers.quantnet.published import read_published
 from experiments.papers.quantnet.tables import label
 from qn_env.arrays import DateArray, FloatArray
 from qn_env.dates import check_increasing, read_days
@@ -210,16 +210,10 @@ def _shown_6(agent: str, market: str, r: Regression) -> dict[str, str]:
 
 def table_6_published() -> Table:
     """The paper's Table 6."""
-    data = pd.DataFrame(
-        [
-            {"market": market, "term": term, "coefficient": c, "t": t}
-            for market, terms in published.TABLE_6.items()
-            for term, (c, t) in terms.items()
-        ]
-    )
+    data = read_published("table6")
     cells = data.assign(cell=[f"{row['coefficient']:.4f} ({row['t']:.2f})" for _, row in data.iterrows()])
     shown = cells.pivot(index="market", columns="term", values="cell")
-    shown = shown.loc[list(published.TABLE_6), ["alpha", "mkt_rf", "smb", "hml", "mom"]]
+    shown = shown.loc[data["market"].unique(), ["alpha", "mkt_rf", "smb", "hml", "mom"]]
     return Table(
         name="table6-published",
         title="Table 6, published",

@@ -10,10 +10,9 @@ import pandas as pd
 
 from experiments.artefacts.items import Table
 from experiments.artefacts.numbers import format_digits
-from experiments.papers.quantnet import published
-from experiments.papers.quantnet.comparisons import COMPARED, PAPER_PAIR, compare_assets, p_cell
+from experiments.papers.quantnet.comparisons import COMPARED, compare_assets, p_cell
 from experiments.papers.quantnet.measure import Measured, Pair
-from experiments.papers.quantnet.published import METRIC_LABELS
+from experiments.papers.quantnet.published import METRIC_LABELS, join_published
 from experiments.papers.quantnet.tables import label, summary
 from qn_env.arrays import FloatArray
 
@@ -167,18 +166,8 @@ def lines_table(measured: Measured, pairs: Sequence[Pair]) -> Table:
         for metric in COMPARED:
             means = measured.by_market(metric)
             fitted = line(means[pair.reference].to_numpy(), means[pair.strategy].to_numpy())
-            paper = published.FIGURE_9[metric] if pair == PAPER_PAIR else (np.nan,) * 3
-            rows.append(
-                pair._asdict()
-                | {"metric": metric}
-                | fitted
-                | {
-                    "published_intercept": paper[0],
-                    "published_intercept_p": paper[1],
-                    "published_slope": paper[2],
-                }
-            )
-    data = pd.DataFrame(rows)
+            rows.append({**pair._asdict(), "metric": metric, **fitted})
+    data = join_published(pd.DataFrame(rows), "figure9", ["strategy", "reference", "metric"])
     shown = pd.DataFrame(
         {
             "Strategy": data["strategy"].map(label),

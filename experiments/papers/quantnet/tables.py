@@ -11,10 +11,17 @@ import pandas as pd
 from experiments.artefacts.items import Table
 from experiments.artefacts.numbers import UNDEFINED, format_digits, format_setting, join_words
 from experiments.papers.bootstrap import Interval
-from experiments.papers.quantnet import published
 from experiments.papers.quantnet.bootstrap import Intervals
 from experiments.papers.quantnet.measure import Measured
-from experiments.papers.quantnet.published import LABELS, METRIC_LABELS, METRICS, TABLE_1, TABLE_3
+from experiments.papers.quantnet.published import (
+    CONFIGURATIONS,
+    HYPERPARAMETERS,
+    LABELS,
+    METRIC_LABELS,
+    METRICS,
+    join_published,
+    read_published,
+)
 
 # Which centre and which spread a variant of Table 1 shows.
 MEDIAN_MAD = ("median", "mean_deviation")
@@ -59,15 +66,13 @@ def table_1(measured: Measured, found: Intervals | None) -> pd.DataFrame:
     for metric in METRICS:
         values = measured.of(metric.name)
         for agent in measured.agents:
-            paper = TABLE_1.get(agent, {}).get(metric.name, (np.nan, np.nan))
             bounds = found.median[agent] if found and metric.name == "sharpe" else Interval(np.nan, np.nan)
             rows.append(
                 {"metric": metric.name, "label": metric.title, "agent": agent, **summary(values[agent])}
                 | {"undefined_values": int(measured.undefined.loc[metric.name, agent])}
                 | {"seeds": len(measured.seeds[agent]), "median_low": bounds.low, "median_high": bounds.high}
-                | {"published_median": paper[0], "published_mean_deviation": paper[1]}
             )
-    return pd.DataFrame(rows)
+    return join_published(pd.DataFrame(rows), "table1", ["metric", "agent"])
 
 
 def tables_1(measured: Measured, found: Intervals | None) -> list[Table]:
@@ -156,19 +161,23 @@ def table_2(measured: Measured, places: pd.DataFrame) -> Table:
 def tables_3(study: Mapping[str, Any] | None) -> list[Table]:
     """The search space of the paper, the values chosen here, and every trial."""
     chosen: Mapping[str, Any] = (study or {}).get("chosen", {})
+    space = read_published("table3").set_index("hyperparameter")
     rows = []
-    for row in TABLE_3:
-        for agent, space in zip(published.CONFIGURATIONS, row.ranges, strict=True):
+    for hyperparameter, names in HYPERPARAMETERS.items():
+        for agent in CONFIGURATIONS:
             options = chosen.get(agent, {}).get("options", {})
-            value = next((options[name] for name in row.options if name in options), None)
-            rows.append({"hyperparameter": row.label, "agent": agent, "published": space, "chosen": value})
+            value = next((options[name] for name in names if name in options), None)
+            rows.append(
+                {"hyperparameter": hyperparameter, "agent": agent}
+                | {"published": space.loc[hyperparameter, agent], "chosen": value}
+            )
     data = pd.DataFrame(rows)
     cells = data["published"].where(
         data["chosen"].isna() | (data["published"] == "-"),
         data["published"] + " \N{RIGHTWARDS ARROW} " + data["chosen"].map(format_setting),
     )
     shown = data.assign(cell=cells).pivot(index="hyperparameter", columns="agent", values="cell")
-    shown = shown.loc[[row.label for row in TABLE_3], list(published.CONFIGURATIONS)].reset_index()
+    shown = shown.loc[list(HYPERPARAMETERS), list(CONFIGURATIONS)].reset_index()
     found = [
         Table(
             name="table3",
@@ -176,7 +185,7 @@ def tables_3(study: Mapping[str, Any] | None) -> list[Table]:
             caption="The published search space by configuration"
             + (", and after an arrow the value chosen here." if chosen else "; this run records no search."),
             data=data.astype({"chosen": object}),
-            shown=shown.set_axis(["Hyperparameter", *published.CONFIGURATIONS.values()], axis=1),
+            shown=shown.set_axis(["Hyperparameter", *CONFIGURATIONS.values()], axis=1),
         )
     ]
     if chosen:
@@ -244,14 +253,7 @@ def _counted(row: Any, shown: tuple[str, str]) -> str:
 
 def table_5_published() -> Table:
     """The paper's Table 5."""
-    rows = [
-        {"market": market, "metric": metric.name, "agent": agent}
-        | dict(zip((*MEAN_SD, *MEDIAN_MAD), of_agent[metric.name], strict=True))
-        for market, of_market in published.TABLE_5.items()
-        for agent, of_agent in of_market.items()
-        for metric in METRICS
-    ]
-    data = pd.DataFrame(rows)
+    data = read_published("table5")
     cells = data.assign(
         label=data["metric"].map(METRIC_LABELS),
         mean_cell=[bracketed(row, MEAN_SD) for _, row in data.iterrows()],
