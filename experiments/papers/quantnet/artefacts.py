@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -65,7 +64,7 @@ def write_artefacts(
     run: RunFolder,
     out: Path,
     *,
-    study: Mapping[str, Any] | None,
+    study: tables.StudyRecord | None,
     scores: Mapping[str, FloatArray] | None,
     places: pd.DataFrame | None,
     factors: Path | None,
@@ -77,8 +76,7 @@ def write_artefacts(
     Args:
         run: a finished run.
         out: folder, made if it is not there.
-        study: `budget` (names to plain values), `trials` (agent, trial, options, score, seconds each) and
-            `chosen` (agent to trial, options, score); None: the run was not part of a search.
+        study: what it spent and chose; None: the run was not part of a search.
         scores: market to [N] mean encoder scores; None leaves the clusters out.
         places: market, region, country; None: each market is its own country.
         factors: daily factors (see `factors.py`); None leaves Table 6 out.
@@ -126,7 +124,7 @@ def write_artefacts(
     return write_page(out / "paper.html", items, written, measured, budget)
 
 
-def write_ablation(run: RunFolder, out: Path, study: Mapping[str, Any] | None) -> Path:
+def write_ablation(run: RunFolder, out: Path, study: tables.StudyRecord | None) -> Path:
     """Write Table 7 and `ablation.html` below `out`, from a run of an ablation's variants; returns the page.
 
     The variants are told apart by their options in run.json: encoder, decoder, transfer, dimension.
@@ -179,7 +177,7 @@ def _main_results(made: PaperData) -> list[Item]:
     return items
 
 
-def _markets(made: PaperData, searched: Mapping[str, Any] | None) -> list[Item]:
+def _markets(made: PaperData, searched: tables.StudyRecord | None) -> list[Item]:
     """Tables 2 and 3, Figures 7 to 9."""
     measured = made.measured
     items: list[Item] = [tables.table_2(measured, made.places), *tables.tables_3(searched)]
