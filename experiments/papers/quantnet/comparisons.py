@@ -13,8 +13,8 @@ from experiments.papers.bootstrap import Interval
 from experiments.papers.columns import Column, as_text
 from experiments.papers.quantnet.bootstrap import Intervals
 from experiments.papers.quantnet.measure import Measured, Pair
-from experiments.papers.quantnet.published import ABOVE_ONE, METRIC_LABELS, join_published
-from experiments.papers.quantnet.tables import label
+from experiments.papers.quantnet.published import ABOVE_ONE, join_published
+from experiments.papers.quantnet.tables import METRIC, label
 from qn_env.arrays import FloatArray
 
 COMPARED = ("sharpe", "calmar")  # what the paper compares by asset and by market
@@ -119,7 +119,7 @@ def _of(above: int | None, assets: int) -> str:
 TESTS = (
     *PAIR,
     Column("Test", "test"),
-    Column("Metric", "metric", METRIC_LABELS.__getitem__),
+    METRIC,
     Column("Statistic", "statistic", format_digits),
     Column("p", "p", p_cell),
     Column("Assets", "assets"),

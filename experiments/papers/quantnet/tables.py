@@ -90,6 +90,7 @@ def interval_cell(low: float, high: float) -> str:
     return f"[{low:.3f}, {high:.3f}]" if np.isfinite(low) else UNDEFINED
 
 
+METRIC = Column("Metric", "metric", METRIC_LABELS.__getitem__)
 SHARPE_INTERVAL = Column("SR, 95% interval", ("median_low", "median_high"), interval_cell)
 
 
@@ -278,7 +279,7 @@ def table_5_published() -> Table:
     columns = (
         Column("Market", "market"),
         Column("Strategy", "agent", label),
-        Column("Metric", "metric", METRIC_LABELS.__getitem__),
+        METRIC,
         *(Column(words, shown, bracketed) for words, shown in STATISTICS.items()),
     )
     return Table(
