@@ -54,10 +54,10 @@ class PaperData:
         """The strategies looked at in single markets: those of the pairs, else all."""
         return comparisons.compare_assets(self.pairs) or self.measured.agents
 
-    @property
-    def drawn(self) -> list[Pair]:
-        """The pairs with figures."""
-        return drawn_pairs(self.measured.agents)
+    def drawn(self, figure: str) -> list[tuple[Pair, str]]:
+        """The pairs with figures, and the name of each one's; the main pair's is plain."""
+        first, *others = drawn_pairs(self.measured.agents)
+        return [(first, figure), *((pair, f"{figure}-{pair.strategy}") for pair in others)]
 
 
 def write_artefacts(
@@ -159,19 +159,11 @@ def _main_results(made: PaperData) -> list[Item]:
     items += [comparisons.differences_table(measured, made.found, made.pairs), *others]
     items += [comparisons.counts_table(measured), comparisons.tests_table(measured, made.pairs)]
     items += histograms
-    items += [
-        figures.by_market(measured, pair, ("sharpe",), _name("fig4", pair, made), "Figure 4")
-        for pair in made.drawn
-    ]
-    for name, column, words in (
-        ("fig5b", "train", "days to train on"),
-        ("fig5c", "assets", "number of assets"),
-    ):
-        table = market_tables.by_size_table(measured, made.pairs, name, column)
-        title = f"Figure {name.removeprefix('fig')}"
+    items += [figures.by_market(measured, pair, ("sharpe",), name) for pair, name in made.drawn("fig4")]
+    for figure, column in (("fig5b", "train"), ("fig5c", "assets")):
+        table = market_tables.by_size_table(measured, made.pairs, figure, column)
         items += [
-            figures.size_bars(measured, table.data, pair, _name(name, pair, made), title, words)
-            for pair in made.drawn
+            figures.size_bars(measured, table.data, pair, name, column) for pair, name in made.drawn(figure)
         ]
         items.append(table)
     return items
@@ -184,16 +176,13 @@ def _markets(made: PaperData, searched: tables.StudyRecord | None) -> list[Item]
     if not made.pairs:
         return items
     items += [
-        figures.by_market(measured, pair, comparisons.COMPARED, _name("fig7", pair, made), "Figure 7")
-        for pair in made.drawn
+        figures.by_market(measured, pair, comparisons.COMPARED, name) for pair, name in made.drawn("fig7")
     ]
     items.append(market_tables.by_market_table(measured, made.pairs, made.places))
     countries = market_tables.by_country_table(measured, made.pairs, made.places)
-    items += [
-        figures.country_bars(measured, countries.data, pair, _name("fig8", pair, made)) for pair in made.drawn
-    ]
+    items += [figures.country_bars(measured, countries.data, pair, name) for pair, name in made.drawn("fig8")]
     items.append(countries)
-    items += [figures.market_scatter(measured, pair, _name("fig9", pair, made)) for pair in made.drawn]
+    items += [figures.market_scatter(measured, pair, name) for pair, name in made.drawn("fig9")]
     return [*items, market_tables.lines_table(measured, made.pairs)]
 
 
@@ -201,23 +190,16 @@ def _single_markets(made: PaperData) -> list[Item]:
     """Table 5 and Figures 5a, 10, 11 and 12: named markets."""
     measured, named = made.measured, made.named
     items: list[Item] = [tables.table_5(measured, named, made.agents), tables.table_5_published()]
-    growths = _growths(made) if made.pairs else {}
-    for pair in made.drawn:
-        name = {figure: _name(figure, pair, made) for figure in ("fig5a", "fig10", "fig11", "fig12")}
-        how = {"fig5a": "its assets", "fig10": "its assets, each first scaled ex ante to 10% volatility"}
+    if not made.pairs:
+        return items
+    growths = _growths(made)
+    for pair, suffix in made.drawn(""):
         items += [
-            figures.growth_lines(
-                measured,
-                growths[figure],
-                pair,
-                name[figure],
-                f"Figure {figure.removeprefix('fig')}",
-                how[figure],
-            )
-            for figure in ("fig5a", "fig10")
+            figures.growth_lines(measured, growths[figure], pair, figure + suffix, over)
+            for figure, over in figures.GROWTHS.items()
         ]
-        items.append(figures.market_histograms(measured, pair, named, name["fig11"]))
-        items.append(figures.asset_scatter(measured, pair, named, name["fig12"]))
+        items.append(figures.market_histograms(measured, pair, named, f"fig11{suffix}"))
+        items.append(figures.asset_scatter(measured, pair, named, f"fig12{suffix}"))
     return items
 
 
@@ -259,8 +241,3 @@ def _data_behind(made: PaperData) -> dict[str, pd.DataFrame]:
     """Numbers behind figures that no table shows."""
     sharpe = made.measured.of("sharpe").rename_axis(columns=None).reset_index()
     return {"fig3": sharpe} | (_growths(made) if made.pairs else {})
-
-
-def _name(figure: str, pair: Pair, made: PaperData) -> str:
-    """The main pair's figures have the plain name."""
-    return figure if pair == made.drawn[0] else f"{figure}-{pair.strategy}"

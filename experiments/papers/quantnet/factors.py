@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -88,7 +87,7 @@ def read_factors(path: Path) -> pd.DataFrame:
     return numbers.set_axis(pd.DatetimeIndex(days, name="date"), axis=0)
 
 
-def explain(net: FloatArray, dates: Any, factors: pd.DataFrame) -> Regression:
+def explain(net: FloatArray, dates: DateArray, factors: pd.DataFrame) -> Regression:
     """Regress a market's daily return on the factors of the same days.
 
     The strategy's return is taken as it is: long and short positions finance each other, so `rf` is not
@@ -151,11 +150,11 @@ def regressions(
     }
 
 
-def _by_term(values: Any) -> dict[str, float]:
+def _by_term(values: FloatArray) -> dict[str, float]:
     return dict(zip(TERMS, map(float, values), strict=True))
 
 
-def _numbers(path: Path, column: pd.Series[Any], days: DateArray) -> FloatArray:
+def _numbers(path: Path, column: pd.Series[float], days: DateArray) -> FloatArray:
     """[T] one factor as numbers; an empty cell is a day without it."""
     numbers = read_column(str(path), days, str(column.name), column)
     bad = np.flatnonzero(np.abs(numbers) > LARGEST)
