@@ -16,6 +16,7 @@ import pandas as pd
 
 from experiments.artefacts.items import Table
 from experiments.artefacts.numbers import UNDEFINED, format_digits
+from experiments.papers.columns import Column
 from experiments.papers.quantnet.measure import MarketDays
 from experiments.papers.quantnet.published import read_published
 from experiments.papers.quantnet.tables import label
@@ -26,9 +27,6 @@ from qn_env.extras import require
 from qn_env.sources.files import read_numbers
 from qn_env.sources.frames import read_column
 
-FACTORS = ("mkt_rf", "smb", "hml", "rmw", "cma", "mom")
-COLUMNS = ("date", *FACTORS, "rf")
-TERMS = ("alpha", *FACTORS)
 TERM_LABELS = {
     "alpha": "Alpha",
     "mkt_rf": "Beta",
@@ -38,6 +36,9 @@ TERM_LABELS = {
     "cma": "Conservative minus Aggressive",
     "mom": "Momentum",
 }
+TERMS = tuple(TERM_LABELS)
+FACTORS = TERMS[1:]
+COLUMNS = ("date", *FACTORS, "rf")
 MIN_DAYS = 60  # fewer days in common, and nothing is estimated
 LARGEST = 0.5  # no factor moved by 50% on a day: larger values are percentages
 SIGNIFICANT = 0.05
@@ -189,30 +190,30 @@ def table_6(found: Mapping[tuple[str, str], Regression], basis: str) -> Table:
 
 
 def _shown_6(agent: str, market: str, r: Regression) -> dict[str, str]:
-    cells = {"Market": market, "Strategy": label(agent)}
-    for term in TERMS:
-        star = "*" if r.p_hac[term] < SIGNIFICANT else ""
-        cells[TERM_LABELS[term]] = (
-            f"{format_digits(r.coefficient[term], 3)}{star} ({r.t_ols[term]:.2f}; {r.t_hac[term]:.2f})"
-            if np.isfinite(r.coefficient[term])
-            else UNDEFINED
-        )
-    return (
-        cells
-        | {"R\N{SUPERSCRIPT TWO}": format_digits(r.r_squared, 2), "Days": f"{r.days}"}
-        | {
-            "Days without factors": f"{r.without}",
-            "Lags": f"{r.lags}",
-        }
-    )
+    return {
+        "Market": market,
+        "Strategy": label(agent),
+        **{TERM_LABELS[term]: _coefficient_cell(r, term) for term in TERMS},
+        "R\N{SUPERSCRIPT TWO}": format_digits(r.r_squared, 2),
+        "Days": f"{r.days}",
+        "Days without factors": f"{r.without}",
+        "Lags": f"{r.lags}",
+    }
+
+
+def _coefficient_cell(r: Regression, term: str) -> str:
+    if not np.isfinite(r.coefficient[term]):
+        return UNDEFINED
+    star = "*" if r.p_hac[term] < SIGNIFICANT else ""
+    return f"{format_digits(r.coefficient[term], 3)}{star} ({r.t_ols[term]:.2f}; {r.t_hac[term]:.2f})"
 
 
 def table_6_published() -> Table:
     """The paper's Table 6."""
     data = read_published("table6")
-    cells = data.assign(cell=[f"{row['coefficient']:.4f} ({row['t']:.2f})" for _, row in data.iterrows()])
+    cells = data.assign(cell=Column("", ("coefficient", "t"), "{:.4f} ({:.2f})".format).text(data))
     shown = cells.pivot(index="market", columns="term", values="cell")
-    shown = shown.loc[data["market"].unique(), ["alpha", "mkt_rf", "smb", "hml", "mom"]]
+    shown = shown.loc[data["market"].unique(), data["term"].unique()]
     return Table(
         name="table6-published",
         title="Table 6, published",

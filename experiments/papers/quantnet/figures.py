@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -53,6 +53,9 @@ def title_of(name: str) -> str:
     return f"Figure {name.removeprefix('fig').partition('-')[0]}"
 
 
+_histograms = partial(small_multiples, draw=overlay, x="Sharpe ratio of an asset", y="assets")
+
+
 def sharpe_histograms(measured: Measured, strategy: str) -> Drawing:
     """Figure 3: the strategy's Sharpe ratios over assets beside each other strategy's."""
     sharpe = measured.of("sharpe")
@@ -67,7 +70,9 @@ def sharpe_histograms(measured: Measured, strategy: str) -> Drawing:
         title="Figure 3",
         caption=f"Sharpe ratios over assets of {label(strategy)} and of every other strategy; dashed lines "
         f"are medians, {measured.basis}.",
-        draw=_histograms(samples, (strategy, "the other strategy"), columns=3, size=(3.3, 2.5)),
+        draw=partial(
+            _histograms, samples, columns=3, size=(3.3, 2.5), legend=(strategy, "the other strategy")
+        ),
     )
 
 
@@ -83,23 +88,7 @@ def market_histograms(measured: Measured, pair: Pair, markets: Sequence[str], na
         title=title_of(name),
         caption=f"Sharpe ratios over the assets of single markets, {versus(pair)}; dashed lines are "
         f"medians, {measured.basis}.",
-        draw=_histograms(samples, pair, columns=2, size=(4.4, 2.7)),
-    )
-
-
-def _histograms(
-    samples: Mapping[str, Samples], legend: tuple[str, str], *, columns: int, size: tuple[float, float]
-) -> Callable[[], Figure]:
-    """Draws one axes per title."""
-    return partial(
-        small_multiples,
-        samples,
-        overlay,
-        columns=columns,
-        size=size,
-        legend=legend,
-        x="Sharpe ratio of an asset",
-        y="assets",
+        draw=partial(_histograms, samples, columns=2, size=(4.4, 2.7), legend=pair),
     )
 
 

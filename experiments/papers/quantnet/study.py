@@ -53,17 +53,7 @@ def study(config: QuantNetStudy) -> Path:
     whole = config.run_config((*LEARNT, *RULES), config.seeds, out="run")
     panel = load_panel(whole)
     fold = holdout(panel)
-    searches = [
-        Search(
-            label=agent,
-            variant=Variant(agent),
-            trials=range(config.draws),
-            seed=config.seed,
-            fixed=config.budget.options(agent),
-            execution_lag=config.execution_lag,
-        )
-        for agent in LEARNT
-    ]
+    searches = [_search(config, agent, config.draws, config.budget.options(agent)) for agent in LEARNT]
     trials = search(searches, [fold], config.out / "trials", jobs=config.jobs)
     chosen = {agent: best(trials, agent) for agent in LEARNT}
     about = _about(config, {"draws": config.draws, "seeds": config.seeds}, trials, chosen)
@@ -133,20 +123,26 @@ def random_search(config: QuantNetSearch) -> list[TrialResult]:
     budget = config.budget
     fixed = {"steps": budget.steps, "epoch": budget.epoch, "patience": budget.patience}
     searches = [
-        Search(
-            label=agent,
-            variant=Variant(agent),
-            trials=range(count),
-            seed=config.seed,
-            fixed=fixed,
-            execution_lag=config.execution_lag,
-        )
+        _search(config, agent, count, fixed)
         for agent, count in zip(config.agents, even_split(config.draws, len(config.agents)), strict=True)
     ]
     trials = search(searches, [fold], config.out / "search", jobs=config.jobs)
     found = {agent: best(trials, agent) for agent in config.agents}
     _about(config, {"draws": config.draws}, trials, found, name="search.json")
     return trials
+
+
+def _search(
+    config: QuantNetStudy | QuantNetSearch, agent: str, draws: int, fixed: Mapping[str, object]
+) -> Search:
+    return Search(
+        label=agent,
+        variant=Variant(agent),
+        trials=range(draws),
+        seed=config.seed,
+        fixed=fixed,
+        execution_lag=config.execution_lag,
+    )
 
 
 def even_split(total: int, parts: int) -> list[int]:
