@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +12,7 @@ import pandas as pd
 from experiments.artefacts.files import write_items
 from experiments.artefacts.items import Item, Omitted, Table
 from experiments.artefacts.page import budget_line
+from experiments.papers.columns import Column, as_text
 from experiments.papers.quantnet import comparisons, figures, market_tables, tables
 from experiments.papers.quantnet.ablation import table_7
 from experiments.papers.quantnet.bootstrap import Intervals, intervals
@@ -35,6 +37,12 @@ from experiments.storage.store import RunFolder
 from qn_env.arrays import FloatArray
 from qn_env.storage import write_atomically
 
+CLUSTERED = (
+    Column("Cluster", "cluster", "C{}".format),
+    Column("Country", "country"),
+    Column("Market", "market"),
+    Column("Region", "region"),
+)
 NO_PAIR = "the run has no QuantNet beside a No Transfer model"
 
 
@@ -53,6 +61,15 @@ class PaperData:
     def agents(self) -> list[str]:
         """The strategies looked at in single markets: those of the pairs, else all."""
         return comparisons.compare_assets(self.pairs) or self.measured.agents
+
+    @cached_property
+    def growths(self) -> dict[str, pd.DataFrame]:
+        """The data of Figures 5a and 10, where there are pairs."""
+        return {
+            figure: figures.cumulative(self.markets, self.measured, self.agents, self.named, scaled=scaled)
+            for figure, scaled in (("fig5a", False), ("fig10", True))
+            if self.pairs
+        }
 
     def drawn(self, figure: str) -> list[tuple[Pair, str]]:
         """The pairs with figures, and the name of each one's; the main pair's is plain."""
@@ -145,20 +162,17 @@ def _main_results(made: PaperData) -> list[Item]:
     measured = made.measured
     first, *others = tables.tables_1(measured, made.found)
     items: list[Item] = [first]
+    if made.pairs:
+        items.append(comparisons.differences_table(measured, made.found, made.pairs))
+    items += [*others, comparisons.counts_table(measured)]
+    if made.pairs:
+        items.append(comparisons.tests_table(measured, made.pairs))
     strategy = next((agent for agent in QUANTNET_LIKE if agent in measured.agents), None)
-    histograms = [figures.sharpe_histograms(measured, strategy)] if strategy else []
+    if strategy:
+        items.append(figures.sharpe_histograms(measured, strategy))
     if not made.pairs:
         missing = ("Figures 4, 5, 7, 8, 9, 10, 11 and 12", "Section 4.2, tests")
-        return [
-            *items,
-            *others,
-            comparisons.counts_table(measured),
-            *histograms,
-            *(Omitted(what, NO_PAIR) for what in missing),
-        ]
-    items += [comparisons.differences_table(measured, made.found, made.pairs), *others]
-    items += [comparisons.counts_table(measured), comparisons.tests_table(measured, made.pairs)]
-    items += histograms
+        return [*items, *(Omitted(what, NO_PAIR) for what in missing)]
     items += [figures.by_market(measured, pair, ("sharpe",), name) for pair, name in made.drawn("fig4")]
     for figure, column in (("fig5b", "train"), ("fig5c", "assets")):
         table = market_tables.by_size_table(measured, made.pairs, figure, column)
@@ -192,10 +206,9 @@ def _single_markets(made: PaperData) -> list[Item]:
     items: list[Item] = [tables.table_5(measured, named, made.agents), tables.table_5_published()]
     if not made.pairs:
         return items
-    growths = _growths(made)
     for pair, suffix in made.drawn(""):
         items += [
-            figures.growth_lines(measured, growths[figure], pair, figure + suffix, over)
+            figures.growth_lines(measured, made.growths[figure], pair, figure + suffix, over)
             for figure, over in figures.GROWTHS.items()
         ]
         items.append(figures.market_histograms(measured, pair, named, f"fig11{suffix}"))
@@ -218,26 +231,18 @@ def _cluster_items(made: PaperData, scores: Mapping[str, FloatArray] | None) -> 
         return [Omitted("Figures 2 and 13", "a single market cannot be clustered")]
     found = cluster(scores)
     data = cluster_table(found, with_places(made.places.reset_index(), list(scores)))
-    shown = data.assign(cluster=[f"C{n}" for n in data["cluster"]])
     table = Table(
         name="fig2",
         title="Figure 2, clusters",
         caption="The cluster of each country's market, from its mean encoder scores over the test days; the "
         "paper draws them on a map.",
         data=data,
-        shown=shown.set_axis(["Cluster", "Country", "Market", "Region"], axis=1),
+        shown=as_text(data, CLUSTERED),
     )
     return [figures.dendrogram(found), table]
-
-
-def _growths(made: PaperData) -> dict[str, pd.DataFrame]:
-    return {
-        name: figures.cumulative(made.markets, made.measured, made.agents, made.named, scaled=scaled)
-        for name, scaled in (("fig5a", False), ("fig10", True))
-    }
 
 
 def _data_behind(made: PaperData) -> dict[str, pd.DataFrame]:
     """Numbers behind figures that no table shows."""
     sharpe = made.measured.of("sharpe").rename_axis(columns=None).reset_index()
-    return {"fig3": sharpe} | (_growths(made) if made.pairs else {})
+    return {"fig3": sharpe, **made.growths}

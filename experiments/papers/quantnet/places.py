@@ -43,7 +43,7 @@ def with_places(places: pd.DataFrame | None, markets: Sequence[str]) -> pd.DataF
     """Region and country of every market, index market; one that is not in the table is its own country.
 
     Examples:
-        >>> located(None, ["DAX"]).loc["DAX"].tolist()
+        >>> with_places(None, ["DAX"]).loc["DAX"].tolist()
         ['', 'DAX']
     """
     own = pd.DataFrame({"region": "", "country": list(markets)}, index=pd.Index(list(markets), name="market"))
