@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from experiments.artefacts.items import Table
+from experiments.papers.columns import Column
 from experiments.papers.quantnet.measure import Measured
-from experiments.papers.quantnet.published import DIMENSIONS, LABELS, TABLE_7
-from experiments.papers.quantnet.tables import MEAN_SD, MEDIAN_MAD, bracketed, summary
+from experiments.papers.quantnet.published import DIMENSIONS, LABELS, join_published, read_published
+from experiments.papers.quantnet.tables import STATISTICS, bracketed, in_paper, summary
 from qn_env.errors import ConfigError
 
 
-def ablation_column(options: Mapping[str, Any]) -> str | None:
+def ablation_column(options: Mapping[str, object]) -> str | None:
     """The column of Table 7 an agent belongs to; None if to none.
 
     Examples:
@@ -42,16 +42,12 @@ def table_7(measured: Measured) -> Table:
     sharpe = measured.of("sharpe")
     rows = []
     for N in sorted({*DIMENSIONS, *(N for _, N in by_cell)}):
-        for column in TABLE_7:
+        for column in _columns():
             agent = by_cell.get((column, N), "")
-            paper = TABLE_7[column].get(N, (np.nan,) * 4)
             found = summary(sharpe[agent] if agent else pd.Series(dtype=np.float64))
             seeds = len(measured.seeds[agent]) if agent else 0
-            rows.append(
-                {"dimension": N, "configuration": column, "agent": agent, "seeds": seeds, **found}
-                | {f"published_{name}": v for name, v in zip((*MEAN_SD, *MEDIAN_MAD), paper, strict=True)}
-            )
-    data = pd.DataFrame(rows)
+            rows.append({"dimension": N, "configuration": column, "agent": agent, "seeds": seeds, **found})
+    data = join_published(pd.DataFrame(rows), "table7", ["configuration", "dimension"])
     return Table(
         name="table7",
         title="Table 7",
@@ -61,6 +57,11 @@ def table_7(measured: Measured) -> Table:
         data=data,
         shown=_shown_7(data),
     )
+
+
+def _columns() -> list[str]:
+    """The configurations in the order of the paper's columns."""
+    return list(read_published("table7")["configuration"].unique())
 
 
 def _cells(measured: Measured) -> tuple[dict[tuple[str, int], str], list[str]]:
@@ -87,18 +88,18 @@ def _cells(measured: Measured) -> tuple[dict[tuple[str, int], str], list[str]]:
     return by_cell, outside
 
 
-def _place_in_7(agent: str, options: Mapping[str, Any]) -> tuple[str | None, int]:
+def _place_in_7(agent: str, options: Mapping[str, object]) -> tuple[str | None, int]:
     if not options and agent in ("no-transfer-linear", "no-transfer-lstm"):
         return LABELS[agent], 0
-    return ablation_column(options), int(options.get("dimension", DIMENSIONS[0]))
+    dimension = options.get("dimension")
+    return ablation_column(options), dimension if isinstance(dimension, int) else DIMENSIONS[0]
 
 
 def _shown_7(data: pd.DataFrame) -> pd.DataFrame:
+    """Statistics and dimensions down, the paper's own figures below ours, configurations across."""
     rows = []
-    for words, shown in (("Mean (SD)", MEAN_SD), ("Median (MAD)", MEDIAN_MAD)):
+    for words, shown in STATISTICS.items():
+        lines = (Column(words, shown, bracketed), Column(f"{words}, paper", in_paper(shown), bracketed))
         for N, own in data.groupby("dimension"):
-            paper = tuple(f"published_{name}" for name in shown)
-            rows.append([words, f"{N}", *(bracketed(row, shown) for _, row in own.iterrows())])
-            cells = [bracketed(row, (paper[0], paper[1])) for _, row in own.iterrows()]
-            rows.append([f"{words}, paper", f"{N}", *cells])
-    return pd.DataFrame(rows, columns=["Statistic", "N", *TABLE_7])
+            rows += [[line.heading, f"{N}", *line.text(own)] for line in lines]
+    return pd.DataFrame(rows, columns=["Statistic", "N", *_columns()])

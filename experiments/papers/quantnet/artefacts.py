@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from experiments.artefacts.files import write_items
 from experiments.artefacts.items import Item, Omitted, Table
 from experiments.artefacts.page import budget_line
+from experiments.papers.columns import Column, as_text
 from experiments.papers.quantnet import comparisons, figures, market_tables, tables
 from experiments.papers.quantnet.ablation import table_7
 from experiments.papers.quantnet.bootstrap import Intervals, intervals
@@ -36,6 +37,12 @@ from experiments.storage.store import RunFolder
 from qn_env.arrays import FloatArray
 from qn_env.storage import write_atomically
 
+CLUSTERED = (
+    Column("Cluster", "cluster", "C{}".format),
+    Column("Country", "country"),
+    Column("Market", "market"),
+    Column("Region", "region"),
+)
 NO_PAIR = "the run has no QuantNet beside a No Transfer model"
 
 
@@ -55,17 +62,26 @@ class PaperData:
         """The strategies looked at in single markets: those of the pairs, else all."""
         return comparisons.compare_assets(self.pairs) or self.measured.agents
 
-    @property
-    def drawn(self) -> list[Pair]:
-        """The pairs with figures."""
-        return drawn_pairs(self.measured.agents)
+    @cached_property
+    def growths(self) -> dict[str, pd.DataFrame]:
+        """The data of Figures 5a and 10, where there are pairs."""
+        return {
+            figure: figures.cumulative(self.markets, self.measured, self.agents, self.named, scaled=scaled)
+            for figure, scaled in (("fig5a", False), ("fig10", True))
+            if self.pairs
+        }
+
+    def drawn(self, figure: str) -> list[tuple[Pair, str]]:
+        """The pairs with figures, and the name of each one's; the main pair's is plain."""
+        first, *others = drawn_pairs(self.measured.agents)
+        return [(first, figure), *((pair, f"{figure}-{pair.strategy}") for pair in others)]
 
 
 def write_artefacts(
     run: RunFolder,
     out: Path,
     *,
-    study: Mapping[str, Any] | None,
+    study: tables.StudyRecord | None,
     scores: Mapping[str, FloatArray] | None,
     places: pd.DataFrame | None,
     factors: Path | None,
@@ -77,8 +93,7 @@ def write_artefacts(
     Args:
         run: a finished run.
         out: folder, made if it is not there.
-        study: `budget` (names to plain values), `trials` (agent, trial, options, score, seconds each) and
-            `chosen` (agent to trial, options, score); None: the run was not part of a search.
+        study: what it spent and chose; None: the run was not part of a search.
         scores: market to [N] mean encoder scores; None leaves the clusters out.
         places: market, region, country; None: each market is its own country.
         factors: daily factors (see `factors.py`); None leaves Table 6 out.
@@ -126,7 +141,7 @@ def write_artefacts(
     return write_page(out / "paper.html", items, written, measured, budget)
 
 
-def write_ablation(run: RunFolder, out: Path, study: Mapping[str, Any] | None) -> Path:
+def write_ablation(run: RunFolder, out: Path, study: tables.StudyRecord | None) -> Path:
     """Write Table 7 and `ablation.html` below `out`, from a run of an ablation's variants; returns the page.
 
     The variants are told apart by their options in run.json: encoder, decoder, transfer, dimension.
@@ -147,55 +162,41 @@ def _main_results(made: PaperData) -> list[Item]:
     measured = made.measured
     first, *others = tables.tables_1(measured, made.found)
     items: list[Item] = [first]
+    if made.pairs:
+        items.append(comparisons.differences_table(measured, made.found, made.pairs))
+    items += [*others, comparisons.counts_table(measured)]
+    if made.pairs:
+        items.append(comparisons.tests_table(measured, made.pairs))
     strategy = next((agent for agent in QUANTNET_LIKE if agent in measured.agents), None)
-    histograms = [figures.sharpe_histograms(measured, strategy)] if strategy else []
+    if strategy:
+        items.append(figures.sharpe_histograms(measured, strategy))
     if not made.pairs:
         missing = ("Figures 4, 5, 7, 8, 9, 10, 11 and 12", "Section 4.2, tests")
-        return [
-            *items,
-            *others,
-            comparisons.counts_table(measured),
-            *histograms,
-            *(Omitted(what, NO_PAIR) for what in missing),
-        ]
-    items += [comparisons.differences_table(measured, made.found, made.pairs), *others]
-    items += [comparisons.counts_table(measured), comparisons.tests_table(measured, made.pairs)]
-    items += histograms
-    items += [
-        figures.by_market(measured, pair, ("sharpe",), _name("fig4", pair, made), "Figure 4")
-        for pair in made.drawn
-    ]
-    for name, column, words in (
-        ("fig5b", "train", "days to train on"),
-        ("fig5c", "assets", "number of assets"),
-    ):
-        table = market_tables.by_size_table(measured, made.pairs, name, column)
-        title = f"Figure {name.removeprefix('fig')}"
+        return [*items, *(Omitted(what, NO_PAIR) for what in missing)]
+    items += [figures.by_market(measured, pair, ("sharpe",), name) for pair, name in made.drawn("fig4")]
+    for figure, column in (("fig5b", "train"), ("fig5c", "assets")):
+        table = market_tables.by_size_table(measured, made.pairs, figure, column)
         items += [
-            figures.size_bars(measured, table.data, pair, _name(name, pair, made), title, words)
-            for pair in made.drawn
+            figures.size_bars(measured, table.data, pair, name, column) for pair, name in made.drawn(figure)
         ]
         items.append(table)
     return items
 
 
-def _markets(made: PaperData, searched: Mapping[str, Any] | None) -> list[Item]:
+def _markets(made: PaperData, searched: tables.StudyRecord | None) -> list[Item]:
     """Tables 2 and 3, Figures 7 to 9."""
     measured = made.measured
     items: list[Item] = [tables.table_2(measured, made.places), *tables.tables_3(searched)]
     if not made.pairs:
         return items
     items += [
-        figures.by_market(measured, pair, comparisons.COMPARED, _name("fig7", pair, made), "Figure 7")
-        for pair in made.drawn
+        figures.by_market(measured, pair, comparisons.COMPARED, name) for pair, name in made.drawn("fig7")
     ]
     items.append(market_tables.by_market_table(measured, made.pairs, made.places))
     countries = market_tables.by_country_table(measured, made.pairs, made.places)
-    items += [
-        figures.country_bars(measured, countries.data, pair, _name("fig8", pair, made)) for pair in made.drawn
-    ]
+    items += [figures.country_bars(measured, countries.data, pair, name) for pair, name in made.drawn("fig8")]
     items.append(countries)
-    items += [figures.market_scatter(measured, pair, _name("fig9", pair, made)) for pair in made.drawn]
+    items += [figures.market_scatter(measured, pair, name) for pair, name in made.drawn("fig9")]
     return [*items, market_tables.lines_table(measured, made.pairs)]
 
 
@@ -203,23 +204,15 @@ def _single_markets(made: PaperData) -> list[Item]:
     """Table 5 and Figures 5a, 10, 11 and 12: named markets."""
     measured, named = made.measured, made.named
     items: list[Item] = [tables.table_5(measured, named, made.agents), tables.table_5_published()]
-    growths = _growths(made) if made.pairs else {}
-    for pair in made.drawn:
-        name = {figure: _name(figure, pair, made) for figure in ("fig5a", "fig10", "fig11", "fig12")}
-        how = {"fig5a": "its assets", "fig10": "its assets, each first scaled ex ante to 10% volatility"}
+    if not made.pairs:
+        return items
+    for pair, suffix in made.drawn(""):
         items += [
-            figures.growth_lines(
-                measured,
-                growths[figure],
-                pair,
-                name[figure],
-                f"Figure {figure.removeprefix('fig')}",
-                how[figure],
-            )
-            for figure in ("fig5a", "fig10")
+            figures.growth_lines(measured, made.growths[figure], pair, figure + suffix, over)
+            for figure, over in figures.GROWTHS.items()
         ]
-        items.append(figures.market_histograms(measured, pair, named, name["fig11"]))
-        items.append(figures.asset_scatter(measured, pair, named, name["fig12"]))
+        items.append(figures.market_histograms(measured, pair, named, f"fig11{suffix}"))
+        items.append(figures.asset_scatter(measured, pair, named, f"fig12{suffix}"))
     return items
 
 
@@ -238,31 +231,18 @@ def _cluster_items(made: PaperData, scores: Mapping[str, FloatArray] | None) -> 
         return [Omitted("Figures 2 and 13", "a single market cannot be clustered")]
     found = cluster(scores)
     data = cluster_table(found, with_places(made.places.reset_index(), list(scores)))
-    shown = data.assign(cluster=[f"C{n}" for n in data["cluster"]])
     table = Table(
         name="fig2",
         title="Figure 2, clusters",
         caption="The cluster of each country's market, from its mean encoder scores over the test days; the "
         "paper draws them on a map.",
         data=data,
-        shown=shown.set_axis(["Cluster", "Country", "Market", "Region"], axis=1),
+        shown=as_text(data, CLUSTERED),
     )
     return [figures.dendrogram(found), table]
-
-
-def _growths(made: PaperData) -> dict[str, pd.DataFrame]:
-    return {
-        name: figures.cumulative(made.markets, made.measured, made.agents, made.named, scaled=scaled)
-        for name, scaled in (("fig5a", False), ("fig10", True))
-    }
 
 
 def _data_behind(made: PaperData) -> dict[str, pd.DataFrame]:
     """Numbers behind figures that no table shows."""
     sharpe = made.measured.of("sharpe").rename_axis(columns=None).reset_index()
-    return {"fig3": sharpe} | (_growths(made) if made.pairs else {})
-
-
-def _name(figure: str, pair: Pair, made: PaperData) -> str:
-    """The main pair's figures have the plain name."""
-    return figure if pair == made.drawn[0] else f"{figure}-{pair.strategy}"
+    return {"fig3": sharpe, **made.growths}

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from experiments.papers.bootstrap import Interval, day_counts, interval_of, resampled_sharpe
 from experiments.papers.quantnet.measure import MarketDays, Pair
 from experiments.statistics import REPLICATIONS, block_length
-from qn_env.arrays import FloatArray
+from qn_env.arrays import DateArray, FloatArray
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ def _row_mean(values: FloatArray) -> FloatArray:
 
 def _agent_ratios(
     markets: Mapping[str, MarketDays],
-    calendar: Any,
+    calendar: DateArray,
     counts: FloatArray,
     agent: str,
     seeds: Sequence[int],
@@ -118,7 +117,9 @@ def _agent_ratios(
     return np.concatenate(parts, axis=1)
 
 
-def _block(markets: Mapping[str, MarketDays], seeds: Mapping[str, Sequence[int]], calendar: Any) -> float:
+def _block(
+    markets: Mapping[str, MarketDays], seeds: Mapping[str, Sequence[int]], calendar: DateArray
+) -> float:
     """The longest of the strategies' block lengths, each of its mean return over counted assets and seeds."""
     longest = 1.0
     for agent, own in seeds.items():

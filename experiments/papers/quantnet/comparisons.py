@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from experiments.artefacts.items import Table
 from experiments.artefacts.numbers import UNDEFINED, format_digits
-from experiments.papers.quantnet import published
+from experiments.papers.bootstrap import Interval
+from experiments.papers.columns import Column, as_text
 from experiments.papers.quantnet.bootstrap import Intervals
 from experiments.papers.quantnet.measure import Measured, Pair
-from experiments.papers.quantnet.published import METRIC_LABELS
-from experiments.papers.quantnet.tables import label
+from experiments.papers.quantnet.published import ABOVE_ONE, join_published
+from experiments.papers.quantnet.tables import METRIC, label
 from qn_env.arrays import FloatArray
 
 COMPARED = ("sharpe", "calmar")  # what the paper compares by asset and by market
 GOOD_SHARPE = 1.0
-PAPER_PAIR = Pair("quantnet", "no-transfer-linear")
+ASSETS = 3103  # the paper's
+
+
+PAIR = (Column("Strategy", "strategy", label), Column("Reference", "reference", label))
+# How far apart a pair's Sharpe ratios are.
+DIFFERENCES = (
+    Column("Difference of medians", "median_difference", "{:+.3f}".format),
+    Column("95% interval", ("median_low", "median_high"), "[{:+.3f}, {:+.3f}]".format),
+    Column("Mean paired difference", "mean_difference", "{:+.3f}".format),
+    Column("95% interval ", ("mean_low", "mean_high"), "[{:+.3f}, {:+.3f}]".format),
+)
+
+
+def p_cell(value: float) -> str:
+    """A p-value as text."""
+    return "< 0.0001" if value < 1e-4 else format_digits(value, 2)
 
 
 def compare_assets(pairs: Sequence[Pair]) -> list[str]:
@@ -30,23 +45,21 @@ def compare_assets(pairs: Sequence[Pair]) -> list[str]:
 def differences(measured: Measured, found: Intervals | None, pairs: Sequence[Pair]) -> pd.DataFrame:
     """Per pair: the difference of median Sharpe ratios and the mean paired difference, with 95% intervals."""
     sharpe = measured.of("sharpe")
+    nothing = Interval(np.nan, np.nan)
     rows = []
     for pair in pairs:
         paired = (sharpe[pair.strategy] - sharpe[pair.reference]).dropna()
-        medians = sharpe[pair.strategy].median() - sharpe[pair.reference].median()
-        nothing = (np.nan, np.nan)
         of_medians = found.difference[pair] if found else nothing
         of_mean = found.paired[pair] if found else nothing
         rows.append(
             {
-                "strategy": pair.strategy,
-                "reference": pair.reference,
-                "median_difference": medians,
-                "median_low": of_medians[0],
-                "median_high": of_medians[1],
+                **pair._asdict(),
+                "median_difference": sharpe[pair.strategy].median() - sharpe[pair.reference].median(),
+                "median_low": of_medians.low,
+                "median_high": of_medians.high,
                 "mean_difference": paired.mean(),
-                "mean_low": of_mean[0],
-                "mean_high": of_mean[1],
+                "mean_low": of_mean.low,
+                "mean_high": of_mean.high,
                 "assets": len(paired),
                 "undefined": len(sharpe) - len(paired),
                 "block_days": found.block if found else np.nan,
@@ -59,18 +72,6 @@ def differences(measured: Measured, found: Intervals | None, pairs: Sequence[Pai
 def differences_table(measured: Measured, found: Intervals | None, pairs: Sequence[Pair]) -> Table:
     """`differences` as an artefact."""
     data = differences(measured, found, pairs)
-    cells = [
-        {
-            "Strategy": label(row["strategy"]),
-            "Reference": label(row["reference"]),
-            "Difference of medians": f"{row['median_difference']:+.3f}",
-            "95% interval": f"[{row['median_low']:+.3f}, {row['median_high']:+.3f}]",
-            "Mean paired difference": f"{row['mean_difference']:+.3f}",
-            "95% interval ": f"[{row['mean_low']:+.3f}, {row['mean_high']:+.3f}]",
-            "Assets": f"{row['assets']}",
-        }
-        for row in data.to_dict("records")
-    ]
     block = f" (mean block {found.block:.0f} days, {found.replications} samples)" if found else ""
     return Table(
         name="table1-differences",
@@ -78,7 +79,7 @@ def differences_table(measured: Measured, found: Intervals | None, pairs: Sequen
         caption="Difference of Sharpe ratios over assets, with intervals from resampled days and seeds"
         f"{block}, {measured.basis}.",
         data=data,
-        shown=pd.DataFrame(cells),
+        shown=as_text(data, (*PAIR, *DIFFERENCES, Column("Assets", "assets"))),
     )
 
 
@@ -91,18 +92,15 @@ def counts_table(measured: Measured) -> Table:
             "above_one": [int((sharpe[agent] > GOOD_SHARPE).sum()) for agent in measured.agents],
             "assets": len(sharpe),
             "undefined": [int(sharpe[agent].isna().sum()) for agent in measured.agents],
-            "published": [published.ABOVE_ONE.get(agent) for agent in measured.agents],
-            "published_assets": 3103,
+            "published": [ABOVE_ONE.get(agent) for agent in measured.agents],
+            "published_assets": ASSETS,
         }
-    )
-    data["published"] = data["published"].astype("Int64")
-    shown = pd.DataFrame(
-        {
-            "Strategy": data["agent"].map(label),
-            "SR > 1.0": [f"{n} of {len(sharpe)}" for n in data["above_one"]],
-            "Undefined": data["undefined"].astype(str),
-            "Paper": [UNDEFINED if pd.isna(n) else f"{n} of 3103" for n in data["published"]],
-        }
+    ).astype({"published": "Int64"})
+    columns = (
+        Column("Strategy", "agent", label),
+        Column("SR > 1.0", ("above_one", "assets"), _of),
+        Column("Undefined", "undefined"),
+        Column("Paper", ("published", "published_assets"), _of),
     )
     return Table(
         name="section4-2-counts",
@@ -110,40 +108,41 @@ def counts_table(measured: Measured) -> Table:
         caption=f"How many of the assets each strategy takes to a Sharpe ratio above 1.0, {measured.basis}. "
         "The paper: 432 with No Transfer Linear, 583 with QuantNet, of 3,103.",
         data=data,
-        shown=shown,
+        shown=as_text(data, columns),
     )
+
+
+def _of(above: int | None, assets: int) -> str:
+    return UNDEFINED if pd.isna(above) else f"{above} of {assets}"
+
+
+TESTS = (
+    *PAIR,
+    Column("Test", "test"),
+    METRIC,
+    Column("Statistic", "statistic", format_digits),
+    Column("p", "p", p_cell),
+    Column("Assets", "assets"),
+    Column("Undefined", "undefined"),
+    Column("Paper", "published", format_digits),
+)
 
 
 def tests_table(measured: Measured, pairs: Sequence[Pair]) -> Table:
     """Section 4.2: Wilcoxon's signed-rank test of SR and CR, Kolmogorov and Smirnov's of SR."""
-    rows: list[dict[str, Any]] = []
+    rows = []
     for pair in pairs:
-        of_paper = pair == PAPER_PAIR
         for metric in COMPARED:
             values = measured.of(metric)[list(pair)].dropna()
-            W, p = wilcoxon(values[pair.strategy].to_numpy(), values[pair.reference].to_numpy())
-            paper = published.WILCOXON[metric] if of_paper else np.nan
-            rows.append(_test(pair, "Wilcoxon signed-rank W", metric, W, p, len(values), paper))
-        sharpe = measured.of("sharpe")
-        samples = [sharpe[agent].dropna().to_numpy() for agent in pair]
-        D, p = kolmogorov_smirnov(*samples)
-        paper = published.KOLMOGOROV_SMIRNOV if of_paper else np.nan
-        rows.append(_test(pair, "Kolmogorov-Smirnov", "sharpe", D, p, min(map(len, samples)), paper))
-    data = pd.DataFrame(rows)
+            W = wilcoxon(values[pair.strategy].to_numpy(), values[pair.reference].to_numpy())
+            rows.append((*pair, "Wilcoxon signed-rank W", metric, *W, len(values)))
+        samples = [measured.of("sharpe")[agent].dropna().to_numpy() for agent in pair]
+        D = kolmogorov_smirnov(*samples)
+        rows.append((*pair, "Kolmogorov-Smirnov", "sharpe", *D, min(map(len, samples))))
+    names = ["strategy", "reference", "test", "metric", "statistic", "p", "assets"]
+    data = join_published(pd.DataFrame(rows, columns=names), "section4-2-tests", names[:4])
+    data = data.rename(columns={"published_statistic": "published"})
     data["undefined"] = len(measured.values) - data["assets"]
-    shown = pd.DataFrame(
-        {
-            "Strategy": data["strategy"].map(label),
-            "Reference": data["reference"].map(label),
-            "Test": data["test"],
-            "Metric": data["metric"].map(METRIC_LABELS),
-            "Statistic": data["statistic"].map(format_digits),
-            "p": data["p"].map(p_cell),
-            "Assets": data["assets"].astype(str),
-            "Undefined": data["undefined"].astype(str),
-            "Paper": data["published"].map(format_digits),
-        }
-    )
     return Table(
         name="section4-2-tests",
         title="Section 4.2: tests over assets",
@@ -151,21 +150,8 @@ def tests_table(measured: Measured, pairs: Sequence[Pair]) -> Table:
         f"distributions, which treat assets as independent (they are not), {measured.basis}. The paper, "
         "QuantNet against No Transfer Linear: W 2215630 (SR) and 2141782 (CR), KS 0.053, all p < 0.01.",
         data=data,
-        shown=shown,
+        shown=as_text(data, TESTS),
     )
-
-
-def _test(pair: Pair, test: str, metric: str, value: float, p: float, n: int, paper: float) -> dict[str, Any]:
-    return (
-        pair._asdict()
-        | {"test": test, "metric": metric, "statistic": value, "p": p, "assets": n}
-        | {"published": paper}
-    )
-
-
-def p_cell(value: float) -> str:
-    """A p-value as text."""
-    return "< 0.0001" if value < 1e-4 else format_digits(value, 2)
 
 
 def wilcoxon(first: FloatArray, second: FloatArray) -> tuple[float, float]:

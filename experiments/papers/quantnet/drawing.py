@@ -1,25 +1,74 @@
-"""What QuantNet's figures share: two samples, pairs and their legend."""
+"""What QuantNet's figures share: many small axes, two samples, pairs and their legend."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
 
-from experiments.artefacts.drawing import QUIET, plain
+from experiments.artefacts.drawing import QUIET, grid_of, plain
 from experiments.papers.quantnet.measure import Pair
 from experiments.papers.quantnet.tables import label
 from qn_env.arrays import FloatArray
 from qn_env.extras import require
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 STRATEGY, REFERENCE = "#0072B2", "#D55E00"
+Shown = TypeVar("Shown")
 
 
-def overlay(axes: Any, edges: FloatArray, strategy: pd.Series[Any], reference: pd.Series[Any]) -> None:
-    """Two samples on common edges, with their medians."""
-    for values, colour in ((reference, REFERENCE), (strategy, STRATEGY)):
+class Samples(NamedTuple):
+    """Two samples on common bins."""
+
+    edges: FloatArray
+    strategy: pd.Series[float]
+    reference: pd.Series[float]
+
+
+def small_multiples(
+    shown: Mapping[str, Shown],
+    draw: Callable[[Axes, Shown], None],
+    *,
+    columns: int,
+    size: tuple[float, float],
+    legend: tuple[str, str] | None = None,
+    x: str = "",
+    y: str = "",
+) -> Figure:
+    """One axes per title with what it shows, under one legend and with labels for all.
+
+    Args:
+        shown: title to what is drawn.
+        draw: draws it.
+        columns: at most so many axes side by side.
+        size: width and height of one, inches.
+        legend: strategy and reference; None: no legend.
+        x: label of all horizontal axes.
+        y: label of all vertical axes.
+    """
+    width, height = size
+    figure, grid = grid_of(len(shown), columns=columns, width=width, height=height)
+    for axes, (title, one) in zip(grid, shown.items(), strict=False):
+        draw(axes, one)
+        axes.set_title(plain(title), fontsize=10)
+    if legend:
+        shared_legend(figure, *legend)
+    if x:
+        figure.supxlabel(plain(x), fontsize=10)
+    if y:
+        figure.supylabel(plain(y), fontsize=10)
+    return figure
+
+
+def overlay(axes: Axes, samples: Samples) -> None:
+    """Two samples with their medians."""
+    edges = samples.edges.tolist()
+    for values, colour in ((samples.reference, REFERENCE), (samples.strategy, STRATEGY)):
         known = values.dropna().to_numpy()
         axes.hist(known, bins=edges, color=colour, alpha=0.3)
         axes.hist(known, bins=edges, color=colour, histtype="step", linewidth=1.4)
@@ -28,7 +77,7 @@ def overlay(axes: Any, edges: FloatArray, strategy: pd.Series[Any], reference: p
     axes.yaxis.set_major_locator(require("matplotlib.ticker", what="A figure").MaxNLocator(4, integer=True))
 
 
-def scatter(axes: Any, x: FloatArray, y: FloatArray, *, size: float) -> None:
+def scatter(axes: Axes, x: FloatArray, y: FloatArray, *, size: float) -> None:
     """Points with the line of equality."""
     axes.axline((0.0, 0.0), slope=1.0, color=QUIET, linewidth=1.0, linestyle=":")
     axes.axhline(0, color=QUIET, linewidth=0.7)
@@ -36,27 +85,23 @@ def scatter(axes: Any, x: FloatArray, y: FloatArray, *, size: float) -> None:
     axes.scatter(x, y, s=size, color=STRATEGY, alpha=0.75, linewidths=0)
 
 
+def signed_colours(values: FloatArray) -> list[str]:
+    """The strategy's colour where it is ahead, else the reference's."""
+    return [STRATEGY if value >= 0 else REFERENCE for value in values]
+
+
 def shared_legend(
-    figure: Any,
-    strategies: Sequence[str],
-    reference: str | None,
-    *,
-    markers: tuple[str, str] | None = None,
-    extra: tuple[str, str] | None = None,
+    figure: Figure, strategy: str, reference: str, *, markers: tuple[str, str] | None = None
 ) -> None:
-    """Name the strategy in blue and the reference in orange above all axes."""
-    entries = [(label(name), STRATEGY) for name in strategies]
-    entries += [(label(reference), REFERENCE)] if reference else []
-    entries += [extra] if extra else []
+    """Name the strategy in blue and what it is held against in orange above all axes."""
     make = require("matplotlib.lines", what="A figure").Line2D
-    styles: list[dict[str, Any]] = [{"linewidth": 2.4}] * len(entries)
+    styles: list[dict[str, object]] = [{"linewidth": 2.4}] * 2
     if markers:
         styles = [{"marker": marker, "linestyle": ""} for marker in markers]
-    handles = [
-        make([], [], color=colour, **style) for (_, colour), style in zip(entries, styles, strict=True)
-    ]
-    names = [plain(name) for name, _ in entries]
-    figure.legend(handles, names, loc="outside upper center", ncols=len(entries), fontsize=9.5)
+    colours = (STRATEGY, REFERENCE)
+    handles = [make([], [], color=colour, **style) for colour, style in zip(colours, styles, strict=True)]
+    names = [plain(label(name)) for name in (strategy, reference)]
+    figure.legend(handles, names, loc="outside upper center", ncols=2, fontsize=9.5)
 
 
 def versus(pair: Pair) -> str:

@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from experiments.artefacts.items import Table
 from experiments.artefacts.numbers import UNDEFINED, format_digits
-from experiments.papers.quantnet import published
+from experiments.papers.columns import Column
 from experiments.papers.quantnet.measure import MarketDays
+from experiments.papers.quantnet.published import read_published
 from experiments.papers.quantnet.tables import label
 from qn_env.arrays import DateArray, FloatArray
 from qn_env.dates import check_increasing, read_days
@@ -27,9 +27,6 @@ from qn_env.extras import require
 from qn_env.sources.files import read_numbers
 from qn_env.sources.frames import read_column
 
-FACTORS = ("mkt_rf", "smb", "hml", "rmw", "cma", "mom")
-COLUMNS = ("date", *FACTORS, "rf")
-TERMS = ("alpha", *FACTORS)
 TERM_LABELS = {
     "alpha": "Alpha",
     "mkt_rf": "Beta",
@@ -39,6 +36,9 @@ TERM_LABELS = {
     "cma": "Conservative minus Aggressive",
     "mom": "Momentum",
 }
+TERMS = tuple(TERM_LABELS)
+FACTORS = TERMS[1:]
+COLUMNS = ("date", *FACTORS, "rf")
 MIN_DAYS = 60  # fewer days in common, and nothing is estimated
 LARGEST = 0.5  # no factor moved by 50% on a day: larger values are percentages
 SIGNIFICANT = 0.05
@@ -88,7 +88,7 @@ def read_factors(path: Path) -> pd.DataFrame:
     return numbers.set_axis(pd.DatetimeIndex(days, name="date"), axis=0)
 
 
-def explain(net: FloatArray, dates: Any, factors: pd.DataFrame) -> Regression:
+def explain(net: FloatArray, dates: DateArray, factors: pd.DataFrame) -> Regression:
     """Regress a market's daily return on the factors of the same days.
 
     The strategy's return is taken as it is: long and short positions finance each other, so `rf` is not
@@ -151,11 +151,11 @@ def regressions(
     }
 
 
-def _by_term(values: Any) -> dict[str, float]:
+def _by_term(values: FloatArray) -> dict[str, float]:
     return dict(zip(TERMS, map(float, values), strict=True))
 
 
-def _numbers(path: Path, column: pd.Series[Any], days: DateArray) -> FloatArray:
+def _numbers(path: Path, column: pd.Series[float], days: DateArray) -> FloatArray:
     """[T] one factor as numbers; an empty cell is a day without it."""
     numbers = read_column(str(path), days, str(column.name), column)
     bad = np.flatnonzero(np.abs(numbers) > LARGEST)
@@ -190,36 +190,30 @@ def table_6(found: Mapping[tuple[str, str], Regression], basis: str) -> Table:
 
 
 def _shown_6(agent: str, market: str, r: Regression) -> dict[str, str]:
-    cells = {"Market": market, "Strategy": label(agent)}
-    for term in TERMS:
-        star = "*" if r.p_hac[term] < SIGNIFICANT else ""
-        cells[TERM_LABELS[term]] = (
-            f"{format_digits(r.coefficient[term], 3)}{star} ({r.t_ols[term]:.2f}; {r.t_hac[term]:.2f})"
-            if np.isfinite(r.coefficient[term])
-            else UNDEFINED
-        )
-    return (
-        cells
-        | {"R\N{SUPERSCRIPT TWO}": format_digits(r.r_squared, 2), "Days": f"{r.days}"}
-        | {
-            "Days without factors": f"{r.without}",
-            "Lags": f"{r.lags}",
-        }
-    )
+    return {
+        "Market": market,
+        "Strategy": label(agent),
+        **{TERM_LABELS[term]: _coefficient_cell(r, term) for term in TERMS},
+        "R\N{SUPERSCRIPT TWO}": format_digits(r.r_squared, 2),
+        "Days": f"{r.days}",
+        "Days without factors": f"{r.without}",
+        "Lags": f"{r.lags}",
+    }
+
+
+def _coefficient_cell(r: Regression, term: str) -> str:
+    if not np.isfinite(r.coefficient[term]):
+        return UNDEFINED
+    star = "*" if r.p_hac[term] < SIGNIFICANT else ""
+    return f"{format_digits(r.coefficient[term], 3)}{star} ({r.t_ols[term]:.2f}; {r.t_hac[term]:.2f})"
 
 
 def table_6_published() -> Table:
     """The paper's Table 6."""
-    data = pd.DataFrame(
-        [
-            {"market": market, "term": term, "coefficient": c, "t": t}
-            for market, terms in published.TABLE_6.items()
-            for term, (c, t) in terms.items()
-        ]
-    )
-    cells = data.assign(cell=[f"{row['coefficient']:.4f} ({row['t']:.2f})" for _, row in data.iterrows()])
+    data = read_published("table6")
+    cells = data.assign(cell=Column("", ("coefficient", "t"), "{:.4f} ({:.2f})".format).text(data))
     shown = cells.pivot(index="market", columns="term", values="cell")
-    shown = shown.loc[list(published.TABLE_6), ["alpha", "mkt_rf", "smb", "hml", "mom"]]
+    shown = shown.loc[data["market"].unique(), data["term"].unique()]
     return Table(
         name="table6-published",
         title="Table 6, published",

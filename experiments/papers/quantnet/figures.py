@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -15,12 +16,15 @@ from experiments.papers.quantnet.comparisons import COMPARED
 from experiments.papers.quantnet.drawing import (
     REFERENCE,
     STRATEGY,
+    Samples,
     overlay,
     scatter,
     shared_legend,
+    signed_colours,
+    small_multiples,
     versus,
 )
-from experiments.papers.quantnet.market_tables import line
+from experiments.papers.quantnet.market_tables import SIZES, by_reference, line
 from experiments.papers.quantnet.measure import MarketDays, Measured, Pair
 from experiments.papers.quantnet.published import METRIC_LABELS
 from experiments.papers.quantnet.tables import label
@@ -29,65 +33,70 @@ from experiments.results.tables import scaled_ex_ante
 from qn_env.arrays import FloatArray
 from qn_env.extras import require
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 CLUSTER_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B8860B", "#56B4E9")
 WIDEST_RELATIVE = 300.0  # per cent; longer bars of Figure 8 are cut, their values printed
+# Over what the mean of a market's return is, in Figures 5a and 10.
+GROWTHS = {"fig5a": "its assets", "fig10": "its assets, each first scaled ex ante to 10% volatility"}
+
+
+def title_of(name: str) -> str:
+    """The paper's title of a figure, by the name of its files.
+
+    Examples:
+        >>> title_of("fig5a"), title_of("fig4-quantnet-shared")
+        ('Figure 5a', 'Figure 4')
+    """
+    return f"Figure {name.removeprefix('fig').partition('-')[0]}"
+
+
+_histograms = partial(small_multiples, draw=overlay, x="Sharpe ratio of an asset", y="assets")
 
 
 def sharpe_histograms(measured: Measured, strategy: str) -> Drawing:
     """Figure 3: the strategy's Sharpe ratios over assets beside each other strategy's."""
     sharpe = measured.of("sharpe")
-    others = [agent for agent in measured.agents if agent != strategy]
-
-    def draw() -> Any:
-        figure, grid = grid_of(len(others), columns=3, width=3.3, height=2.5)
-        edges = bin_edges(sharpe.to_numpy(), most=40)
-        for axes, other in zip(grid, others, strict=False):
-            overlay(axes, edges, sharpe[strategy], sharpe[other])
-            axes.set_title(f"vs {plain(label(other))}", fontsize=10)
-        shared_legend(figure, [strategy], None, extra=("the other strategy", REFERENCE))
-        figure.supxlabel("Sharpe ratio of an asset", fontsize=10)
-        figure.supylabel("assets", fontsize=10)
-        return figure
-
+    edges = bin_edges(sharpe.to_numpy(), most=40)
+    samples = {
+        f"vs {label(other)}": Samples(edges, sharpe[strategy], sharpe[other])
+        for other in measured.agents
+        if other != strategy
+    }
     return Drawing(
         name="fig3",
         title="Figure 3",
         caption=f"Sharpe ratios over assets of {label(strategy)} and of every other strategy; dashed lines "
         f"are medians, {measured.basis}.",
-        draw=draw,
+        draw=partial(
+            _histograms, samples, columns=3, size=(3.3, 2.5), legend=(strategy, "the other strategy")
+        ),
     )
 
 
 def market_histograms(measured: Measured, pair: Pair, markets: Sequence[str], name: str) -> Drawing:
     """Figure 11: the pair's Sharpe ratios over the assets of named markets."""
-    sharpe = measured.of("sharpe")
-
-    def draw() -> Any:
-        figure, grid = grid_of(len(markets), columns=2, width=4.4, height=2.7)
-        for axes, market in zip(grid, markets, strict=False):
-            own = sharpe.loc[market]
-            edges = bin_edges(own[list(pair)].to_numpy(), most=26)
-            overlay(axes, edges, own[pair.strategy], own[pair.reference])
-            axes.set_title(plain(market), fontsize=10)
-        shared_legend(figure, [pair.strategy], pair.reference)
-        figure.supxlabel("Sharpe ratio of an asset", fontsize=10)
-        figure.supylabel("assets", fontsize=10)
-        return figure
-
+    by_market = {market: measured.of("sharpe").loc[market][list(pair)] for market in markets}
+    samples = {
+        market: Samples(bin_edges(own.to_numpy(), most=26), own[pair.strategy], own[pair.reference])
+        for market, own in by_market.items()
+    }
     return Drawing(
         name=name,
-        title="Figure 11",
+        title=title_of(name),
         caption=f"Sharpe ratios over the assets of single markets, {versus(pair)}; dashed lines are "
         f"medians, {measured.basis}.",
-        draw=draw,
+        draw=partial(_histograms, samples, columns=2, size=(4.4, 2.7), legend=pair),
     )
 
 
-def by_market(measured: Measured, pair: Pair, metrics: Sequence[str], name: str, title: str) -> Drawing:
+def by_market(measured: Measured, pair: Pair, metrics: Sequence[str], name: str) -> Drawing:
     """Figures 4 and 7: the average ratio in each market, ordered by the reference's Sharpe ratio."""
-    order = measured.by_market("sharpe")[pair.reference].sort_values(ascending=False, kind="stable").index
+    order = by_reference(measured, pair)
 
-    def draw() -> Any:
+    def draw() -> Figure:
         width = max(7.0, 0.2 * len(order) + 1.5)
         figure, grid = grid_of(len(metrics), columns=1, width=width, height=3.6)
         for axes, metric in zip(grid, metrics, strict=False):
@@ -104,13 +113,13 @@ def by_market(measured: Measured, pair: Pair, metrics: Sequence[str], name: str,
             axes.set_xlim(-0.7, len(order) - 0.3)
             axes.grid(visible=False, axis="x")
             axes.set_ylabel(f"average {METRIC_LABELS[metric]}")
-        shared_legend(figure, [pair.strategy], pair.reference, markers=("o", "D"))
+        shared_legend(figure, *pair, markers=("o", "D"))
         return figure
 
-    words = " and ".join({"sharpe": "Sharpe", "calmar": "Calmar"}[metric] for metric in metrics)
+    words = " and ".join(metric.capitalize() for metric in metrics)
     return Drawing(
         name=name,
-        title=title,
+        title=title_of(name),
         caption=f"Average {words} ratio{'s' * (len(metrics) > 1)} of each market's assets, {versus(pair)}, "
         f"ordered by the latter's Sharpe ratio, {measured.basis}.",
         draw=draw,
@@ -153,52 +162,45 @@ def _scaled_net(days: MarketDays, agent: str, seeds: Sequence[int]) -> FloatArra
     return np.stack(found)
 
 
-def growth_lines(
-    measured: Measured, data: pd.DataFrame, pair: Pair, name: str, title: str, how: str
-) -> Drawing:
-    """Figures 5a and 10 from the data of `cumulative`."""
-    markets = list(data["market"].unique())
+def growth_lines(measured: Measured, data: pd.DataFrame, pair: Pair, name: str, over: str) -> Drawing:
+    """Figures 5a and 10 from the data of `cumulative`, a mean over `over`."""
 
-    def draw() -> Any:
-        figure, grid = grid_of(len(markets), columns=2, width=4.6, height=2.7)
+    def draw_market(axes: Axes, own: pd.DataFrame) -> None:
+        days = own["date"].to_numpy()
+        axes.plot(days, 100 * own[pair.reference].to_numpy(), color=REFERENCE, linewidth=1.3)
+        axes.plot(days, 100 * own[pair.strategy].to_numpy(), color=STRATEGY, linewidth=1.8)
+        axes.axhline(0, color=INK, linewidth=0.8)
         dates = require("matplotlib.dates", what="A figure")
-        for axes, market in zip(grid, markets, strict=False):
-            own = data[data["market"] == market]
-            axes.plot(
-                own["date"].to_numpy(), 100 * own[pair.reference].to_numpy(), color=REFERENCE, linewidth=1.3
-            )
-            axes.plot(
-                own["date"].to_numpy(), 100 * own[pair.strategy].to_numpy(), color=STRATEGY, linewidth=1.8
-            )
-            axes.axhline(0, color=INK, linewidth=0.8)
-            locator = dates.AutoDateLocator(minticks=3, maxticks=7)
-            axes.xaxis.set_major_locator(locator)
-            axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))
-            axes.set_title(plain(market), fontsize=10)
-            axes.margins(x=0.01)
-        shared_legend(figure, [pair.strategy], pair.reference)
-        figure.supylabel("cumulative return, %", fontsize=10)
-        return figure
+        locator = dates.AutoDateLocator(minticks=3, maxticks=7)
+        axes.xaxis.set_major_locator(locator)
+        axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))
+        axes.margins(x=0.01)
 
     return Drawing(
         name=name,
-        title=title,
-        caption=f"Cumulative return of single markets, the mean over {how}, {versus(pair)}, "
+        title=title_of(name),
+        caption=f"Cumulative return of single markets, the mean over {over}, {versus(pair)}, "
         f"{measured.basis}.",
-        draw=draw,
+        draw=partial(
+            small_multiples,
+            {str(market): own for market, own in data.groupby("market", sort=False)},
+            draw_market,
+            columns=2,
+            size=(4.6, 2.7),
+            legend=pair,
+            y="cumulative return, %",
+        ),
     )
 
 
-def size_bars(
-    measured: Measured, data: pd.DataFrame, pair: Pair, name: str, title: str, words: str
-) -> Drawing:
+def size_bars(measured: Measured, data: pd.DataFrame, pair: Pair, name: str, column: str) -> Drawing:
     """Figures 5b and 5c from the data of `by_size_table`."""
-    own = data[(data["strategy"] == pair.strategy) & (data["reference"] == pair.reference)]
+    own, words = _of_pair(data, pair), SIZES[column]
 
-    def draw() -> Any:
+    def draw() -> Figure:
         figure, (axes,) = grid_of(1, columns=1, width=6.4, height=3.2)
         places, heights = np.arange(len(own)), own["mean"].to_numpy()
-        axes.bar(places, heights, color=[STRATEGY if h >= 0 else REFERENCE for h in heights], width=0.6)
+        axes.bar(places, heights, color=signed_colours(heights), width=0.6)
         axes.axhline(0, color=INK, linewidth=0.8)
         axes.set_xlim(-0.7, max(len(own), 3) - 0.3)
         labels = [
@@ -214,7 +216,7 @@ def size_bars(
 
     return Drawing(
         name=name,
-        title=title,
+        title=title_of(name),
         caption=f"Average difference of the assets' Sharpe ratios, {label(pair.strategy)} minus "
         f"{label(pair.reference)}, markets grouped by their {words}, {measured.basis}.",
         draw=draw,
@@ -223,14 +225,13 @@ def size_bars(
 
 def country_bars(measured: Measured, data: pd.DataFrame, pair: Pair, name: str) -> Drawing:
     """Figure 8 as bars from the data of `by_country_table`."""
-    own = data[(data["strategy"] == pair.strategy) & (data["reference"] == pair.reference)]
-    own = own[own["relative"].notna()]
+    own = _of_pair(data, pair).dropna(subset="relative")
 
-    def draw() -> Any:
+    def draw() -> Figure:
         figure, (axes,) = grid_of(1, columns=1, width=6.8, height=0.26 * len(own) + 1.2)
         values, places = own["relative"].to_numpy(), np.arange(len(own))
         cut = np.clip(values, -WIDEST_RELATIVE, WIDEST_RELATIVE)
-        axes.barh(places, cut, color=[STRATEGY if v >= 0 else REFERENCE for v in values], height=0.65)
+        axes.barh(places, cut, color=signed_colours(values), height=0.65)
         for y, (short, value) in enumerate(zip(cut, values, strict=True)):
             axes.annotate(
                 f"{value:+.0f}%",
@@ -251,17 +252,21 @@ def country_bars(measured: Measured, data: pd.DataFrame, pair: Pair, name: str) 
 
     return Drawing(
         name=name,
-        title="Figure 8",
+        title=title_of(name),
         caption=f"Sharpe ratio of {label(pair.strategy)} relative to {label(pair.reference)}, by country, "
         f"bars cut at {WIDEST_RELATIVE:.0f}%, {measured.basis}.",
         draw=draw,
     )
 
 
+def _of_pair(data: pd.DataFrame, pair: Pair) -> pd.DataFrame:
+    return data[(data["strategy"] == pair.strategy) & (data["reference"] == pair.reference)]
+
+
 def market_scatter(measured: Measured, pair: Pair, name: str) -> Drawing:
     """Figure 9: market averages against each other with the fitted line."""
 
-    def draw() -> Any:
+    def draw() -> Figure:
         figure, grid = grid_of(len(COMPARED), columns=2, width=4.5, height=4.1)
         for axes, metric in zip(grid, COMPARED, strict=True):
             means = measured.by_market(metric)
@@ -289,7 +294,7 @@ def market_scatter(measured: Measured, pair: Pair, name: str) -> Drawing:
 
     return Drawing(
         name=name,
-        title="Figure 9",
+        title=title_of(name),
         caption=f"Average Sharpe and Calmar ratio of each market, {versus(pair)}, with the fitted line in "
         f"orange and equality dotted, {measured.basis}.",
         draw=draw,
@@ -300,29 +305,30 @@ def asset_scatter(measured: Measured, pair: Pair, markets: Sequence[str], name: 
     """Figure 12: Sharpe ratios of single assets against each other, by market."""
     sharpe = measured.of("sharpe")
 
-    def draw() -> Any:
-        figure, grid = grid_of(len(markets), columns=2, width=4.0, height=3.5)
-        for axes, market in zip(grid, markets, strict=False):
-            own = sharpe.loc[market]
-            scatter(axes, own[pair.reference].to_numpy(), own[pair.strategy].to_numpy(), size=16)
-            axes.set_title(plain(market), fontsize=10)
-        figure.supxlabel(plain(label(pair.reference)), fontsize=10)
-        figure.supylabel(plain(label(pair.strategy)), fontsize=10)
-        return figure
+    def draw_market(axes: Axes, own: pd.DataFrame) -> None:
+        scatter(axes, own[pair.reference].to_numpy(), own[pair.strategy].to_numpy(), size=16)
 
     return Drawing(
         name=name,
-        title="Figure 12",
+        title=title_of(name),
         caption=f"Sharpe ratio of every asset of single markets, {versus(pair)}; above the dotted line the "
         f"former is ahead, {measured.basis}.",
-        draw=draw,
+        draw=partial(
+            small_multiples,
+            {market: sharpe.loc[market] for market in markets},
+            draw_market,
+            columns=2,
+            size=(4.0, 3.5),
+            x=label(pair.reference),
+            y=label(pair.strategy),
+        ),
     )
 
 
 def dendrogram(found: Clusters) -> Drawing:
     """Figure 13: the markets' tree, its clusters coloured."""
 
-    def draw() -> Any:
+    def draw() -> Figure:
         from scipy.cluster.hierarchy import dendrogram as tree_of
 
         tree = tree_of(found.linkage, no_plot=True)

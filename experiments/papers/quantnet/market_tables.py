@@ -3,50 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from experiments.artefacts.items import Table
 from experiments.artefacts.numbers import format_digits
-from experiments.papers.quantnet import published
-from experiments.papers.quantnet.comparisons import COMPARED, PAPER_PAIR, compare_assets, p_cell
+from experiments.papers.columns import Column, as_text
+from experiments.papers.quantnet.comparisons import COMPARED, PAIR, compare_assets, p_cell
 from experiments.papers.quantnet.measure import Measured, Pair
-from experiments.papers.quantnet.published import METRIC_LABELS
-from experiments.papers.quantnet.tables import label, summary
+from experiments.papers.quantnet.published import METRIC_LABELS, join_published
+from experiments.papers.quantnet.tables import METRIC, label, summary
 from qn_env.arrays import FloatArray
 
 GROUPS = 5  # of markets in Figures 5b and 5c
+SIZES = {"train": "days to train on", "assets": "number of assets"}  # what they are grouped by
+RATIO = partial(format_digits, digits=3)
+
+
+def by_reference(measured: Measured, pair: Pair) -> pd.Index:
+    """The markets, ordered by the reference's average Sharpe ratio."""
+    means = measured.by_market("sharpe")[pair.reference]
+    return means.sort_values(ascending=False, kind="stable").index
 
 
 def by_market_table(measured: Measured, pairs: Sequence[Pair], places: pd.DataFrame) -> Table:
     """Figures 4 and 7: average SR and CR by market, ordered by the main pair's No Transfer."""
-    agents = compare_assets(pairs)
-    order = measured.by_market("sharpe")[pairs[0].reference].sort_values(ascending=False, kind="stable").index
+    order = by_reference(measured, pairs[0])
     table = pd.DataFrame({"market": order, "country": places.loc[order, "country"].to_numpy()})
+    columns = [Column("Market", "market"), Column("Country", "country")]
     for metric in COMPARED:
-        for agent in agents:
-            table[f"{metric}:{agent}"] = measured.by_market(metric).loc[order, agent].to_numpy()
+        for agent in compare_assets(pairs):
+            key = f"{metric}:{agent}"
+            table[key] = measured.by_market(metric).loc[order, agent].to_numpy()
+            columns.append(Column(f"{METRIC_LABELS[metric]} {label(agent)}", key, RATIO))
     table["assets"] = measured.markets.loc[order, "assets"].to_numpy()
-    named = {
-        f"{metric}:{agent}": f"{METRIC_LABELS[metric]} {label(agent)}"
-        for metric in COMPARED
-        for agent in agents
-    }
     return Table(
         name="fig4",
         title="Figures 4 and 7, by market",
         caption="Average Sharpe and Calmar ratio of each market's assets, ordered by "
         f"{label(pairs[0].reference)}, {measured.basis}.",
         data=table,
-        shown=table.map(_cell).rename(
-            columns=named | {"market": "Market", "country": "Country", "assets": "Assets"}
-        ),
+        shown=as_text(table, [*columns, Column("Assets", "assets")]),
     )
 
 
-def size_groups(sizes: pd.Series[Any], groups: int = GROUPS) -> pd.Series[Any]:
+def size_groups(sizes: pd.Series[int], groups: int = GROUPS) -> pd.Series[str]:
     """Markets in groups of like size, as equally many as ties allow: market to "least-most".
 
     Examples:
@@ -80,27 +83,23 @@ def by_size_table(measured: Measured, pairs: Sequence[Pair], name: str, column: 
                 | {"assets": found["assets"], "undefined": found["undefined"]}
             )
     data = pd.DataFrame(rows)
-    words = {"train": "days to train on", "assets": "number of assets"}[column]
-    shown = data.assign(strategy=data["strategy"].map(label), reference=data["reference"].map(label)).map(
-        _cell
+    words = SIZES[column]
+    columns = (
+        *PAIR,
+        Column(words.capitalize(), "group"),
+        Column("Markets", "markets"),
+        Column("Mean difference", "mean", RATIO),
+        Column("SD", "sd", RATIO),
+        Column("Assets", "assets"),
+        Column("Undefined", "undefined"),
     )
-    headings = [
-        "Strategy",
-        "Reference",
-        words.capitalize(),
-        "Markets",
-        "Mean difference",
-        "SD",
-        "Assets",
-        "Undefined",
-    ]
     return Table(
         name=name,
         title=f"Figure {name.removeprefix('fig')}, by {words}",
         caption=f"Average difference of Sharpe ratios over assets, markets grouped by their {words}, "
         f"{measured.basis}.",
         data=data,
-        shown=shown.set_axis(headings, axis=1),
+        shown=as_text(data, columns),
     )
 
 
@@ -112,34 +111,32 @@ def by_country_table(measured: Measured, pairs: Sequence[Pair], places: pd.DataF
     means, country = measured.by_market("sharpe"), places.loc[measured.markets.index, "country"]
     rows = []
     for pair in pairs:
-        below = means[pair.reference].abs()
-        relative = 100.0 * (means[pair.strategy] - means[pair.reference]) / below.where(below > 0)
-        table = pd.DataFrame({"relative": relative, **{k: means[v] for k, v in pair._asdict().items()}})
+        ours, theirs = means[pair.strategy], means[pair.reference]
+        relative = 100.0 * (ours - theirs) / theirs.abs().where(theirs != 0)
+        table = pd.DataFrame({"relative": relative, "sharpe_strategy": ours, "sharpe_reference": theirs})
         grouped = table.groupby(country.rename("country"))
-        found = grouped.mean().rename(
-            columns={"strategy": "sharpe_strategy", "reference": "sharpe_reference"}
-        )
+        found = grouped.mean()
         found.insert(0, "markets", grouped.size())
         rows.append(found.reset_index().assign(**pair._asdict()))
     data = pd.concat(rows, ignore_index=True)
-    data = data[
-        ["strategy", "reference", "country", "markets", "relative", "sharpe_strategy", "sharpe_reference"]
-    ]
-    data = data.sort_values(
-        ["strategy", "reference", "relative"], ascending=[True, True, False], kind="stable"
+    data = data[["strategy", "reference", *data.columns[:-2]]].sort_values(
+        ["strategy", "reference", "relative"], ascending=[True, True, False], kind="stable", ignore_index=True
     )
-    shown = data.assign(strategy=data["strategy"].map(label), reference=data["reference"].map(label)).map(
-        _cell
+    columns = (
+        Column("Country", "country"),
+        *PAIR,
+        Column("Markets", "markets"),
+        Column("Difference, %", "relative", RATIO),
+        Column("SR strategy", "sharpe_strategy", RATIO),
+        Column("SR reference", "sharpe_reference", RATIO),
     )
-    shown = shown[["country", "strategy", "reference", *shown.columns[3:]]]
-    headings = ["Country", "Strategy", "Reference", "Markets", "Difference, %", "SR strategy", "SR reference"]
     return Table(
         name="fig8",
         title="Figure 8, by country",
         caption="Sharpe ratio of the strategy relative to its reference, 100 (a - b) / |b|, each country the "
         f"average of its markets, {measured.basis}.",
-        data=data.reset_index(drop=True),
-        shown=shown.set_axis(headings, axis=1),
+        data=data,
+        shown=as_text(data, columns),
     )
 
 
@@ -160,6 +157,19 @@ def line(x: FloatArray, y: FloatArray) -> dict[str, float]:
     return dict(zip(names, map(float, fitted), strict=True)) | {"markets": len(x)}
 
 
+LINES = (
+    *PAIR,
+    METRIC,
+    Column("Intercept", "intercept", format_digits),
+    Column("p", "intercept_p", p_cell),
+    Column("Slope", "slope", format_digits),
+    Column("p ", "slope_p", p_cell),
+    Column("Markets", "markets"),
+    Column("Paper: intercept", "published_intercept", format_digits),
+    Column("Paper: slope", "published_slope", format_digits),
+)
+
+
 def lines_table(measured: Measured, pairs: Sequence[Pair]) -> Table:
     """Figure 9: the strategy's market averages on the reference's."""
     rows = []
@@ -167,32 +177,8 @@ def lines_table(measured: Measured, pairs: Sequence[Pair]) -> Table:
         for metric in COMPARED:
             means = measured.by_market(metric)
             fitted = line(means[pair.reference].to_numpy(), means[pair.strategy].to_numpy())
-            paper = published.FIGURE_9[metric] if pair == PAPER_PAIR else (np.nan,) * 3
-            rows.append(
-                pair._asdict()
-                | {"metric": metric}
-                | fitted
-                | {
-                    "published_intercept": paper[0],
-                    "published_intercept_p": paper[1],
-                    "published_slope": paper[2],
-                }
-            )
-    data = pd.DataFrame(rows)
-    shown = pd.DataFrame(
-        {
-            "Strategy": data["strategy"].map(label),
-            "Reference": data["reference"].map(label),
-            "Metric": data["metric"].map(METRIC_LABELS),
-            "Intercept": data["intercept"].map(format_digits),
-            "p": data["intercept_p"].map(p_cell),
-            "Slope": data["slope"].map(format_digits),
-            "p ": data["slope_p"].map(p_cell),
-            "Markets": data["markets"].astype(str),
-            "Paper: intercept": data["published_intercept"].map(format_digits),
-            "Paper: slope": data["published_slope"].map(format_digits),
-        }
-    )
+            rows.append({**pair._asdict(), "metric": metric, **fitted})
+    data = join_published(pd.DataFrame(rows), "figure9", ["strategy", "reference", "metric"])
     return Table(
         name="fig9",
         title="Figure 9, fitted lines",
@@ -200,9 +186,5 @@ def lines_table(measured: Measured, pairs: Sequence[Pair]) -> Table:
         f"{measured.basis}. The paper, QuantNet on No Transfer Linear: SR 0.1506 + 0.7381 x, "
         "CR 0.1851 + 0.7379 x.",
         data=data,
-        shown=shown,
+        shown=as_text(data, LINES),
     )
-
-
-def _cell(value: Any) -> str:
-    return format_digits(value, 3) if isinstance(value, float) else str(value)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from experiments.papers.quantnet.config import (
     QuantNetStudy,
 )
 from experiments.papers.quantnet.places import read_places
+from experiments.papers.quantnet.tables import StudyRecord
 from experiments.running.protocols import Fold, holdout
 from experiments.running.runner import load_panel, run
 from experiments.running.search import Search, best, search
@@ -29,6 +30,9 @@ from experiments.storage.store import RunFolder
 from qn_env.arrays import FloatArray
 from qn_env.errors import ConfigError
 from qn_env.storage import write_atomically
+
+if TYPE_CHECKING:
+    from agents.quantnet.agent import QuantNet
 
 ZERO = "quantnet-shared-zero"  # shared weights that treat every market as one never seen
 # The agents whose encoder scores are clustered, the first that was run.
@@ -49,17 +53,7 @@ def study(config: QuantNetStudy) -> Path:
     whole = config.run_config((*LEARNT, *RULES), config.seeds, out="run")
     panel = load_panel(whole)
     fold = holdout(panel)
-    searches = [
-        Search(
-            label=agent,
-            variant=Variant(agent),
-            trials=range(config.draws),
-            seed=config.seed,
-            fixed=config.budget.options(agent),
-            execution_lag=config.execution_lag,
-        )
-        for agent in LEARNT
-    ]
+    searches = [_search(config, agent, config.draws, config.budget.options(agent)) for agent in LEARNT]
     trials = search(searches, [fold], config.out / "trials", jobs=config.jobs)
     chosen = {agent: best(trials, agent) for agent in LEARNT}
     about = _about(config, {"draws": config.draws, "seeds": config.seeds}, trials, chosen)
@@ -76,8 +70,16 @@ def study(config: QuantNetStudy) -> Path:
         named=config.named or None,
     )
     if config.quick:
-        same: dict[str, Any] = {"costs": config.costs, "seed": config.seed, "jobs": config.jobs}
-        ablation(QuantNetAblation(out=config.out, quick=True, **config.data, **same))
+        ablation(
+            QuantNetAblation(
+                out=config.out,
+                quick=True,
+                **config.data,
+                costs=config.costs,
+                seed=config.seed,
+                jobs=config.jobs,
+            )
+        )
     return page
 
 
@@ -121,20 +123,26 @@ def random_search(config: QuantNetSearch) -> list[TrialResult]:
     budget = config.budget
     fixed = {"steps": budget.steps, "epoch": budget.epoch, "patience": budget.patience}
     searches = [
-        Search(
-            label=agent,
-            variant=Variant(agent),
-            trials=range(count),
-            seed=config.seed,
-            fixed=fixed,
-            execution_lag=config.execution_lag,
-        )
+        _search(config, agent, count, fixed)
         for agent, count in zip(config.agents, even_split(config.draws, len(config.agents)), strict=True)
     ]
     trials = search(searches, [fold], config.out / "search", jobs=config.jobs)
     found = {agent: best(trials, agent) for agent in config.agents}
     _about(config, {"draws": config.draws}, trials, found, name="search.json")
     return trials
+
+
+def _search(
+    config: QuantNetStudy | QuantNetSearch, agent: str, draws: int, fixed: Mapping[str, object]
+) -> Search:
+    return Search(
+        label=agent,
+        variant=Variant(agent),
+        trials=range(draws),
+        seed=config.seed,
+        fixed=fixed,
+        execution_lag=config.execution_lag,
+    )
 
 
 def even_split(total: int, parts: int) -> list[int]:
@@ -155,8 +163,7 @@ def zero_embeddings(units: Sequence[Unit], folds: Mapping[str, Fold], folder: Ru
             continue
         other = replace(unit, label=ZERO)
         if not folder.has_unit(other.name):
-            agent: Any = load_agent(unit.variant.agent, folder.check_unit(unit.name) / "checkpoint")
-            plain = agent.without_embeddings()
+            plain = _load_trained(folder, unit.variant.agent, unit.name).without_embeddings()
             days, audit = evaluate(plain, other, folds[other.window])
             folder.write_audit(other.name, audit)
             folder.write_unit(other.name, days, plain)
@@ -173,24 +180,26 @@ def encoder_scores(folder: RunFolder, fold: Fold) -> dict[str, FloatArray] | Non
     unit = f"{name}-seed{record[name]['seeds'][0]}"
     if not folder.has_unit(unit):
         return None
-    # By the name that this study gave it: the folder does not say which class is loaded.
-    agent: Any = load_agent(name, folder.check_unit(unit) / "checkpoint")
-    scores: dict[str, FloatArray] = agent.encoder_scores(fold.test)
     found = {}
-    for market, values in scores.items():
+    for market, values in _load_trained(folder, name, unit).encoder_scores(fold.test).items():
         days = fold.test.dates[fold.test.markets[market].rows] >= fold.test_start[market]
         found[market] = np.asarray(values[days].mean(axis=0))
     return found
 
 
+def _load_trained(folder: RunFolder, name: str, unit: str) -> QuantNet:
+    """A unit's agent, by the name this study gave it: the folder does not say which class is loaded."""
+    return cast("QuantNet", load_agent(name, folder.check_unit(unit) / "checkpoint"))
+
+
 def _about(
     config: QuantNetStudy | QuantNetAblation | QuantNetSearch,
     counts: Mapping[str, int],
-    trials: Sequence[Mapping[str, Any]],
-    chosen: Mapping[str, Mapping[str, Any]],
+    trials: Sequence[TrialResult],
+    chosen: Mapping[str, TrialResult],
     *,
     name: str = "study.json",
-) -> dict[str, Any]:
+) -> StudyRecord:
     """What the study spent and chose, as it is written into its folder."""
     budget = {
         **counts,
@@ -199,7 +208,7 @@ def _about(
         "days of a window": config.length,
         "validation every": f"{config.budget.epoch} steps, patience {config.budget.patience}",
     }
-    about = {"budget": budget, "trials": list(trials), "chosen": dict(chosen)}
+    about: StudyRecord = {"budget": budget, "trials": list(trials), "chosen": dict(chosen)}
     if chosen:
         write_atomically(config.out / name, (json.dumps(about, indent=2, default=str) + "\n").encode())
     return about

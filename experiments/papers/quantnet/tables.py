@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import pandas as pd
@@ -11,15 +11,45 @@ import pandas as pd
 from experiments.artefacts.items import Table
 from experiments.artefacts.numbers import UNDEFINED, format_digits, format_setting, join_words
 from experiments.papers.bootstrap import Interval
-from experiments.papers.quantnet import published
+from experiments.papers.columns import Column, as_text
 from experiments.papers.quantnet.bootstrap import Intervals
 from experiments.papers.quantnet.measure import Measured
-from experiments.papers.quantnet.published import LABELS, METRIC_LABELS, METRICS, TABLE_1, TABLE_3
+from experiments.papers.quantnet.published import (
+    CONFIGURATIONS,
+    HYPERPARAMETERS,
+    LABELS,
+    METRIC_LABELS,
+    METRICS,
+    join_published,
+    read_published,
+)
+from experiments.storage.records import TrialResult
 
-# Which centre and which spread a variant of Table 1 shows.
+# Which centre and which spread a cell shows.
 MEDIAN_MAD = ("median", "mean_deviation")
 MEDIAN_MEDIAN = ("median", "median_deviation")
 MEAN_SD = ("mean", "sd")
+STATISTICS: Mapping[str, tuple[str, str]] = {"Mean (SD)": MEAN_SD, "Median (MAD)": MEDIAN_MAD}
+
+# Table 1 and the same with other centres and spreads: name, title, what is shown and in which words.
+VARIANTS_1 = (
+    ("table1", "Table 1", MEDIAN_MAD, "Median with the mean absolute deviation about the mean in brackets"),
+    (
+        "table1-median-deviation",
+        "Table 1, median deviation",
+        MEDIAN_MEDIAN,
+        "Median with the median absolute deviation in brackets",
+    ),
+    ("table1-mean", "Table 1, mean", MEAN_SD, "Mean with the standard deviation in brackets"),
+)
+
+
+class StudyRecord(TypedDict):
+    """What a study spent and chose, `study.json`."""
+
+    budget: Mapping[str, object]  # by what each number counts
+    trials: Sequence[TrialResult]
+    chosen: Mapping[str, TrialResult]  # by agent
 
 
 def label(agent: str) -> str:
@@ -27,7 +57,7 @@ def label(agent: str) -> str:
     return LABELS.get(agent, agent)
 
 
-def summary(values: pd.Series[Any]) -> dict[str, float]:
+def summary(values: pd.Series[float]) -> dict[str, float]:
     """Centre and spread of a sample, NaN left out and counted.
 
     Mean deviation: mean(|x - mean|), the paper's MAD. Median deviation: median(|x - median|). sd: ddof 1.
@@ -50,6 +80,20 @@ def summary(values: pd.Series[Any]) -> dict[str, float]:
     }
 
 
+def bracketed(centre: float, spread: float) -> str:
+    """Centre, and spread in brackets; a dash where undefined."""
+    return f"{format_digits(centre)} ({format_digits(spread, 3)})" if np.isfinite(centre) else UNDEFINED
+
+
+def interval_cell(low: float, high: float) -> str:
+    """The interval of a median; a dash where undefined."""
+    return f"[{low:.3f}, {high:.3f}]" if np.isfinite(low) else UNDEFINED
+
+
+METRIC = Column("Metric", "metric", METRIC_LABELS.__getitem__)
+SHARPE_INTERVAL = Column("SR, 95% interval", ("median_low", "median_high"), interval_cell)
+
+
 def table_1(measured: Measured, found: Intervals | None) -> pd.DataFrame:
     """Tidy Table 1: one row per metric and agent, with the interval of the median Sharpe ratio.
 
@@ -59,36 +103,29 @@ def table_1(measured: Measured, found: Intervals | None) -> pd.DataFrame:
     for metric in METRICS:
         values = measured.of(metric.name)
         for agent in measured.agents:
-            paper = TABLE_1.get(agent, {}).get(metric.name, (np.nan, np.nan))
             bounds = found.median[agent] if found and metric.name == "sharpe" else Interval(np.nan, np.nan)
             rows.append(
                 {"metric": metric.name, "label": metric.title, "agent": agent, **summary(values[agent])}
                 | {"undefined_values": int(measured.undefined.loc[metric.name, agent])}
                 | {"seeds": len(measured.seeds[agent]), "median_low": bounds.low, "median_high": bounds.high}
-                | {"published_median": paper[0], "published_mean_deviation": paper[1]}
             )
-    return pd.DataFrame(rows)
+    return join_published(pd.DataFrame(rows), "table1", ["metric", "agent"])
 
 
 def tables_1(measured: Measured, found: Intervals | None) -> list[Table]:
     """Table 1, and the same with other centres and spreads."""
     data = table_1(measured, found)
     over = f"over {len(measured.values)} assets of {len(measured.markets)} markets, {measured.basis}"
-    variants = (
-        ("table1", MEDIAN_MAD, "Median with the mean absolute deviation about the mean in brackets"),
-        ("table1-median-deviation", MEDIAN_MEDIAN, "Median with the median absolute deviation in brackets"),
-        ("table1-mean", MEAN_SD, "Mean with the standard deviation in brackets"),
-    )
     return [
         Table(
             name=name,
-            title=f"Table 1{suffix}",
+            title=title,
             caption=f"{words} of each strategy's metrics {over}; for a learnt strategy an asset's figure is "
             "its mean over seeds.",
             data=data,
             shown=_shown_1(data, shown),
         )
-        for (name, shown, words), suffix in zip(variants, ("", ", median deviation", ", mean"), strict=True)
+        for name, title, shown, words in VARIANTS_1
     ]
 
 
@@ -96,114 +133,109 @@ def _shown_1(data: pd.DataFrame, shown: tuple[str, str]) -> pd.DataFrame:
     """Metrics down, strategies across; the paper's own figures below ours where it prints these."""
     rows = []
     for metric in METRICS:
-        own = data[data["metric"] == metric.name].set_index("agent")
-        rows.append([metric.title, *(bracketed(row, shown) for _, row in own.iterrows())])
+        own = data[data["metric"] == metric.name]
+        lines = [Column(metric.title, shown, bracketed)]
         if metric.name == "sharpe" and own["median_low"].notna().any() and shown[0] == "median":
-            rows.append(["SR, 95% interval", *(interval_cell(row) for _, row in own.iterrows())])
+            lines.append(SHARPE_INTERVAL)
         if own["undefined_values"].any():
-            rows.append([f"{metric.title}, undefined", *(f"{n}" for n in own["undefined_values"])])
+            lines.append(Column(f"{metric.title}, undefined", "undefined_values"))
         if shown == MEDIAN_MAD:
-            paper = ("published_median", "published_mean_deviation")
-            rows.append([f"{metric.title}, paper", *(bracketed(row, paper) for _, row in own.iterrows())])
-    agents = data["agent"].unique()
-    return pd.DataFrame(rows, columns=["Metric", *(label(agent) for agent in agents)])
+            lines.append(Column(f"{metric.title}, paper", in_paper(shown), bracketed))
+        rows += [[line.heading, *line.text(own)] for line in lines]
+    return pd.DataFrame(rows, columns=["Metric", *map(label, data["agent"].unique())])
 
 
-def bracketed(row: Any, shown: tuple[str, str]) -> str:
-    """Centre, and spread in brackets; a dash where undefined."""
-    centre, spread = (row[name] for name in shown)
-    return f"{format_digits(centre)} ({format_digits(spread, 3)})" if np.isfinite(centre) else UNDEFINED
+def in_paper(shown: tuple[str, str]) -> tuple[str, str]:
+    """The columns of the paper's centre and spread behind ours."""
+    centre, spread = shown
+    return f"published_{centre}", f"published_{spread}"
 
 
-def interval_cell(row: Any) -> str:
-    """The interval of a median; a dash where undefined."""
-    return (
-        f"[{row['median_low']:.3f}, {row['median_high']:.3f}]"
-        if np.isfinite(row["median_low"])
-        else UNDEFINED
-    )
+TABLE_2 = (
+    Column("Market", "market"),
+    Column("Country", "country"),
+    Column("Region", "region"),
+    Column("Samples", "samples"),
+    Column("Select", "select"),
+    Column("Test", "test"),
+    Column("First", "test_first"),
+    Column("Last", "test_last"),
+    Column("Assets", "assets"),
+)
 
 
 def table_2(measured: Measured, places: pd.DataFrame) -> Table:
     """The panel's markets; the paper's samples are days to train on."""
-    markets = measured.markets
-    data = pd.DataFrame(
-        {
-            "region": places["region"].reindex(markets.index),
-            "market": markets.index,
-            "country": places["country"].reindex(markets.index),
-            "samples": markets["train"],
-            "select": markets["select"],
-            "test": markets["test"],
-            "test_first": markets["test_first"],
-            "test_last": markets["test_last"],
-            "assets": markets["assets"],
-        }
-    ).reset_index(drop=True)
-    shown = data.sort_values(["region", "market"], kind="stable").astype(str)
-    shown = shown[["market", "country", "region", *shown.columns[3:]]]
-    headings = ("Market", "Country", "Region", "Samples", "Select", "Test", "First", "Last", "Assets")
+    markets = measured.markets.rename(columns={"train": "samples"})
+    whole = markets.join(places).reset_index()
+    data = whole[["region", "market", "country", *(str(column.keys) for column in TABLE_2[3:])]]
     return Table(
         name="table2",
         title="Table 2",
         caption="The markets of the run: samples are days to train on, then days to select on and to test "
         f"on; {int(markets['assets'].sum())} assets in {len(markets)} markets (the paper: 3,103 in 58).",
         data=data,
-        shown=shown.set_axis(list(headings), axis=1),
+        shown=as_text(data.sort_values(["region", "market"], kind="stable"), TABLE_2),
     )
 
 
-def tables_3(study: Mapping[str, Any] | None) -> list[Table]:
+def tables_3(study: StudyRecord | None) -> list[Table]:
     """The search space of the paper, the values chosen here, and every trial."""
-    chosen: Mapping[str, Any] = (study or {}).get("chosen", {})
-    rows = []
-    for row in TABLE_3:
-        for agent, space in zip(published.CONFIGURATIONS, row.ranges, strict=True):
-            options = chosen.get(agent, {}).get("options", {})
-            value = next((options[name] for name in row.options if name in options), None)
-            rows.append({"hyperparameter": row.label, "agent": agent, "published": space, "chosen": value})
-    data = pd.DataFrame(rows)
-    cells = data["published"].where(
-        data["chosen"].isna() | (data["published"] == "-"),
-        data["published"] + " \N{RIGHTWARDS ARROW} " + data["chosen"].map(format_setting),
-    )
-    shown = data.assign(cell=cells).pivot(index="hyperparameter", columns="agent", values="cell")
-    shown = shown.loc[[row.label for row in TABLE_3], list(published.CONFIGURATIONS)].reset_index()
-    found = [
-        Table(
-            name="table3",
-            title="Table 3",
-            caption="The published search space by configuration"
-            + (", and after an arrow the value chosen here." if chosen else "; this run records no search."),
-            data=data.astype({"chosen": object}),
-            shown=shown.set_axis(["Hyperparameter", *published.CONFIGURATIONS.values()], axis=1),
-        )
-    ]
+    chosen: Mapping[str, TrialResult] = study["chosen"] if study else {}
+    found = [_space_table(chosen)]
     if chosen:
-        found.append(_options_table("table3-chosen", "Table 3, chosen", _chosen_rows(chosen)))
-    if study is not None and study.get("trials"):
-        found.append(_options_table("table3-trials", "Table 3, trials", list(study["trials"])))
+        best: list[TrialResult] = [{"agent": agent, **trial} for agent, trial in chosen.items()]
+        found.append(_options_table("chosen", "The trial chosen for each agent", best))
+    if study and study["trials"]:
+        found.append(_options_table("trials", "Every trial of the search", study["trials"]))
     return found
 
 
-def _chosen_rows(chosen: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [{"agent": agent, **best} for agent, best in chosen.items()]
-
-
-def _options_table(name: str, title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Trials or choices with one column per option."""
-    data = pd.DataFrame(
-        [
-            {k: v for k, v in row.items() if k != "options"}
-            | {k: format_setting(v) for k, v in row.get("options", {}).items()}
-            for row in rows
-        ]
-    )
-    what = "Every trial of the search" if name.endswith("trials") else "The trial chosen for each agent"
+def _space_table(chosen: Mapping[str, TrialResult]) -> Table:
+    """Table 3: hyperparameters down, configurations across."""
+    space = read_published("table3").set_index("hyperparameter")
+    rows = []
+    for hyperparameter, names in HYPERPARAMETERS.items():
+        for agent in CONFIGURATIONS:
+            options = chosen[agent]["options"] if agent in chosen else {}
+            value = next((options[name] for name in names if name in options), None)
+            rows.append(
+                {"hyperparameter": hyperparameter, "agent": agent}
+                | {"published": space.loc[hyperparameter, agent], "chosen": value}
+            )
+    data = pd.DataFrame(rows)
+    cells = data.assign(cell=Column("", ("published", "chosen"), _space_cell).text(data))
+    shown = cells.pivot(index="hyperparameter", columns="agent", values="cell")
+    shown = shown.loc[list(HYPERPARAMETERS), list(CONFIGURATIONS)].reset_index()
     return Table(
-        name=name,
-        title=title,
-        caption=f"{what}, with its score on the selection days.",
+        name="table3",
+        title="Table 3",
+        caption="The published search space by configuration"
+        + (", and after an arrow the value chosen here." if chosen else "; this run records no search."),
+        data=data.astype({"chosen": object}),
+        shown=shown.set_axis(["Hyperparameter", *CONFIGURATIONS.values()], axis=1),
+    )
+
+
+def _space_cell(space: str, chosen: object) -> str:
+    """A range, and behind an arrow the value chosen from it."""
+    if space == "-" or pd.isna(chosen):
+        return space
+    return f"{space} \N{RIGHTWARDS ARROW} {format_setting(chosen)}"
+
+
+def _options_table(part: str, words: str, trials: Sequence[TrialResult]) -> Table:
+    """Trials with one column per option."""
+    rows = [
+        {name: value for name, value in trial.items() if name != "options"}
+        | {name: format_setting(value) for name, value in trial["options"].items()}
+        for trial in trials
+    ]
+    data = pd.DataFrame(rows)
+    return Table(
+        name=f"table3-{part}",
+        title=f"Table 3, {part}",
+        caption=f"{words}, with its score on the selection days.",
         data=data,
         shown=data.map(format_setting),
     )
@@ -219,8 +251,8 @@ def table_5(measured: Measured, markets: Sequence[str], agents: Sequence[str]) -
                 rows.append({"market": market, "metric": metric.name, "agent": agent, **summary(values)})
     data = pd.DataFrame(rows)
     parts = []
-    for words, shown in (("Mean (SD)", MEAN_SD), ("Median (MAD)", MEDIAN_MAD)):
-        cells = data.assign(cell=[_counted(row, shown) for _, row in data.iterrows()])
+    for words, shown in STATISTICS.items():
+        cells = data.assign(cell=Column("", (*shown, "undefined"), _counted).text(data))
         wide = cells.pivot(index="metric", columns=["market", "agent"], values="cell")
         wide = wide.loc[list(METRIC_LABELS), [(m, a) for m in markets for a in agents]]
         wide.columns = pd.Index([f"{market}: {label(agent)}" for market, agent in wide.columns])
@@ -237,31 +269,23 @@ def table_5(measured: Measured, markets: Sequence[str], agents: Sequence[str]) -
     )
 
 
-def _counted(row: Any, shown: tuple[str, str]) -> str:
-    missing = int(row["undefined"])
-    return bracketed(row, shown) + (f", {missing} undefined" if missing else "")
+def _counted(centre: float, spread: float, undefined: int) -> str:
+    return bracketed(centre, spread) + (f", {undefined} undefined" if undefined else "")
 
 
 def table_5_published() -> Table:
     """The paper's Table 5."""
-    rows = [
-        {"market": market, "metric": metric.name, "agent": agent}
-        | dict(zip((*MEAN_SD, *MEDIAN_MAD), of_agent[metric.name], strict=True))
-        for market, of_market in published.TABLE_5.items()
-        for agent, of_agent in of_market.items()
-        for metric in METRICS
-    ]
-    data = pd.DataFrame(rows)
-    cells = data.assign(
-        label=data["metric"].map(METRIC_LABELS),
-        mean_cell=[bracketed(row, MEAN_SD) for _, row in data.iterrows()],
-        median_cell=[bracketed(row, MEDIAN_MAD) for _, row in data.iterrows()],
-        agent=data["agent"].map(label),
-    )[["market", "agent", "label", "mean_cell", "median_cell"]]
+    data = read_published("table5")
+    columns = (
+        Column("Market", "market"),
+        Column("Strategy", "agent", label),
+        METRIC,
+        *(Column(words, shown, bracketed) for words, shown in STATISTICS.items()),
+    )
     return Table(
         name="table5-published",
         title="Table 5, published",
         caption="The paper's figures for SPX, UKX, KOSPI and SASEIDX, whose data this run does not have.",
         data=data,
-        shown=cells.set_axis(["Market", "Strategy", "Metric", "Mean (SD)", "Median (MAD)"], axis=1),
+        shown=as_text(data, columns),
     )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from functools import partial
 
 import pandas as pd
 
 from experiments.artefacts.numbers import align_columns, format_digits
+from experiments.papers.columns import Column
+from experiments.papers.quantnet.comparisons import DIFFERENCES
 from experiments.papers.quantnet.published import BUY_AND_HOLD_NOTE, METRIC_LABELS
-from experiments.papers.quantnet.tables import interval_cell, label
+from experiments.papers.quantnet.tables import MEDIAN_MAD, SHARPE_INTERVAL, label
 
 # Blocks of the plain text: wide terminals are rare.
 TEXT_BLOCKS = (
@@ -16,6 +19,11 @@ TEXT_BLOCKS = (
     ("cagr", "ann_volatility", "downside_risk"),
     ("max_drawdown", "skew", "kurtosis"),
 )
+BEHIND_SHARPE = (
+    SHARPE_INTERVAL,
+    Column("SR in the paper", "published_median", partial(format_digits, digits=3)),
+)
+SHORT_DIFFERENCES = ("of medians", "95% interval", "mean, paired", "95% interval")
 
 
 def text_of_table1(data: pd.DataFrame, differences: pd.DataFrame, heading: str) -> str:
@@ -27,44 +35,34 @@ def text_of_table1(data: pd.DataFrame, differences: pd.DataFrame, heading: str) 
         heading: what the figures are, budget included.
     """
     lines = [heading, "Median (mean absolute deviation) over assets"]
+    rows = {str(metric): own for metric, own in data.groupby("metric")}  # one an agent
     for block in TEXT_BLOCKS:
-        first = block[0] == "sharpe"
-        extra = ["SR, 95% interval", "SR in the paper"] if first else []
-        cells = [["", *(METRIC_LABELS[name] for name in block), *extra]]
-        for agent, own in data.groupby("agent", sort=False):
-            by_metric = own.set_index("metric")
-            row = [label(str(agent)), *(_bracketed_short(by_metric.loc[name]) for name in block)]
-            sharpe = by_metric.loc["sharpe"]
-            cells.append(
-                [
-                    *row,
-                    *([interval_cell(sharpe), format_digits(sharpe["published_median"], 3)] if first else []),
-                ]
-            )
-        lines += ["", *align_columns(cells)]
+        shown = [(name, Column(METRIC_LABELS[name], MEDIAN_MAD, _bracketed_short)) for name in block]
+        shown += [("sharpe", column) for column in BEHIND_SHARPE] if "sharpe" in block else []
+        columns = [["", *map(label, data["agent"].unique())]]
+        columns += [[column.heading, *column.text(rows[name])] for name, column in shown]
+        lines += ["", *_aligned(columns)]
     if "buy-and-hold" in set(data["agent"]):
         lines += ["", BUY_AND_HOLD_NOTE]
     undefined = int(data["undefined_values"].sum())
     if undefined:
         lines.append(f"{undefined} undefined values, left out; tables/table1.csv counts them one by one.")
     if len(differences):
-        cells = [
-            ["SR, strategy minus reference", "of medians", "95% interval", "mean, paired", "95% interval"]
-        ]
-        cells += [_difference_cells(row) for _, row in differences.iterrows()]
-        lines += ["", *align_columns(cells)]
+        pair = Column("SR, strategy minus reference", ("strategy", "reference"), _minus)
+        figures = zip(SHORT_DIFFERENCES, DIFFERENCES, strict=True)
+        columns = [[pair.heading, *pair.text(differences)]]
+        columns += [[short, *column.text(differences)] for short, column in figures]
+        lines += ["", *_aligned(columns)]
     return "\n".join(lines) + "\n"
 
 
-def _bracketed_short(row: Any) -> str:
-    return f"{format_digits(row['median'], 3)} ({format_digits(row['mean_deviation'], 2)})"
+def _aligned(columns: Sequence[Sequence[str]]) -> list[str]:
+    return align_columns([*zip(*columns, strict=True)])
 
 
-def _difference_cells(row: Any) -> list[str]:
-    return [
-        f"{label(row['strategy'])} - {label(row['reference'])}",
-        f"{row['median_difference']:+.3f}",
-        f"[{row['median_low']:+.3f}, {row['median_high']:+.3f}]",
-        f"{row['mean_difference']:+.3f}",
-        f"[{row['mean_low']:+.3f}, {row['mean_high']:+.3f}]",
-    ]
+def _bracketed_short(centre: float, spread: float) -> str:
+    return f"{format_digits(centre, 3)} ({format_digits(spread, 2)})"
+
+
+def _minus(strategy: str, reference: str) -> str:
+    return f"{label(strategy)} - {label(reference)}"

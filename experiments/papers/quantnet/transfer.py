@@ -82,17 +82,8 @@ def pairs(table: pd.DataFrame) -> pd.DataFrame:
             ours, theirs = known[agent, days].to_numpy(), known[twin, days].to_numpy()
             result = ttest_rel(ours, theirs)
             low, high = result.confidence_interval()
-            figures = {"difference": float((ours - theirs).mean()), "low": low, "high": high}
-            rows.append(
-                {
-                    "agent": agent,
-                    "twin": twin,
-                    "days": days,
-                    "seeds": len(ours),
-                    **figures,
-                    "p": result.pvalue,
-                }
-            )
+            difference = float((ours - theirs).mean())
+            rows.append((agent, twin, days, len(ours), difference, low, high, result.pvalue))
     columns = ["agent", "twin", "days", "seeds", "difference", "low", "high", "p"]
     return pd.DataFrame(rows, columns=columns)
 
