@@ -1,9 +1,9 @@
-"""Columns as data: which column of a table's figures stands under which heading, and how it is written."""
+"""A table's columns as data: what each shows, under which heading, and as what text."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -11,48 +11,49 @@ from experiments.artefacts.numbers import format_interval, format_value
 
 
 class Column(NamedTuple):
-    """One column as a reader sees it.
-
-    Attributes:
-        heading: above it.
-        name: of the figures; those of its interval are NAME_low and NAME_high.
-        form: a format specification, or a function that writes one cell.
-        kind: the figures alone, their intervals alone, or both side by side.
-        scale: what the figures are multiplied by: 1e4 makes basis points of fractions.
-    """
+    """One column of text."""
 
     heading: str
-    name: str
-    form: str | Callable[[Any], str] = str
-    kind: Literal["figures", "intervals", "both"] = "figures"
-    scale: float = 1.0
+    keys: str | tuple[str, ...]  # the columns of numbers that a cell is made of
+    cell: Callable[..., str] = str  # of one value per key
 
-    def cells(self, data: pd.DataFrame) -> list[str]:
-        """The column's text, row by row."""
-        if callable(self.form):
-            return [self.form(value) for value in data[self.name]]
-        if self.kind == "intervals":
-            return interval_cells(data, self.name, self.form)
-        figures = [format_value(self.scale * value, self.form) for value in data[self.name]]
-        if self.kind == "figures":
-            return figures
-        intervals = interval_cells(data, self.name, self.form)
-        return [f"{value} {between}" for value, between in zip(figures, intervals, strict=True)]
+    def text(self, data: pd.DataFrame) -> list[str]:
+        """One cell a row.
+
+        Examples:
+            >>> data = pd.DataFrame({"low": [-1.0, 0.5], "high": [1.0, 2.0]})
+            >>> Column("Interval", ("low", "high"), "[{}, {}]".format).text(data)
+            ['[-1.0, 1.0]', '[0.5, 2.0]']
+        """
+        keys = [self.keys] if isinstance(self.keys, str) else list(self.keys)
+        return [self.cell(*values) for values in data[keys].itertuples(index=False, name=None)]
 
 
-def show(data: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:
-    """The columns as text, in their order.
+def as_text(data: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:
+    """The table as a reader sees it: these columns in this order."""
+    return pd.DataFrame({column.heading: column.text(data) for column in columns})
+
+
+def number_column(heading: str, key: str, form: str) -> Column:
+    """Numbers in a format; a dash where undefined."""
+    return Column(heading, key, lambda value: format_value(value, form))
+
+
+def interval_column(heading: str, key: str, form: str = ".2f") -> Column:
+    """The intervals KEY_low to KEY_high."""
+    return Column(heading, (f"{key}_low", f"{key}_high"), lambda low, high: format_interval(low, high, form))
+
+
+def estimate_column(heading: str, key: str, form: str) -> Column:
+    """Numbers, and their intervals beside them.
 
     Examples:
-        >>> rows = pd.DataFrame({"who": ["macd"], "sharpe": [0.5], "sharpe_low": [0.1], "sharpe_high": [0.9]})
-        >>> shown = show(rows, [Column("Strategy", "who"), Column("Sharpe", "sharpe", ".2f", "both")])
-        >>> shown.to_dict("records")
-        [{'Strategy': 'macd', 'Sharpe': '0.50 [0.10, 0.90]'}]
+        >>> row = pd.DataFrame({"sharpe": [0.5], "sharpe_low": [0.1], "sharpe_high": [0.9]})
+        >>> estimate_column("Sharpe", "sharpe", ".2f").text(row)
+        ['0.50 [0.10, 0.90]']
     """
-    return pd.DataFrame({column.heading: column.cells(data) for column in columns})
-
-
-def interval_cells(data: pd.DataFrame, name: str, form: str = ".2f") -> list[str]:
-    """Columns NAME_low and NAME_high as text."""
-    bounds = zip(data[f"{name}_low"], data[f"{name}_high"], strict=True)
-    return [format_interval(low, high, form) for low, high in bounds]
+    return Column(
+        heading,
+        (key, f"{key}_low", f"{key}_high"),
+        lambda value, low, high: f"{format_value(value, form)} {format_interval(low, high, form)}",
+    )

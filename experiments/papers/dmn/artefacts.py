@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from experiments.artefacts.columns import Column, show
+from experiments.artefacts.columns import Column, as_text, number_column
 from experiments.artefacts.files import write_items
 from experiments.artefacts.items import Item, Omitted, Table
 from experiments.artefacts.numbers import join_words
@@ -30,8 +30,8 @@ IMPORTANCE = ("agent", "feature", "sharpe", "drop")
 IMPORTANCE_COLUMNS = (
     Column("Strategy", "agent", label),
     Column("Feature set to zero", "feature"),
-    Column("Sharpe", "sharpe", ".2f"),
-    Column("Lost", "drop", "+.2f"),
+    number_column("Sharpe", "sharpe", ".2f"),
+    number_column("Lost", "drop", "+.2f"),
 )
 NOTES = (
     "Published figures are references, not targets: they are of 88 futures 1995-2015, of a commercial "
@@ -157,7 +157,7 @@ def _importance(importance: pd.DataFrame | None) -> list[Item]:
     if importance is None or importance.empty:
         return [Omitted("Exhibit 6", "no feature importance was given")]
     data = importance[list(IMPORTANCE)].reset_index(drop=True)
-    shown = show(data, IMPORTANCE_COLUMNS)
+    shown = as_text(data, IMPORTANCE_COLUMNS)
     drawing = figures.exhibit_6(data)
     title = f"{drawing.title}, table"
     return [drawing, Table(name="exhibit6", title=title, caption=drawing.caption, data=data, shown=shown)]

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from experiments.artefacts.columns import Column, show
+from experiments.artefacts.columns import Column, as_text, estimate_column, interval_column, number_column
 from experiments.artefacts.items import Table
-from experiments.artefacts.numbers import format_digits
+from experiments.artefacts.numbers import format_digits, format_value
 from experiments.papers.dmn import published
 from experiments.papers.dmn.measure import Measured, metrics
 from experiments.papers.dmn.published import LSTM, METRICS, REFERENCES, REGULARISED, label
@@ -54,11 +54,11 @@ def figure_columns(data: pd.DataFrame) -> list[Column]:
     """The columns of `portfolio_figures`; the paper's figures where it has some."""
     columns = [Column("Strategy", "label")]
     for metric in METRICS:
-        columns.append(Column(metric.title, metric.name, metric.form))
+        columns.append(number_column(metric.title, metric.name, metric.form))
         if metric.name == "sharpe":
-            columns.append(Column("95% interval", "sharpe", ".2f", "intervals"))
+            columns.append(interval_column("95% interval", "sharpe", ".2f"))
             if data["sharpe_published"].notna().any():
-                columns.append(Column("Sharpe, paper", "sharpe_published", ".3f"))
+                columns.append(number_column("Sharpe, paper", "sharpe_published", ".3f"))
     return [*columns, Column("Seeds", "seeds")]
 
 
@@ -71,7 +71,7 @@ def exhibit_2(measured: Measured, scores: Scores) -> Table:
         caption="The portfolio of all assets, 1/N over those listed each day (Eq. 1), before costs, mean "
         f"over seeds; {scores.how}. {_days(data)}",
         data=data,
-        shown=show(data, figure_columns(data)),
+        shown=as_text(data, figure_columns(data)),
     )
 
 
@@ -83,7 +83,7 @@ def exhibit_3(measured: Measured, scores: Scores) -> Table:
         title="Exhibit 3, rescaled to 15% volatility",
         caption=f"The portfolio of Exhibit 2 {EX_ANTE}, before costs; {scores.how}. {_days(data)}",
         data=data,
-        shown=show(data, figure_columns(data)),
+        shown=as_text(data, figure_columns(data)),
     )
 
 
@@ -119,11 +119,11 @@ def exhibit_8(measured: Measured, scores: Scores) -> Table:
 
 def _shown_8(data: pd.DataFrame) -> pd.DataFrame:
     """Strategies down, costs across."""
-    sharpe = data.assign(cell=Column("", "sharpe", ".2f", "both").cells(data))
+    sharpe = data.assign(cell=estimate_column("", "sharpe", ".2f").text(data))
     wide = sharpe.pivot(index="label", columns="cost_bps", values="cell").loc[data["label"].unique()]
     even = data.drop_duplicates("label")
-    shown = show(
-        even, (Column("Strategy", "label"), Column("Break-even, bps", "break_even_bps", ".1f", "both"))
+    shown = as_text(
+        even, (Column("Strategy", "label"), estimate_column("Break-even, bps", "break_even_bps", ".1f"))
     )
     return shown.assign(**{f"{cost:g} bps": wide[cost].to_numpy() for cost in COSTS})
 
@@ -138,7 +138,7 @@ def exhibit_9(measured: Measured, scores: Scores) -> Table:
         caption=f"The rescaled portfolio at {DEAR.cost_bps:g} bps per unit of turnover{_trained(measured)}. "
         f"{COST_RULE[0].upper()}{COST_RULE[1:]}; {scores.how}.",
         data=data,
-        shown=show(data, figure_columns(data)),
+        shown=as_text(data, figure_columns(data)),
     )
 
 
@@ -152,8 +152,8 @@ def _trained(measured: Measured) -> str:
 DIFFERENCES = (
     Column("Strategy", "strategy", label),
     Column("Minus", "other", label),
-    Column("Difference of Sharpe ratios", "difference", "+.2f"),
-    Column("95% interval", "difference", "+.2f", "intervals"),
+    number_column("Difference of Sharpe ratios", "difference", "+.2f"),
+    interval_column("95% interval", "difference", "+.2f"),
 )
 
 
@@ -182,7 +182,7 @@ def exhibit_9_differences(measured: Measured, scores: Scores) -> Table | None:
         caption=f"Differences of Sharpe ratios of the rescaled portfolios at {DEAR.cost_bps:g} bps; "
         f"{scores.how}.",
         data=data,
-        shown=show(data, DIFFERENCES),
+        shown=as_text(data, DIFFERENCES),
     )
 
 
@@ -192,9 +192,9 @@ LATE_COLUMNS = (
         column
         for kind, name in (("raw", "Raw"), ("rescaled", "Rescaled"))
         for column in (
-            Column(name, kind, ".2f"),
-            Column(f"{name}, late", f"{kind}_late", ".2f"),
-            Column(f"{name}, change", f"{kind}_change", "+.2f", "both"),
+            number_column(name, kind, ".2f"),
+            number_column(f"{name}, late", f"{kind}_late", ".2f"),
+            estimate_column(f"{name}, change", f"{kind}_change", "+.2f"),
         )
     ),
 )
@@ -219,7 +219,7 @@ def one_day_late(measured: Measured, scores: Scores) -> Table:
         "decisions each traded one trading day later: what is lost was earned on the first day, at the close "
         f"that the decision was made from; {scores.how}.",
         data=data,
-        shown=show(data, LATE_COLUMNS),
+        shown=as_text(data, LATE_COLUMNS),
     )
 
 
@@ -229,10 +229,10 @@ def _three_digits(value: float) -> str:
 
 TURNOVER = (
     Column("Strategy", "label"),
-    Column("Average return, bps a day", "daily_return", ".2f", scale=1e4),
+    Column("Average return, bps a day", "daily_return", lambda value: format_value(1e4 * value, ".2f")),
     Column("Average turnover a day", "daily_turnover", _three_digits),
-    Column("Times long only", "times_long_only", ".1f"),
-    Column("Return per turnover, bps", "return_per_turnover_bps", ".2f"),
+    number_column("Times long only", "times_long_only", ".1f"),
+    number_column("Return per turnover, bps", "return_per_turnover_bps", ".2f"),
     Column("Median asset", "asset_median", _three_digits),
     Column("Least", "asset_minimum", _three_digits),
     Column("Most", "asset_maximum", _three_digits),
@@ -265,5 +265,5 @@ def turnover_table(measured: Measured, by_asset: pd.DataFrame) -> Table:
         caption="Average daily return and turnover of the raw portfolios (Eq. 34), and the average daily "
         "turnover of single assets; their ratio is the cost per unit of turnover that would eat the return.",
         data=data,
-        shown=show(data, TURNOVER),
+        shown=as_text(data, TURNOVER),
     )

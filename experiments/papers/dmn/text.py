@@ -7,7 +7,7 @@ from textwrap import wrap
 
 import pandas as pd
 
-from experiments.artefacts.columns import interval_cells
+from experiments.artefacts.columns import interval_column
 from experiments.artefacts.items import Table
 from experiments.artefacts.numbers import align_columns, format_value
 from experiments.papers.dmn.published import LATER, METRICS
@@ -30,7 +30,7 @@ def text_of_exhibits(tables: Sequence[Table], orderings: pd.DataFrame, heading: 
     lines += ["", "Sharpe ratios: 95% intervals from resampled days and seeds.", *wrap(LATER, WIDTH)]
     cells = [["The paper's orderings, Sharpe ratios", "margin", "95% interval", "here"]]
     for row in orderings.to_dict("records"):
-        between = interval_cells(pd.DataFrame([row]), "margin", "+.2f")[0]
+        between = interval_column("", "margin", "+.2f").text(pd.DataFrame([row]))[0]
         cells.append([row["claim"], format_value(row["margin"], "+.2f"), between, row["verdict"]])
     return "\n".join([*lines, "", *align_columns(cells)]) + "\n"
 
@@ -41,7 +41,7 @@ def _cells(data: pd.DataFrame) -> list[list[str]]:
         head += [SHORT.get(metric.name, metric.title)]
         head += ["95% interval", "paper"] if metric.name == "sharpe" else []
     cells = [head]
-    for row, interval in zip(data.to_dict("records"), interval_cells(data, "sharpe"), strict=True):
+    for row, interval in zip(data.to_dict("records"), interval_column("", "sharpe").text(data), strict=True):
         line = [row["label"]]
         for metric in METRICS:
             line += [format_value(row[metric.name], metric.form)]

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from experiments.artefacts.columns import Column
 from experiments.artefacts.items import Table
-from experiments.papers.columns import Column
 from experiments.papers.quantnet.measure import Measured
 from experiments.papers.quantnet.published import DIMENSIONS, LABELS, join_published, read_published
 from experiments.papers.quantnet.tables import STATISTICS, bracketed, in_paper, summary

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from experiments.artefacts.columns import Column, as_text
 from experiments.artefacts.files import write_items
 from experiments.artefacts.items import Item, Omitted, Table
 from experiments.artefacts.page import budget_line
-from experiments.papers.columns import Column, as_text
 from experiments.papers.quantnet import comparisons, figures, market_tables, tables
 from experiments.papers.quantnet.ablation import table_7
 from experiments.papers.quantnet.bootstrap import Intervals, intervals

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from experiments.artefacts.columns import Column, as_text
 from experiments.artefacts.items import Table
 from experiments.artefacts.numbers import UNDEFINED, format_digits
 from experiments.papers.bootstrap import Interval
-from experiments.papers.columns import Column, as_text
 from experiments.papers.quantnet.bootstrap import Intervals
 from experiments.papers.quantnet.measure import Measured, Pair
 from experiments.papers.quantnet.published import ABOVE_ONE, join_published

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from experiments.artefacts.columns import Column
 from experiments.artefacts.items import Table
 from experiments.artefacts.numbers import UNDEFINED, format_digits
-from experiments.papers.columns import Column
 from experiments.papers.quantnet.measure import MarketDays
 from experiments.papers.quantnet.published import read_published
 from experiments.papers.quantnet.tables import label

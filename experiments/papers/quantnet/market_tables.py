@@ -8,9 +8,9 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
+from experiments.artefacts.columns import Column, as_text
 from experiments.artefacts.items import Table
 from experiments.artefacts.numbers import format_digits
-from experiments.papers.columns import Column, as_text
 from experiments.papers.quantnet.comparisons import COMPARED, PAIR, compare_assets, p_cell
 from experiments.papers.quantnet.measure import Measured, Pair
 from experiments.papers.quantnet.published import METRIC_LABELS, join_published

@@ -8,10 +8,10 @@ from typing import TypedDict
 import numpy as np
 import pandas as pd
 
+from experiments.artefacts.columns import Column, as_text
 from experiments.artefacts.items import Table
 from experiments.artefacts.numbers import UNDEFINED, format_digits, format_setting, join_words
 from experiments.papers.bootstrap import Interval
-from experiments.papers.columns import Column, as_text
 from experiments.papers.quantnet.bootstrap import Intervals
 from experiments.papers.quantnet.measure import Measured
 from experiments.papers.quantnet.published import (

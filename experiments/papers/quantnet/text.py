@@ -7,8 +7,8 @@ from functools import partial
 
 import pandas as pd
 
+from experiments.artefacts.columns import Column
 from experiments.artefacts.numbers import align_columns, format_digits
-from experiments.papers.columns import Column
 from experiments.papers.quantnet.comparisons import DIFFERENCES
 from experiments.papers.quantnet.published import BUY_AND_HOLD_NOTE, METRIC_LABELS
 from experiments.papers.quantnet.tables import MEDIAN_MAD, SHARPE_INTERVAL, label
