@@ -149,7 +149,7 @@ def _significance(evidence: Evidence) -> Table:
     days = int(evidence.agents["days"].max())
     return Table(
         name="significance",
-        title="Luck and style-ahead",
+        title="Luck and look-ahead",
         caption=(
             f"Portfolio over {days} days ({days / 252:.1f} years), net of {evidence.cost_bps:g} bp; of one "
             "training. Error: standard error for dependent days. Probabilistic: probability of a true ratio "
