@@ -36,7 +36,7 @@ def exhibit_a1(study: Mapping[str, Any] | None) -> list[Table]:
             for value, n in zip(own["value"], own["chosen"], strict=True)
         ]
         cells.append([row.label, ", ".join(values), row.note or UNDEFINED])
-    found = [
+    tables = [
         Table(
             name="exhibitA1",
             title="Exhibit A1, search grid",
@@ -51,11 +51,11 @@ def exhibit_a1(study: Mapping[str, Any] | None) -> list[Table]:
         )
     ]
     if chosen:
-        found.append(_options_table("exhibitA1-chosen", "Exhibit A1, chosen per block", chosen))
+        tables.append(_options_table("exhibitA1-chosen", "Exhibit A1, chosen per block", chosen))
     trials = list((study or {}).get("trials", []))
     if trials:
-        found.append(_options_table("exhibitA1-trials", "Exhibit A1, every trial", trials))
-    return found
+        tables.append(_options_table("exhibitA1-trials", "Exhibit A1, every trial", trials))
+    return tables
 
 
 def _same(made: object, value: float) -> bool:
@@ -116,8 +116,10 @@ def instruments(measured: Measured, classes: pd.DataFrame | None) -> Table:
 def _classified(assets: pd.DataFrame, classes: pd.DataFrame) -> pd.Series[str]:
     key = next((c for c in ("instrument", "market") if c in classes), None)
     if key is None or "class" not in classes:
-        found = ", ".join(map(str, classes.columns))
-        raise DataError(f"classes: found the columns {found}, expected 'class' and 'instrument' or 'market'.")
+        present = ", ".join(map(str, classes.columns))
+        raise DataError(
+            f"classes: found the columns {present}, expected 'class' and 'instrument' or 'market'."
+        )
     double = classes[key].duplicated()
     if double.any():
         name = classes.loc[double, key].iloc[0]

@@ -48,8 +48,8 @@ def five_numbers(values: pd.Series[float]) -> dict[str, float]:
     """
     known = values.dropna().to_numpy()
     names = ("minimum", "lower", "median", "upper", "maximum")
-    found = np.quantile(known, [0.0, 0.25, 0.5, 0.75, 1.0]) if len(known) else [np.nan] * 5
-    return dict(zip(names, map(float, found), strict=True)) | {
+    quantiles = np.quantile(known, [0.0, 0.25, 0.5, 0.75, 1.0]) if len(known) else [np.nan] * 5
+    return dict(zip(names, map(float, quantiles), strict=True)) | {
         "assets": len(known),
         "undefined": len(values) - len(known),
     }

@@ -18,10 +18,10 @@ def blocks(measured: Measured) -> pd.DataFrame:
     for agent in measured.agents:
         for window in np.unique(measured.windows):
             days = measured.windows == window
-            found = metrics(measured.raw[agent].on(days), 0.0)
+            by_seed = metrics(measured.raw[agent].on(days), 0.0)
             rows.append(
                 {"agent": agent, "label": label(agent), "window": str(window), "days": int(days.sum())}
-                | {metric.name: mean_known(found[metric.name]) for metric in METRICS}
+                | {metric.name: mean_known(by_seed[metric.name]) for metric in METRICS}
             )
     return pd.DataFrame(rows)
 

@@ -68,8 +68,8 @@ def exhibit_1() -> tuple[Drawing, pd.DataFrame]:
 
 def growth(measured: Measured) -> pd.DataFrame:
     """Date and each agent's growth of 1, rescaled, before costs, the mean over seeds of each seed's own."""
-    found = {agent: path(book.gross).growth for agent, book in measured.scaled.items()}
-    return pd.DataFrame({"date": measured.dates, **found})
+    grown = {agent: path(book.gross).growth for agent, book in measured.scaled.items()}
+    return pd.DataFrame({"date": measured.dates, **grown})
 
 
 def panels(agents: Sequence[str]) -> dict[str, list[str]]:
@@ -79,11 +79,11 @@ def panels(agents: Sequence[str]) -> dict[str, list[str]]:
         >>> panels(["macd", "dmn-mlp-mse", "dmn-lstm-mse", "mine"])
         {'MSE': ['dmn-mlp-mse', 'dmn-lstm-mse'], 'Others': ['mine']}
     """
-    found = {words: [a for a in agents if loss_of(a) == loss] for loss, words in LOSSES.items()}
+    by_panel = {words: [a for a in agents if loss_of(a) == loss] for loss, words in LOSSES.items()}
     own = [agent for agent in agents if agent not in (*REFERENCES, *SIXTEEN)]
     beside = [LSTM] if own and LSTM in agents else []
-    found["Others"] = [*beside, *own] if own else []
-    return {title[0].upper() + title[1:]: names for title, names in found.items() if names}
+    by_panel["Others"] = [*beside, *own] if own else []
+    return {title[0].upper() + title[1:]: names for title, names in by_panel.items() if names}
 
 
 def exhibit_4(measured: Measured, data: pd.DataFrame) -> Drawing:
@@ -253,10 +253,10 @@ def exhibit_7(measured: Measured) -> Drawing:
         against.set_xscale("log")
         for agent in measured.agents:
             _return_per_turnover(against, measured, agent)
-        if found := [model for model in MODELS if any(_model_of(a) == model for a in measured.agents)]:
+        if models := [model for model in MODELS if any(_model_of(a) == model for a in measured.agents)]:
             line = require("matplotlib.lines").Line2D
-            handles = [line([], [], color=INK, marker=MARKERS[model], linestyle="") for model in found]
-            against.legend(handles, [MODELS[model] for model in found], fontsize=8, ncols=len(found))
+            handles = [line([], [], color=INK, marker=MARKERS[model], linestyle="") for model in models]
+            against.legend(handles, [MODELS[model] for model in models], fontsize=8, ncols=len(models))
         against.axhline(0, color=INK, linewidth=0.8)
         against.margins(x=0.16, y=0.1)
         against.set_xlabel("average turnover a day, log scale", fontsize=9)

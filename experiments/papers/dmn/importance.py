@@ -63,8 +63,8 @@ def importance(
     failures = run_in_processes(tasks, jobs)
     if failures:
         raise QnError(f"feature importance: {next(iter(failures.values())).error}")
-    found = [_read(place).assign(seed=unit[0]) for unit, place in places.items() if place.exists()]
-    return rank_inputs(pd.concat(found, ignore_index=True)).assign(agent=label)[
+    days = [_read(place).assign(seed=unit[0]) for unit, place in places.items() if place.exists()]
+    return rank_inputs(pd.concat(days, ignore_index=True)).assign(agent=label)[
         ["agent", "feature", "sharpe", "drop"]
     ]
 
@@ -81,9 +81,9 @@ def rank_inputs(days: pd.DataFrame) -> pd.DataFrame:
     ratios = days.groupby(["feature", "seed"])["net"].agg(lambda net: float(sharpe(net.to_numpy())))
     means = ratios.groupby("feature").mean()
     whole = float(means[WHOLE])
-    found = pd.DataFrame({"sharpe": means.drop(WHOLE)})
-    found["drop"] = whole - found["sharpe"]
-    return found.sort_values("drop", ascending=False).reset_index()
+    ranked = pd.DataFrame({"sharpe": means.drop(WHOLE)})
+    ranked["drop"] = whole - ranked["sharpe"]
+    return ranked.sort_values("drop", ascending=False).reset_index()
 
 
 def _window(

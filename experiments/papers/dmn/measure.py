@@ -89,8 +89,8 @@ class Measured:
 
     def of(self, metric: str) -> pd.DataFrame:
         """One metric of every asset, [assets, agents]."""
-        found: pd.DataFrame = self.values[metric][self.agents]
-        return found
+        values: pd.DataFrame = self.values[metric][self.agents]
+        return values
 
 
 def measure(run: Finished) -> Measured:
@@ -287,7 +287,9 @@ class _Tally:
 
     def figures(self, assets: pd.MultiIndex) -> tuple[pd.DataFrame, pd.Series[int]]:
         """Each asset's mean over the seeds that have a value, and how many have none, by metric."""
-        stacked = {name: np.stack([found[name] for found in self.measured]) for name in self.measured[0]}
+        stacked = {
+            name: np.stack([figures_of[name] for figures_of in self.measured]) for name in self.measured[0]
+        }
         known = {name: np.isfinite(values) for name, values in stacked.items()}
         means = {
             name: np.where(
@@ -297,5 +299,5 @@ class _Tally:
             )
             for name, values in stacked.items()
         }
-        missing = pd.Series({name: int((~found).sum()) for name, found in known.items()})
+        missing = pd.Series({name: int((~figures_of).sum()) for name, figures_of in known.items()})
         return pd.DataFrame(means, index=assets), missing

@@ -82,17 +82,17 @@ def orderings(scores: Scores) -> pd.DataFrame:
 
 
 def _held(
-    found: Mapping[str, Score], ahead: Sequence[str], behind: Sequence[str], times: float
+    scores: Mapping[str, Score], ahead: Sequence[str], behind: Sequence[str], times: float
 ) -> dict[str, str | float]:
     """One claim's figures."""
-    first, second = _best(found, ahead), _best(found, behind)
-    known = [[name for name in side if _known(found, name)] for side in (ahead, behind)]
-    pairs = [found[a].samples - times * found[b].samples for a in known[0] for b in known[1]]
+    first, second = _best(scores, ahead), _best(scores, behind)
+    known = [[name for name in side if _known(scores, name)] for side in (ahead, behind)]
+    pairs = [scores[a].samples - times * scores[b].samples for a in known[0] for b in known[1]]
     if len(ahead) == 1:
         low, high = _of_least(pairs)
     else:
         low, high = (-bound for bound in reversed(_of_least(-margin for margin in pairs)))
-    values = [found[name].value if name else np.nan for name in (first, second)]
+    values = [scores[name].value if name else np.nan for name in (first, second)]
     return {
         "compared": len(pairs),
         "ahead": first,
@@ -113,22 +113,22 @@ def _of_least(margins: Iterable[FloatArray]) -> Interval:
     that chance made the least, so each upper bound takes its share of the level (Bonferroni).
     """
     samples = list(margins)
-    if not samples or not all(np.isfinite(found).all() for found in samples):
+    if not samples or not all(np.isfinite(one).all() for one in samples):
         return Interval(np.nan, np.nan)
     tail = (1.0 - LEVEL) / 2.0
-    low = min(np.quantile(found, tail) for found in samples)
-    high = min(np.quantile(found, 1.0 - tail / len(samples)) for found in samples)
+    low = min(np.quantile(one, tail) for one in samples)
+    high = min(np.quantile(one, 1.0 - tail / len(samples)) for one in samples)
     return Interval(float(low), float(high))
 
 
-def _best(found: Mapping[str, Score], names: Sequence[str]) -> str:
+def _best(scores: Mapping[str, Score], names: Sequence[str]) -> str:
     """The strategy of the run with the highest Sharpe ratio, one without any last; "" if none was run."""
-    run = [name for name in names if name in found]
-    return max(run, key=lambda name: np.nan_to_num(found[name].value, nan=-np.inf), default="")
+    run = [name for name in names if name in scores]
+    return max(run, key=lambda name: np.nan_to_num(scores[name].value, nan=-np.inf), default="")
 
 
-def _known(found: Mapping[str, Score], name: str) -> bool:
-    return name in found and bool(np.isfinite(found[name].value))
+def _known(scores: Mapping[str, Score], name: str) -> bool:
+    return name in scores and bool(np.isfinite(scores[name].value))
 
 
 def verdict(low: float, high: float) -> str:

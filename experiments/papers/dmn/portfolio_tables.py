@@ -39,11 +39,11 @@ def portfolio_figures(
     rows = []
     for agent in agents:
         book = measured.book(agent, rescaled=level.rescaled, late=level.late)
-        found = metrics(book, level.cost_bps)
+        by_seed = metrics(book, level.cost_bps)
         low, high = scores.sharpe[level][agent].interval
         rows.append(
             {"agent": agent, "label": label(agent), "cost_bps": level.cost_bps}
-            | {metric.name: mean_known(found[metric.name]) for metric in METRICS}
+            | {metric.name: mean_known(by_seed[metric.name]) for metric in METRICS}
             | {"sharpe_low": low, "sharpe_high": high, "sharpe_published": printed.get(agent, np.nan)}
             | {"days": int(np.isfinite(book.gross).all(axis=1).sum()), "seeds": len(measured.seeds[agent])}
         )
@@ -98,10 +98,10 @@ def exhibit_8(measured: Measured, scores: Scores) -> Table:
     for agent in measured.agents:
         even = scores.break_even[agent]
         for cost in COSTS:
-            found = scores.sharpe[Level(rescaled=True, cost_bps=cost)][agent]
-            low, high = found.interval
+            score = scores.sharpe[Level(rescaled=True, cost_bps=cost)][agent]
+            low, high = score.interval
             rows.append(
-                {"agent": agent, "label": label(agent), "cost_bps": cost, "sharpe": found.value}
+                {"agent": agent, "label": label(agent), "cost_bps": cost, "sharpe": score.value}
                 | {"sharpe_low": low, "sharpe_high": high, "break_even_bps": even.value}
                 | {"break_even_bps_low": even.interval.low, "break_even_bps_high": even.interval.high}
             )
@@ -167,12 +167,12 @@ def exhibit_9_differences(measured: Measured, scores: Scores) -> Table | None:
     ]
     if not pairs:
         return None
-    found, rows = scores.sharpe[DEAR], []
+    sharpe, rows = scores.sharpe[DEAR], []
     for strategy, other in pairs:
-        low, high = found[strategy].difference(found[other]).interval
+        low, high = sharpe[strategy].difference(sharpe[other]).interval
         rows.append(
             {"strategy": strategy, "other": other, "cost_bps": DEAR.cost_bps}
-            | {"difference": found[strategy].value - found[other].value}
+            | {"difference": sharpe[strategy].value - sharpe[other].value}
             | {"difference_low": low, "difference_high": high}
         )
     data = pd.DataFrame(rows)

@@ -100,7 +100,7 @@ def score(measured: Measured, *, seed: int, replications: int = REPLICATIONS) ->
         own = np.arange(S)[None]
         even[agent] = Score(float(break_even(book, whole, own)[0]), break_even(book, counts, chosen))
     return Scores(
-        sharpe={level: {agent: found[level] for agent, found in by_agent.items()} for level in LEVELS},
+        sharpe={level: {agent: levels[level] for agent, levels in by_agent.items()} for level in LEVELS},
         break_even=even,
         block=block,
         replications=replications,
@@ -113,8 +113,8 @@ def _agent_scores(measured: Measured, agent: str, counts: FloatArray, chosen: In
     nets = [book.net(level.cost_bps) for book, level in zip(books, LEVELS, strict=True)]
     whole = np.concatenate(nets, axis=1)
     counted = np.isfinite(whole)
-    found = resampled_sharpe(np.where(counted, whole, 0.0), counted.astype(np.float64), counts)
-    by_level = found.reshape(len(counts), len(LEVELS), -1)
+    resampled = resampled_sharpe(np.where(counted, whole, 0.0), counted.astype(np.float64), counts)
+    by_level = resampled.reshape(len(counts), len(LEVELS), -1)
     return {
         level: Score(
             mean_known(metrics(book, level.cost_bps)["sharpe"]),
@@ -159,8 +159,8 @@ def break_even(book: Portfolio, counts: FloatArray, chosen: IntArray) -> FloatAr
         ratio = numerator / np.where(deviation > 0, deviation, 1.0)
         ahead = ratio.sum(axis=1) > 0
         low, high = np.where(ahead, middle[:, 0], low), np.where(ahead, high, middle[:, 0])
-    found: FloatArray = (low + high) / 2.0 / BASIS_POINT
-    return found
+    bps: FloatArray = (low + high) / 2.0 / BASIS_POINT
+    return bps
 
 
 def mean_known(values: FloatArray | Sequence[float]) -> float:

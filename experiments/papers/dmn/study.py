@@ -58,7 +58,7 @@ def study(config: DmnStudy) -> Path:
         one.label: Variant(
             one.variant.agent,
             one.variant.options,
-            {found["window"]: found["options"] for found in chosen if found["agent"] == one.label},
+            {trial["window"]: trial["options"] for trial in chosen if trial["agent"] == one.label},
         )
         for one in searches
     }
@@ -66,10 +66,10 @@ def study(config: DmnStudy) -> Path:
     whole = replace(whole, quick=config.quick)
     # With the first seed, the winner of a search is what was trained there.
     begun = {
-        unit_name(found["agent"], config.seed, found["window"]): training_of(
-            found, config.seed, config.out / "trials"
+        unit_name(trial["agent"], config.seed, trial["window"]): training_of(
+            trial, config.seed, config.out / "trials"
         )
-        for found in chosen
+        for trial in chosen
     }
     folder = RunFolder(run(whole, panel, variants=variants, resume=True, begun=begun))
     return write_artefacts(
@@ -122,9 +122,9 @@ def read_classes(panel_folder: Path) -> pd.DataFrame | None:
         column = next((c for c in CLASS_COLUMNS if c in meta), None)
         instrument = next((c for c in ("instrument", "asset") if c in meta), None)
         if column is not None and instrument is not None:
-            found = meta[[instrument, column]].drop_duplicates()
-            _refuse_empty(path, found)
-            return found.set_axis(["instrument", "class"], axis=1)
+            classes = meta[[instrument, column]].drop_duplicates()
+            _refuse_empty(path, classes)
+            return classes.set_axis(["instrument", "class"], axis=1)
     return None
 
 

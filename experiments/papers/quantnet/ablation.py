@@ -44,9 +44,9 @@ def table_7(measured: Measured) -> Table:
     for N in sorted({*DIMENSIONS, *(N for _, N in by_cell)}):
         for column in _columns():
             agent = by_cell.get((column, N), "")
-            found = summary(sharpe[agent] if agent else pd.Series(dtype=np.float64))
+            figures = summary(sharpe[agent] if agent else pd.Series(dtype=np.float64))
             seeds = len(measured.seeds[agent]) if agent else 0
-            rows.append({"dimension": N, "configuration": column, "agent": agent, "seeds": seeds, **found})
+            rows.append({"dimension": N, "configuration": column, "agent": agent, "seeds": seeds, **figures})
     data = join_published(pd.DataFrame(rows), "table7", ["configuration", "dimension"])
     return Table(
         name="table7",

@@ -52,7 +52,7 @@ class PaperData:
 
     measured: Measured
     markets: Mapping[str, MarketDays]
-    found: Intervals
+    intervals: Intervals
     pairs: Sequence[Pair]
     places: pd.DataFrame  # index market, columns region and country
     named: Sequence[str]
@@ -112,11 +112,11 @@ def write_artefacts(
     known = read_factors(factors) if factors is not None else None
     markets, every_pair = daily(run, measured), pairs(measured.agents)
     seed = int(measured.record["config"].get("seed", 0))
-    found = intervals(markets, measured.seeds, every_pair, seed=seed)
+    of_medians = intervals(markets, measured.seeds, every_pair, seed=seed)
     whole = PaperData(
         measured=measured,
         markets=markets,
-        found=found,
+        intervals=of_medians,
         pairs=every_pair,
         places=with_places(places, [str(market) for market in measured.markets.index]),
         named=chosen,
@@ -133,8 +133,8 @@ def write_artefacts(
     notes = [f"{budget} Figures are {measured.basis}.", BUY_AND_HOLD_NOTE]
     written = write_items(items, out, _data_behind(whole), notes)
     text = text_of_table1(
-        tables.table_1(measured, found),
-        comparisons.differences(measured, found, every_pair),
+        tables.table_1(measured, of_medians),
+        comparisons.differences(measured, of_medians, every_pair),
         f"Table 1, {measured.basis}. {budget}",
     )
     write_atomically(out / "tables" / "table1.txt", text.encode())
@@ -160,10 +160,10 @@ def write_ablation(run: RunFolder, out: Path, study: tables.StudyRecord | None) 
 def _main_results(made: PaperData) -> list[Item]:
     """Table 1, section 4.2 and Figures 3, 4, 5b and 5c."""
     measured = made.measured
-    first, *others = tables.tables_1(measured, made.found)
+    first, *others = tables.tables_1(measured, made.intervals)
     items: list[Item] = [first]
     if made.pairs:
-        items.append(comparisons.differences_table(measured, made.found, made.pairs))
+        items.append(comparisons.differences_table(measured, made.intervals, made.pairs))
     items += [*others, comparisons.counts_table(measured)]
     if made.pairs:
         items.append(comparisons.tests_table(measured, made.pairs))
@@ -219,8 +219,8 @@ def _single_markets(made: PaperData) -> list[Item]:
 def _factor_items(made: PaperData, known: pd.DataFrame | None) -> list[Item]:
     if known is None:
         return [Omitted("Table 6", "no file of factors was given"), table_6_published()]
-    found = regressions(made.markets, made.named, made.measured.seeds, made.agents, known)
-    return [table_6(found, made.measured.basis), table_6_published()]
+    fitted = regressions(made.markets, made.named, made.measured.seeds, made.agents, known)
+    return [table_6(fitted, made.measured.basis), table_6_published()]
 
 
 def _cluster_items(made: PaperData, scores: Mapping[str, FloatArray] | None) -> list[Item]:
@@ -229,8 +229,8 @@ def _cluster_items(made: PaperData, scores: Mapping[str, FloatArray] | None) -> 
         return [Omitted("Figures 2 and 13", "no encoder scores were given")]
     if len(scores) < 2:
         return [Omitted("Figures 2 and 13", "a single market cannot be clustered")]
-    found = cluster(scores)
-    data = cluster_table(found, with_places(made.places.reset_index(), list(scores)))
+    clusters = cluster(scores)
+    data = cluster_table(clusters, with_places(made.places.reset_index(), list(scores)))
     table = Table(
         name="fig2",
         title="Figure 2, clusters",
@@ -239,7 +239,7 @@ def _cluster_items(made: PaperData, scores: Mapping[str, FloatArray] | None) -> 
         data=data,
         shown=as_text(data, CLUSTERED),
     )
-    return [figures.dendrogram(found), table]
+    return [figures.dendrogram(clusters), table]
 
 
 def _data_behind(made: PaperData) -> dict[str, pd.DataFrame]:

@@ -60,12 +60,12 @@ def intervals(
     paired = {agent for pair in pairs for agent in pair}
     medians, ratios = {}, {}
     for agent, own in seeds.items():
-        found = _agent_ratios(markets, calendar, counts, agent, own, draw)
-        medians[agent] = row_median(found)
+        resampled = _agent_ratios(markets, calendar, counts, agent, own, draw)
+        medians[agent] = row_median(resampled)
         if agent in paired:
-            ratios[agent] = found
+            ratios[agent] = resampled
     return Intervals(
-        median={agent: interval_of(found) for agent, found in medians.items()},
+        median={agent: interval_of(resampled) for agent, resampled in medians.items()},
         difference={pair: interval_of(medians[pair.strategy] - medians[pair.reference]) for pair in pairs},
         paired={
             pair: interval_of(_row_mean(ratios[pair.strategy] - ratios[pair.reference])) for pair in pairs

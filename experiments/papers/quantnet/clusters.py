@@ -49,8 +49,8 @@ def cluster(scores: Mapping[str, FloatArray], most: int = N_CLUSTERS) -> Cluster
     labels, leaves = fcluster(tree, k, criterion="maxclust"), leaves_list(tree)
     numbers = {label: i + 1 for i, label in enumerate(dict.fromkeys(labels[leaves].tolist()))}
     heights = np.concatenate([[0.0], tree[:, 2]])
-    found = len(numbers)  # equal heights can leave fewer
-    low, high = heights[len(names) - found], heights[min(len(names) - found + 1, len(names) - 1)]
+    count = len(numbers)  # equal heights can leave fewer
+    low, high = heights[len(names) - count], heights[min(len(names) - count + 1, len(names) - 1)]
     return Clusters(
         tuple(names[i] for i in leaves),
         tuple(numbers[label] for label in labels[leaves].tolist()),
@@ -59,15 +59,15 @@ def cluster(scores: Mapping[str, FloatArray], most: int = N_CLUSTERS) -> Cluster
     )
 
 
-def cluster_table(found: Clusters, places: pd.DataFrame) -> pd.DataFrame:
+def cluster_table(clusters: Clusters, places: pd.DataFrame) -> pd.DataFrame:
     """Region, country, market and cluster, by cluster.
 
     Args:
-        found: the clusters.
+        clusters: the clusters.
         places: index market, columns region and country.
     """
-    table = places.loc[list(found.markets), ["region", "country"]].rename_axis("market").reset_index()
-    table["cluster"] = found.cluster
+    table = places.loc[list(clusters.markets), ["region", "country"]].rename_axis("market").reset_index()
+    table["cluster"] = clusters.cluster
     ordered = table.sort_values(["cluster", "country", "market"], kind="stable", ignore_index=True)
     return ordered[["cluster", "country", "market", "region"]]
 

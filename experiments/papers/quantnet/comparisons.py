@@ -42,15 +42,15 @@ def compare_assets(pairs: Sequence[Pair]) -> list[str]:
     return list(dict.fromkeys([*(p.reference for p in pairs), *(p.strategy for p in pairs)]))
 
 
-def differences(measured: Measured, found: Intervals | None, pairs: Sequence[Pair]) -> pd.DataFrame:
+def differences(measured: Measured, bootstrapped: Intervals | None, pairs: Sequence[Pair]) -> pd.DataFrame:
     """Per pair: the difference of median Sharpe ratios and the mean paired difference, with 95% intervals."""
     sharpe = measured.of("sharpe")
     nothing = Interval(np.nan, np.nan)
     rows = []
     for pair in pairs:
         paired = (sharpe[pair.strategy] - sharpe[pair.reference]).dropna()
-        of_medians = found.difference[pair] if found else nothing
-        of_mean = found.paired[pair] if found else nothing
+        of_medians = bootstrapped.difference[pair] if bootstrapped else nothing
+        of_mean = bootstrapped.paired[pair] if bootstrapped else nothing
         rows.append(
             {
                 **pair._asdict(),
@@ -62,17 +62,21 @@ def differences(measured: Measured, found: Intervals | None, pairs: Sequence[Pai
                 "mean_high": of_mean.high,
                 "assets": len(paired),
                 "undefined": len(sharpe) - len(paired),
-                "block_days": found.block if found else np.nan,
-                "replications": found.replications if found else 0,
+                "block_days": bootstrapped.block if bootstrapped else np.nan,
+                "replications": bootstrapped.replications if bootstrapped else 0,
             }
         )
     return pd.DataFrame(rows)
 
 
-def differences_table(measured: Measured, found: Intervals | None, pairs: Sequence[Pair]) -> Table:
+def differences_table(measured: Measured, bootstrapped: Intervals | None, pairs: Sequence[Pair]) -> Table:
     """`differences` as an artefact."""
-    data = differences(measured, found, pairs)
-    block = f" (mean block {found.block:.0f} days, {found.replications} samples)" if found else ""
+    data = differences(measured, bootstrapped, pairs)
+    block = (
+        f" (mean block {bootstrapped.block:.0f} days, {bootstrapped.replications} samples)"
+        if bootstrapped
+        else ""
+    )
     return Table(
         name="table1-differences",
         title="Sharpe ratio, pair by pair",
@@ -161,8 +165,8 @@ def wilcoxon(first: FloatArray, second: FloatArray) -> tuple[float, float]:
     difference = first - second
     if not (difference != 0.0).any():
         return np.nan, np.nan
-    found = stats.wilcoxon(difference[difference != 0.0])
-    return float(found.statistic), float(found.pvalue)
+    test = stats.wilcoxon(difference[difference != 0.0])
+    return float(test.statistic), float(test.pvalue)
 
 
 def kolmogorov_smirnov(first: FloatArray, second: FloatArray) -> tuple[float, float]:
@@ -171,5 +175,5 @@ def kolmogorov_smirnov(first: FloatArray, second: FloatArray) -> tuple[float, fl
 
     if not len(first) or not len(second):
         return np.nan, np.nan
-    found = stats.ks_2samp(first, second)
-    return float(found.statistic), float(found.pvalue)
+    test = stats.ks_2samp(first, second)
+    return float(test.statistic), float(test.pvalue)

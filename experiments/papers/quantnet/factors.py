@@ -168,14 +168,14 @@ def _numbers(path: Path, column: pd.Series[float], days: DateArray) -> FloatArra
     return numbers
 
 
-def table_6(found: Mapping[tuple[str, str], Regression], basis: str) -> Table:
+def table_6(fitted: Mapping[tuple[str, str], Regression], basis: str) -> Table:
     """Coefficients with t-statistics; a star where the HAC p-value is below 5%."""
     rows = [
         {"agent": agent, "market": market, "term": term}
         | {"coefficient": r.coefficient[term], "t_ols": r.t_ols[term], "t_hac": r.t_hac[term]}
         | {"p_hac": r.p_hac[term], "days": r.days, "days_without_factors": r.without, "hac_lags": r.lags}
         | {"r_squared": r.r_squared}
-        for (agent, market), r in found.items()
+        for (agent, market), r in fitted.items()
         for term in TERMS
     ]
     data = pd.DataFrame(rows)
@@ -185,7 +185,7 @@ def table_6(found: Mapping[tuple[str, str], Regression], basis: str) -> Table:
         caption="Daily market return of a strategy on five Fama-French factors and momentum: coefficient, "
         f"t-statistic of ordinary least squares, t-statistic after Newey and West; {basis}.",
         data=data,
-        shown=pd.DataFrame([_shown_6(agent, market, r) for (agent, market), r in found.items()]),
+        shown=pd.DataFrame([_shown_6(agent, market, r) for (agent, market), r in fitted.items()]),
     )
 
 

@@ -153,13 +153,13 @@ def cumulative(
 
 def _scaled_net(days: MarketDays, agent: str, seeds: Sequence[int]) -> FloatArray:
     """[S, T] mean over assets of their returns at 10% volatility, NaN before the first estimate."""
-    found = []
+    by_seed = []
     for seed in seeds:
         scaled = scaled_ex_ante(np.where(days.counted, days.net[agent, seed], np.nan))
         known = np.isfinite(scaled)
         count = known.sum(axis=1)
-        found.append(np.where(count > 0, np.nansum(scaled, axis=1) / np.maximum(count, 1), np.nan))
-    return np.stack(found)
+        by_seed.append(np.where(count > 0, np.nansum(scaled, axis=1) / np.maximum(count, 1), np.nan))
+    return np.stack(by_seed)
 
 
 def growth_lines(measured: Measured, data: pd.DataFrame, pair: Pair, name: str, over: str) -> Drawing:
@@ -325,23 +325,25 @@ def asset_scatter(measured: Measured, pair: Pair, markets: Sequence[str], name: 
     )
 
 
-def dendrogram(found: Clusters) -> Drawing:
+def dendrogram(clusters: Clusters) -> Drawing:
     """Figure 13: the markets' tree, its clusters coloured."""
 
     def draw() -> Figure:
         from scipy.cluster.hierarchy import dendrogram as tree_of
 
-        tree = tree_of(found.linkage, no_plot=True)
-        figure, (axes,) = grid_of(1, columns=1, width=7.0, height=0.24 * len(found.markets) + 1.3)
+        tree = tree_of(clusters.linkage, no_plot=True)
+        figure, (axes,) = grid_of(1, columns=1, width=7.0, height=0.24 * len(clusters.markets) + 1.3)
         for ys, xs in zip(tree["icoord"], tree["dcoord"], strict=True):
-            below = xs[1] <= found.threshold
+            below = xs[1] <= clusters.threshold
             leaf = int((min(ys) - 5.0) // 10.0)
-            axes.plot(xs, ys, color=_cluster_colour(found.cluster[leaf]) if below else QUIET, linewidth=1.6)
-        names = [f"{plain(m)}  C{c}" for m, c in zip(found.markets, found.cluster, strict=True)]
+            axes.plot(
+                xs, ys, color=_cluster_colour(clusters.cluster[leaf]) if below else QUIET, linewidth=1.6
+            )
+        names = [f"{plain(m)}  C{c}" for m, c in zip(clusters.markets, clusters.cluster, strict=True)]
         axes.set_yticks(5.0 + 10.0 * np.arange(len(names)), names, fontsize=9)
-        for tick, number in zip(axes.get_yticklabels(), found.cluster, strict=True):
+        for tick, number in zip(axes.get_yticklabels(), clusters.cluster, strict=True):
             tick.set_color(_cluster_colour(number))
-        axes.axvline(found.threshold, color=INK, linewidth=0.9, linestyle="--")
+        axes.axvline(clusters.threshold, color=INK, linewidth=0.9, linestyle="--")
         axes.set_ylim(10.0 * len(names), 0.0)
         axes.set_xlim(left=0.0)
         axes.grid(visible=False, axis="y")
@@ -353,7 +355,7 @@ def dendrogram(found: Clusters) -> Drawing:
         name="fig13",
         title="Figure 13",
         caption="Markets grouped by their mean encoder scores over the test days, Ward's linkage; the dashed "
-        f"line cuts the tree into {max(found.cluster)} clusters.",
+        f"line cuts the tree into {max(clusters.cluster)} clusters.",
         draw=draw,
     )
 

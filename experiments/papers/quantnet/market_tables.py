@@ -76,11 +76,11 @@ def by_size_table(measured: Measured, pairs: Sequence[Pair], name: str, column: 
         difference = sharpe[pair.strategy] - sharpe[pair.reference]
         for group in dict.fromkeys(groups[sizes.sort_values(kind="stable").index]):
             inside = groups.index[groups == group]
-            found = summary(difference[market.isin(inside)])
+            figures = summary(difference[market.isin(inside)])
             rows.append(
                 pair._asdict()
-                | {"group": group, "markets": len(inside), "mean": found["mean"], "sd": found["sd"]}
-                | {"assets": found["assets"], "undefined": found["undefined"]}
+                | {"group": group, "markets": len(inside), "mean": figures["mean"], "sd": figures["sd"]}
+                | {"assets": figures["assets"], "undefined": figures["undefined"]}
             )
     data = pd.DataFrame(rows)
     words = SIZES[column]
@@ -115,9 +115,9 @@ def by_country_table(measured: Measured, pairs: Sequence[Pair], places: pd.DataF
         relative = 100.0 * (ours - theirs) / theirs.abs().where(theirs != 0)
         table = pd.DataFrame({"relative": relative, "sharpe_strategy": ours, "sharpe_reference": theirs})
         grouped = table.groupby(country.rename("country"))
-        found = grouped.mean()
-        found.insert(0, "markets", grouped.size())
-        rows.append(found.reset_index().assign(**pair._asdict()))
+        averages = grouped.mean()
+        averages.insert(0, "markets", grouped.size())
+        rows.append(averages.reset_index().assign(**pair._asdict()))
     data = pd.concat(rows, ignore_index=True)
     data = data[["strategy", "reference", *data.columns[:-2]]].sort_values(
         ["strategy", "reference", "relative"], ascending=[True, True, False], kind="stable", ignore_index=True
@@ -149,11 +149,11 @@ def line(x: FloatArray, y: FloatArray) -> dict[str, float]:
     names = ("slope", "slope_p", "intercept", "intercept_p", "r")
     if len(x) < 3 or np.ptp(x) == 0.0:
         return dict.fromkeys(names, np.nan) | {"markets": len(x)}
-    found = stats.linregress(x, y)
+    fit = stats.linregress(x, y)
     with np.errstate(divide="ignore", invalid="ignore"):  # points on a line have no error
-        t = np.divide(found.intercept, found.intercept_stderr)
+        t = np.divide(fit.intercept, fit.intercept_stderr)
     p = float(2.0 * stats.t.sf(abs(t), len(x) - 2))
-    fitted = (found.slope, found.pvalue, found.intercept, p, found.rvalue)
+    fitted = (fit.slope, fit.pvalue, fit.intercept, p, fit.rvalue)
     return dict(zip(names, map(float, fitted), strict=True)) | {"markets": len(x)}
 
 

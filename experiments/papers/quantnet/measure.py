@@ -62,8 +62,8 @@ class Measured:
 
     def of(self, metric: str) -> pd.DataFrame:
         """One metric of every asset, [assets, agents]."""
-        found: pd.DataFrame = self.values[metric][self.agents]
-        return found
+        values: pd.DataFrame = self.values[metric][self.agents]
+        return values
 
     def by_market(self, metric: str) -> pd.DataFrame:
         """Mean over each market's assets that have a value, [markets, agents], in the run's order."""
@@ -116,11 +116,11 @@ def measure(run: RunFolder, cost_bps: float | None = None) -> Measured:
     rows = rows[rows["metric"].isin(wanted)]
     if rows.empty:
         raise DataError(f"{run.path / 'results.parquet'}: no per-asset rows. Run the comparison again.")
-    found = set(rows["agent"].unique())
-    ordered = [agent for agent in record["agents"] if agent in found]
+    finished = set(rows["agent"].unique())
+    ordered = [agent for agent in record["agents"] if agent in finished]
     seeds = {
         agent: sorted(int(s) for s in rows.loc[rows["agent"] == agent, "seed"].unique())
-        for agent in [*ordered, *sorted(found.difference(ordered))]
+        for agent in [*ordered, *sorted(finished.difference(ordered))]
     }
     values = rows.groupby(["market", "asset", "metric", "agent"])["value"].mean().unstack(["metric", "agent"])
     missing = rows["value"].isna().groupby([rows["metric"], rows["agent"]]).sum().unstack("agent")
@@ -145,11 +145,11 @@ def daily(run: RunFolder, measured: Measured) -> dict[str, MarketDays]:
         for seed in seeds:
             name = unit_name(agent, seed)
             for market, own in run.unit_days(name).groupby("market", sort=False):
-                found = _market_days(own, (agent, seed), measured.cost_bps)
-                first = markets.setdefault(str(market), found)
-                if first is not found:
-                    _refuse_other_days(run, name, str(market), first, found)
-                    first.net.update(found.net)
+                days = _market_days(own, (agent, seed), measured.cost_bps)
+                first = markets.setdefault(str(market), days)
+                if first is not days:
+                    _refuse_other_days(run, name, str(market), first, days)
+                    first.net.update(days.net)
     return {market: markets[market] for market in measured.markets.index if market in markets}
 
 
@@ -166,12 +166,12 @@ def _market_days(own: pd.DataFrame, unit: tuple[str, int], cost_bps: float) -> M
     )
 
 
-def _refuse_other_days(run: RunFolder, name: str, market: str, first: MarketDays, found: MarketDays) -> None:
+def _refuse_other_days(run: RunFolder, name: str, market: str, first: MarketDays, days: MarketDays) -> None:
     same = (
-        first.assets == found.assets
-        and np.array_equal(first.dates, found.dates)
-        and np.array_equal(first.counted, found.counted)
-        and np.array_equal(first.listed, found.listed)
+        first.assets == days.assets
+        and np.array_equal(first.dates, days.dates)
+        and np.array_equal(first.counted, days.counted)
+        and np.array_equal(first.listed, days.listed)
     )
     if not same:
         raise DataError(
@@ -197,8 +197,8 @@ def pairs(agents: Sequence[str]) -> list[Pair]:
 
 def drawn_pairs(agents: Sequence[str]) -> list[Pair]:
     """The pairs that have figures: each strategy beside the first No Transfer model there is."""
-    found = pairs(agents)
-    return [pair for pair in found if pair.reference == found[0].reference]
+    every = pairs(agents)
+    return [pair for pair in every if pair.reference == every[0].reference]
 
 
 def named_markets(measured: Measured, named: Sequence[str] | None) -> list[str]:

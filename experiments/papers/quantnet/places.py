@@ -62,11 +62,11 @@ def _checked(path: Path, table: pd.DataFrame, named: str) -> pd.DataFrame:
         }
     )
     places["region"] = places["region"].fillna("").astype(str)
-    for column, found in (("market", named), ("country", "country")):
+    for column, name in (("market", named), ("country", "country")):
         empty = places[column].isna() | (places[column].astype(str).str.strip() == "")
         if empty.any():
             row = int(empty.to_numpy().argmax())
-            raise DataError(f"{path}: column {found!r}, row {row + 1}: empty, expected a name. Fill it in.")
+            raise DataError(f"{path}: column {name!r}, row {row + 1}: empty, expected a name. Fill it in.")
     places = places.astype(str)
     double = places["market"].duplicated()
     if double.any():

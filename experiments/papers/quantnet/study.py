@@ -57,7 +57,7 @@ def study(config: QuantNetStudy) -> Path:
     trials = search(searches, [fold], config.out / "trials", jobs=config.jobs)
     chosen = {agent: best(trials, agent) for agent in LEARNT}
     about = _about(config, {"draws": config.draws, "seeds": config.seeds}, trials, chosen)
-    variants = {agent: Variant(agent, found["options"]) for agent, found in chosen.items()}
+    variants = {agent: Variant(agent, trial["options"]) for agent, trial in chosen.items()}
     whole = replace(whole, quick=config.quick)
     folder = RunFolder(run(whole, panel, variants=variants, resume=True, extra=zero_embeddings))
     page = write_artefacts(
@@ -98,15 +98,15 @@ def ablation(config: QuantNetAblation) -> Path:
 
 def ablation_variants(config: QuantNetAblation) -> dict[str, Variant]:
     """Label to agent and options: variants x dimensions, and both No Transfer models."""
-    found: dict[str, Variant] = {}
+    variants: dict[str, Variant] = {}
     for transfer, body in (("linear", "linear"), ("lstm", "linear"), ("linear", "lstm"), ("lstm", "lstm")):
         for dimension in config.dimensions:
             options = {"encoder": body, "decoder": body, "transfer": transfer, "dimension": dimension}
             label = f"quantnet[encoder={body},transfer={transfer},dimension={dimension}]"
-            found[label] = Variant("quantnet", {**options, **config.budget.options("quantnet")})
+            variants[label] = Variant("quantnet", {**options, **config.budget.options("quantnet")})
     for name, body in (("no-transfer-lstm", "lstm"), ("no-transfer-linear", "linear")):
-        found[name] = Variant(name, {"encoder": body, "transfer": None, **config.budget.options(name)})
-    return found
+        variants[name] = Variant(name, {"encoder": body, "transfer": None, **config.budget.options(name)})
+    return variants
 
 
 def random_search(config: QuantNetSearch) -> list[TrialResult]:
@@ -127,8 +127,8 @@ def random_search(config: QuantNetSearch) -> list[TrialResult]:
         for agent, count in zip(config.agents, even_split(config.draws, len(config.agents)), strict=True)
     ]
     trials = search(searches, [fold], config.out / "search", jobs=config.jobs)
-    found = {agent: best(trials, agent) for agent in config.agents}
-    _about(config, {"draws": config.draws}, trials, found, name="search.json")
+    winners = {agent: best(trials, agent) for agent in config.agents}
+    _about(config, {"draws": config.draws}, trials, winners, name="search.json")
     return trials
 
 
@@ -180,11 +180,11 @@ def encoder_scores(folder: RunFolder, fold: Fold) -> dict[str, FloatArray] | Non
     unit = f"{name}-seed{record[name]['seeds'][0]}"
     if not folder.has_unit(unit):
         return None
-    found = {}
+    means = {}
     for market, values in _load_trained(folder, name, unit).encoder_scores(fold.test).items():
         days = fold.test.dates[fold.test.markets[market].rows] >= fold.test_start[market]
-        found[market] = np.asarray(values[days].mean(axis=0))
-    return found
+        means[market] = np.asarray(values[days].mean(axis=0))
+    return means
 
 
 def _load_trained(folder: RunFolder, name: str, unit: str) -> QuantNet:

@@ -94,7 +94,7 @@ METRIC = Column("Metric", "metric", METRIC_LABELS.__getitem__)
 SHARPE_INTERVAL = Column("SR, 95% interval", ("median_low", "median_high"), interval_cell)
 
 
-def table_1(measured: Measured, found: Intervals | None) -> pd.DataFrame:
+def table_1(measured: Measured, bootstrapped: Intervals | None) -> pd.DataFrame:
     """Tidy Table 1: one row per metric and agent, with the interval of the median Sharpe ratio.
 
     `undefined` counts assets without a value on any seed, `undefined_values` asset-seed pairs without one.
@@ -103,7 +103,11 @@ def table_1(measured: Measured, found: Intervals | None) -> pd.DataFrame:
     for metric in METRICS:
         values = measured.of(metric.name)
         for agent in measured.agents:
-            bounds = found.median[agent] if found and metric.name == "sharpe" else Interval(np.nan, np.nan)
+            bounds = (
+                bootstrapped.median[agent]
+                if bootstrapped and metric.name == "sharpe"
+                else Interval(np.nan, np.nan)
+            )
             rows.append(
                 {"metric": metric.name, "label": metric.title, "agent": agent, **summary(values[agent])}
                 | {"undefined_values": int(measured.undefined.loc[metric.name, agent])}
@@ -112,9 +116,9 @@ def table_1(measured: Measured, found: Intervals | None) -> pd.DataFrame:
     return join_published(pd.DataFrame(rows), "table1", ["metric", "agent"])
 
 
-def tables_1(measured: Measured, found: Intervals | None) -> list[Table]:
+def tables_1(measured: Measured, bootstrapped: Intervals | None) -> list[Table]:
     """Table 1, and the same with other centres and spreads."""
-    data = table_1(measured, found)
+    data = table_1(measured, bootstrapped)
     over = f"over {len(measured.values)} assets of {len(measured.markets)} markets, {measured.basis}"
     return [
         Table(
@@ -182,13 +186,13 @@ def table_2(measured: Measured, places: pd.DataFrame) -> Table:
 def tables_3(study: StudyRecord | None) -> list[Table]:
     """The search space of the paper, the values chosen here, and every trial."""
     chosen: Mapping[str, TrialResult] = study["chosen"] if study else {}
-    found = [_space_table(chosen)]
+    tables = [_space_table(chosen)]
     if chosen:
         best: list[TrialResult] = [{"agent": agent, **trial} for agent, trial in chosen.items()]
-        found.append(_options_table("chosen", "The trial chosen for each agent", best))
+        tables.append(_options_table("chosen", "The trial chosen for each agent", best))
     if study and study["trials"]:
-        found.append(_options_table("trials", "Every trial of the search", study["trials"]))
-    return found
+        tables.append(_options_table("trials", "Every trial of the search", study["trials"]))
+    return tables
 
 
 def _space_table(chosen: Mapping[str, TrialResult]) -> Table:

@@ -112,8 +112,8 @@ def text(table: pd.DataFrame, compared: pd.DataFrame) -> str:
 
 
 def _unit(agent: str, days: int, seed: int, folder: Path, report: Progress) -> None:
-    found = {"agent": agent, "days": days, "seed": seed, **transfer(agent, days, seed=seed, progress=report)}
-    write_sealed(_path(folder, agent, days, seed), found)
+    shares = {"agent": agent, "days": days, "seed": seed, **transfer(agent, days, seed=seed, progress=report)}
+    write_sealed(_path(folder, agent, days, seed), shares)
 
 
 class _Row(TypedDict):
