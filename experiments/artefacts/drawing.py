@@ -65,6 +65,15 @@ def grid_of(n: int, *, columns: int, width: float, height: float) -> tuple[Figur
     return figure, grid
 
 
+def date_axis(axes: Axes) -> None:
+    """Few dates, each with no more than what tells it from the one before; lines reach the frame."""
+    dates = require("matplotlib.dates", what="A figure")
+    locator = dates.AutoDateLocator(minticks=3, maxticks=7)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))
+    axes.margins(x=0.01)
+
+
 def plain(name: str) -> str:
     """A name that matplotlib does not read as mathematics."""
     return name.replace("$", r"\$")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from experiments.artefacts.drawing import STYLE
+from experiments.artefacts.drawing import STYLE, date_axis, plain
 from experiments.report.line_styles import LineStyle, line_styles
 from experiments.report.tables import common_edges, finite, sample_caption
 from experiments.results.evidence import Evidence, cost_curve
@@ -90,7 +90,7 @@ def sharpe_histogram(run: Run, appearance: Mapping[str, LineStyle]) -> Figure:
         axes.axvline(0, color="#57606a", linewidth=0.8)
         if values.size:
             axes.axvline(float(np.median(values)), color="#1c2128", linewidth=1, linestyle="--")
-        axes.set_title(_text(style.label), fontsize=10.5, fontweight="bold" if style.learns else "normal")
+        axes.set_title(plain(style.label), fontsize=10.5, fontweight="bold" if style.learns else "normal")
         caption = sample_caption(sample.mean.loc[name], int(sample.undefined.loc[name].sum()))
         axes.set_xlabel(caption, fontsize=8.5)
         axes.tick_params(labelbottom=True, labelsize=9)
@@ -150,7 +150,7 @@ def ranks(ranking: Ranking, run: Run, appearance: Mapping[str, LineStyle]) -> Fi
     for lane, group in enumerate(ranking.groups):
         rows = [names.index(name) for name in (group[0], group[-1])]
         axes.plot([len(names) + 0.25 + 0.12 * lane] * 2, rows, color="#1c2128", linewidth=3)
-    axes.set_yticks(range(len(names)), [_text(appearance[name].label) for name in names])
+    axes.set_yticks(range(len(names)), [plain(appearance[name].label) for name in names])
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
     axes.set_xticks(range(1, len(names) + 1))
@@ -184,7 +184,7 @@ def _intervals(axes: Axes, run: Run, appearance: Mapping[str, LineStyle]) -> Non
             [point], [y], "o", color=style.colour, markerfacecolor=face, markersize=8, markeredgewidth=1.8
         )
         known = "" if np.isfinite(point) else " (\N{EN DASH})"
-        labels.append(_text(style.label) + known)
+        labels.append(plain(style.label) + known)
     axes.axvline(0, color="#57606a", linewidth=0.9)
     axes.set_yticks(range(len(board)), labels)
     for tick, agent in zip(axes.get_yticklabels(), board["agent"], strict=True):
@@ -221,11 +221,7 @@ def _lines(
             dates, values[name], color=style.colour, linewidth=style.width, zorder=3 if style.learns else 2
         )
         line[0].set_dashes(style.dashes)
-    mdates = require("matplotlib.dates")
-    locator = mdates.AutoDateLocator(minticks=3, maxticks=7)
-    axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(mdates.ConciseDateFormatter(locator))
-    axes.margins(x=0.01)
+    date_axis(axes)
 
 
 def _end_labels(
@@ -242,7 +238,7 @@ def _end_labels(
     for name, y in spread(shares, gap=0.052).items():
         style = appearance[name]
         axes.annotate(
-            _text(style.label),
+            plain(style.label),
             xy=(1.0, shares[name]),
             xytext=(1.045, y),
             xycoords="axes fraction",
@@ -283,7 +279,7 @@ def _legend(figure: Figure, appearance: Mapping[str, LineStyle]) -> None:
     handles = [line([], [], color=style.colour, linewidth=style.width) for style in appearance.values()]
     for handle, style in zip(handles, appearance.values(), strict=True):
         handle.set_dashes(style.dashes)
-    names = [_text(style.label) for style in appearance.values()]
+    names = [plain(style.label) for style in appearance.values()]
     figure.legend(handles, names, loc="outside right upper", fontsize=9.5, handlelength=2.6)
 
 
@@ -291,8 +287,3 @@ def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
     """A figure of `width` by `height` inches and its only axes."""
     figure: Figure = require("matplotlib.figure").Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots()
-
-
-def _text(label: str) -> str:
-    """A name that matplotlib does not read as mathematics."""
-    return label.replace("$", r"\$")

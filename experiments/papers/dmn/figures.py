@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from agents.rules import phi
-from experiments.artefacts.drawing import INK, QUIET, grid_of, plain
+from experiments.artefacts.drawing import INK, QUIET, date_axis, grid_of, plain
 from experiments.artefacts.items import Drawing
 from experiments.papers.dmn.asset_tables import Boxed, daily_turnover
 from experiments.papers.dmn.measure import Measured
@@ -110,7 +110,6 @@ def exhibit_4(measured: Measured, data: pd.DataFrame) -> Drawing:
                 colour = _line_colour(name, i, title)
                 axes.plot(dates, data[name], color=colour, linewidth=1.6, label=plain(label(name)))
             axes.set_title(title)
-            axes.margins(x=0.01)
             _growth_axis(axes, logarithmic=logarithmic)
             axes.legend(fontsize=7.5, loc="upper left")
         figure.supylabel("growth of 1" + (", log scale" if logarithmic else ""), fontsize=10)
@@ -125,10 +124,8 @@ def exhibit_4(measured: Measured, data: pd.DataFrame) -> Drawing:
 
 
 def _growth_axis(axes: Axes, *, logarithmic: bool) -> None:
-    dates, ticker = require("matplotlib.dates"), require("matplotlib.ticker")
-    locator = dates.AutoDateLocator(minticks=3, maxticks=7)
-    axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))
+    ticker = require("matplotlib.ticker")
+    date_axis(axes)
     axes.axhline(1, color=INK, linewidth=0.8)
     if logarithmic:
         axes.set_yscale("log")

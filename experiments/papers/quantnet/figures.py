@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from experiments.artefacts.drawing import INK, QUIET, grid_of, plain
+from experiments.artefacts.drawing import INK, QUIET, date_axis, grid_of, plain
 from experiments.artefacts.items import Drawing
 from experiments.papers.quantnet.clusters import Clusters
 from experiments.papers.quantnet.comparisons import COMPARED
@@ -31,7 +31,6 @@ from experiments.papers.quantnet.tables import label
 from experiments.results.series import bin_edges, path
 from experiments.results.tables import scaled_ex_ante
 from qn_env.arrays import FloatArray
-from qn_env.extras import require
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -170,11 +169,7 @@ def growth_lines(measured: Measured, data: pd.DataFrame, pair: Pair, name: str, 
         axes.plot(days, 100 * own[pair.reference].to_numpy(), color=REFERENCE, linewidth=1.3)
         axes.plot(days, 100 * own[pair.strategy].to_numpy(), color=STRATEGY, linewidth=1.8)
         axes.axhline(0, color=INK, linewidth=0.8)
-        dates = require("matplotlib.dates", what="A figure")
-        locator = dates.AutoDateLocator(minticks=3, maxticks=7)
-        axes.xaxis.set_major_locator(locator)
-        axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))
-        axes.margins(x=0.01)
+        date_axis(axes)
 
     return Drawing(
         name=name,
