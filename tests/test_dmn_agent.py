@@ -14,8 +14,9 @@ import agents.dmn.spatiotemporal as joint
 from agents.agent import Agent, play, signals_of
 from agents.dmn import FEATURE_NAMES, DeepMomentum, DmnConfig, SpatioTemporal, SpatioTemporalConfig
 from agents.dmn.spatiotemporal import carry_forward
+from agents.dmn.training_windows import cut_windows
 from agents.space import draw
-from agents.training import Monitor
+from agents.training import Monitor, Training
 from qn_env.economics import volatility_scale
 from qn_env.environment import TradingEnv
 from qn_env.errors import ConfigError
@@ -523,3 +524,36 @@ def test_the_published_grids():
     assert later["hidden"].values == (5, 10, 20, 40, 80, 160)
     assert later["batch"].values == (64, 128, 256)
     assert later["max_norm"].values == (1e-2, 1.0, 100.0)
+
+
+# What a minibatch is made of.
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "by_days"),
+    [
+        ("linear-sharpe", {}, True),
+        ("mlp-mse", {}, True),
+        ("wavenet-binary", {}, True),
+        ("lstm-sharpe", {}, False),
+        ("transformer-sharpe", {}, False),
+        ("mlp-sharpe", {"train_cost_bps": 10.0}, False),
+    ],
+)
+def test_a_minibatch_is_of_asset_days_but_of_trajectories_for_an_lstm_or_under_costs(
+    name, options, by_days, monkeypatch
+):
+    """So many steps an epoch: of pairs of asset and day, or of trajectories."""
+    steps = []
+
+    def counted(network, optimizer, losses, *arguments, **settings):
+        steps.append(sum(1 for _ in losses()))
+        return Training()
+
+    monkeypatch.setattr(module, "train", counted)
+    panel = market().until(market().dates[700])
+    agent = fit(name, panel, batch=100, **options)
+    learn, _ = environment(agent, panel).split()
+    windows = cut_windows(learn, agent.config.length, agent.network.past)
+    number = int(windows.pairs.counted.sum()) if by_days else len(windows)
+    assert steps == [-(-number // 100)]

@@ -251,3 +251,44 @@ def test_taking_windows_takes_every_part_of_them():
     assert torch.equal(some.past, given.past[rows])
     assert isinstance(some.pairs, Pairs)
     assert torch.equal(some.pairs.episode.next_returns, given.pairs.episode.next_returns[rows])
+
+
+# Pairs of asset and day, drawn one by one.
+
+
+@every_loss
+def test_all_asset_days_together_have_the_loss_of_all_trajectories(loss):
+    given = cut_windows(environment(cost_bps=0.0), LENGTH, 0)
+    days = given.asset_days()
+    assert len(days) == int(given.pairs.counted.sum())
+    z = outputs(given.pairs.counted.shape)
+    chosen = days.take(torch.randperm(len(days), generator=torch.Generator().manual_seed(1)))
+    order = torch.randperm(len(days), generator=torch.Generator().manual_seed(1))
+    window, day = days.days[order].unbind(1)
+    found = float(LOSSES[loss].value(z[window, day, None], chosen.pairs))
+    assert found == pytest.approx(value(loss, z, given), rel=1e-12)
+
+
+@pytest.mark.parametrize("past", [0, 4, 61])
+def test_an_asset_day_has_its_own_inputs_and_those_of_the_days_before(past):
+    given = cut_windows(environment(), LENGTH, past)
+    days = given.asset_days()
+    rows = torch.tensor([0, 70, len(days) - 1])
+    for (window, day), history in zip(days.days[rows].tolist(), days.take(rows).history, strict=True):
+        before = torch.cat([given.past[window], given.inputs[window]])[day : day + past]
+        assert torch.equal(history, torch.cat([before, given.inputs[window, day, None]]))
+
+
+@pytest.mark.parametrize("lag", [0, 1, 2])
+def test_what_a_position_earns_is_booked_by_the_settlement_under_a_lag_too(lag):
+    given = cut_windows(environment(execution_lag=lag), LENGTH, 0)
+    days = given.asset_days()
+    window, day = days.days.unbind(1)
+    for k in (0, 5, 300):
+        positions = torch.zeros(given.pairs.counted.shape, dtype=torch.float64)
+        positions[window[k], day[k]] = 0.7
+        ledger = given.pairs.settle(positions)
+        assert int((ledger.gross != 0).sum()) <= 1
+        assert float(ledger.gross.sum()) == pytest.approx(
+            0.7 * float(days.take(torch.tensor([k])).pairs.earned)
+        )

@@ -11,7 +11,7 @@ from agents.dmn.agent import build
 from agents.dmn.config import FEATURE_NAMES, DmnConfig
 from agents.dmn.gated import gated
 from agents.dmn.lstm import masked_lstm
-from agents.dmn.network import Network
+from agents.dmn.network import LinearNetwork, MlpNetwork, Network, WaveNetwork
 from agents.dmn.transformer import Attention
 from agents.training import global_seed
 
@@ -381,3 +381,19 @@ def test_a_transformer_may_attend_to_today_alone():
 
 def test_attention_serves_widths_below_its_number_of_heads():
     assert Attention(3, 4, 5)(torch.randn(1, 6, 3), torch.ones(1, 6, dtype=torch.bool), 0).shape == (1, 6, 3)
+
+
+# Days one by one.
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: LinearNetwork(8), lambda: MlpNetwork(8, 5, 0.0), lambda: WaveNetwork(8, 5, 0.0)]
+)
+def test_a_day_alone_has_the_output_of_the_stream(make):
+    torch.manual_seed(0)
+    network = make().double().eval()
+    rows = torch.randn(3, network.past + 30, 8, dtype=torch.float64)
+    streamed, _ = network(rows[:, network.past :], network.memory(rows[:, : network.past]))
+    for day in (0, 7, 29):
+        alone = network.last_day(rows[:, day : day + network.past + 1])
+        torch.testing.assert_close(alone[:, 0], streamed[:, day])

@@ -22,6 +22,7 @@ from agents.dmn.space import SPACES
 from agents.dmn.training_windows import (
     DEFINED,
     FEATURES,
+    AssetDays,
     TrainingWindows,
     cut_windows,
     join_blocks,
@@ -117,10 +118,14 @@ class DeepMomentum:
         else:
             learn, held = (cut_windows(e, config.length, network.past) for e in (env, validation))
 
+        # Turnover is between two days: under costs every network learns from trajectories.
+        one_by_one = network.reads_days and learn.pairs.episode.terms.costs is None
+        given = learn.asset_days() if one_by_one else learn
+
         def losses() -> Iterator[Tensor]:
-            order = torch.randperm(len(learn), generator=generator)
+            order = torch.randperm(len(given), generator=generator)
             for rows in torch.split(order, config.batch):
-                yield self._loss(network, learn.take(rows)) + self._penalty(network)
+                yield self._loss(network, given.take(rows)) + self._penalty(network)
 
         self.training_ = train(
             network,
@@ -252,9 +257,8 @@ class DeepMomentum:
         positions: FloatArray = LOSSES[self.config.loss].positions(z).double().numpy()
         return positions
 
-    def _loss(self, network: Network, given: TrainingWindows) -> Tensor:
-        z, _ = network(given.inputs, network.memory(given.past))
-        return LOSSES[self.config.loss].value(z, given.pairs)
+    def _loss(self, network: Network, given: TrainingWindows | AssetDays) -> Tensor:
+        return LOSSES[self.config.loss].value(given.outputs(network), given.pairs)
 
     def _penalty(self, network: Network) -> Tensor:
         """The L1 penalty of the linear model (Eq. 19), 0 for the others."""

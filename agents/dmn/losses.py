@@ -33,11 +33,39 @@ class Pairs(NamedTuple):
     labelled: Tensor  # [B, L] bool, those with a target: all, but for the last days under an execution lag
     target: Tensor  # [B, L] float64 r_{t,t+1} / sigma_t (r_{t+lag,t+1+lag}), 0 where not labelled
 
+    def settle(self, positions: Tensor) -> Ledger[Tensor]:
+        """Settle positions [B, L]; where a pair does not count nothing is held, as at prediction."""
+        return self.episode.settle((positions * self.counted)[..., None])
+
+    def net(self, positions: Tensor) -> Tensor:
+        """[B, L] what positions earn after costs."""
+        return self.settle(positions).net[..., 0]
+
+    def cost(self, positions: Tensor) -> Tensor | None:
+        """[B, L] what trading to them costs; None where nothing costs anything."""
+        return None if self.episode.terms.costs is None else self.settle(positions).cost[..., 0]
+
+
+class DayPairs(NamedTuple):
+    """The same of asset-days that are drawn one by one, without costs: turnover is between two days."""
+
+    earned: Tensor  # [B, 1] float64 what a position of 1 earns
+    counted: Tensor  # [B, 1] bool
+    labelled: Tensor  # [B, 1] bool
+    target: Tensor  # [B, 1] float64
+
+    def net(self, positions: Tensor) -> Tensor:
+        """[B, 1] what positions earn."""
+        return positions * self.earned
+
+    def cost(self, positions: Tensor) -> None:
+        """None: nothing costs anything."""
+
 
 class Loss(NamedTuple):
     """One way to train, and what its outputs are good for."""
 
-    value: Callable[[Tensor, Pairs], Tensor]  # of Z [B, L]; what is minimised, costs included
+    value: Callable[[Tensor, Pairs | DayPairs], Tensor]  # of Z [B, L]; what is minimised, costs included
     positions: Callable[[Tensor], Tensor]  # X from Z
 
 
@@ -51,47 +79,42 @@ def side(z: Tensor) -> Tensor:
     return torch.sign(z)
 
 
-def sharpe_loss(z: Tensor, pairs: Pairs) -> Tensor:
+def sharpe_loss(z: Tensor, pairs: Pairs | DayPairs) -> Tensor:
     """Minus the annualised Sharpe ratio pooled over Omega (Eq. 17); costs as in Eq. 36 are inside."""
-    net = _settle(direct(z), pairs).net[..., 0]
+    net = pairs.net(direct(z))
     ratio: Tensor = sharpe(net.flatten(), pairs.counted.flatten(), ddof=0, floor=LOSS_FLOOR)
     return -ratio
 
 
-def average_loss(z: Tensor, pairs: Pairs) -> Tensor:
+def average_loss(z: Tensor, pairs: Pairs | DayPairs) -> Tensor:
     """Minus the mean return over Omega (Eq. 16); costs as in Eq. 36 are inside."""
-    return -mean(_settle(direct(z), pairs).net[..., 0], pairs.counted)
+    return -mean(pairs.net(direct(z)), pairs.counted)
 
 
-def mse_loss(z: Tensor, pairs: Pairs) -> Tensor:
+def mse_loss(z: Tensor, pairs: Pairs | DayPairs) -> Tensor:
     """Mean squared error of the next return in units of its volatility (Eq. 10), and the turnover term."""
     error = (z.double() - pairs.target) ** 2
     return mean(error, pairs.labelled) + turnover_penalty(torch.tanh(z), pairs)
 
 
-def binary_loss(z: Tensor, pairs: Pairs) -> Tensor:
+def binary_loss(z: Tensor, pairs: Pairs | DayPairs) -> Tensor:
     """Binary cross-entropy of the next return's sign (Eq. 11), and the turnover term."""
     above = (pairs.target > 0).double()
     entropy = functional.binary_cross_entropy_with_logits(z.double(), above, reduction="none")
     return mean(entropy, pairs.labelled) + turnover_penalty(2.0 * torch.sigmoid(z) - 1.0, pairs)
 
 
-def turnover_penalty(positions: Tensor, pairs: Pairs) -> Tensor:
+def turnover_penalty(positions: Tensor, pairs: Pairs | DayPairs) -> Tensor:
     """Mean cost over Omega in units of a day's target volatility, s* / sqrt(252).
 
     The paper writes the turnover term (Eqs. 34-36) for losses on returns and leaves it open for those whose
     positions are signs, which have no slope. Taken here: the cost of smooth positions, tanh(Y) of a
     regression and 2 p - 1 of a classification, in the units of their targets.
     """
-    if pairs.episode.terms.costs is None:
+    cost = pairs.cost(positions)
+    if cost is None:
         return positions.new_zeros((), dtype=torch.float64)
-    units = math.sqrt(DAYS_PER_YEAR) / VOL_TARGET
-    return mean(_settle(positions, pairs).cost[..., 0], pairs.counted) * units
-
-
-def _settle(positions: Tensor, pairs: Pairs) -> Ledger[Tensor]:
-    """Settle positions [B, L]; where a pair does not count nothing is held, as at prediction."""
-    return pairs.episode.settle((positions * pairs.counted)[..., None])
+    return mean(cost, pairs.counted) * math.sqrt(DAYS_PER_YEAR) / VOL_TARGET
 
 
 def mean(values: Tensor, counted: Tensor) -> Tensor:

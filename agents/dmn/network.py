@@ -32,9 +32,12 @@ class Network(nn.Module, ABC):
     Attributes:
         past: days before a window that a network wants to see, since it has no other memory of them.
         generator: what dropout masks are drawn from.
+        reads_days: whether a day needs no more than the days before it, so that days are learnt from one by
+            one, in any order; a network with a state of its own learns from trajectories.
     """
 
     past: int = 0
+    reads_days: bool = False
 
     def __init__(self, dropout: float) -> None:
         super().__init__()
@@ -51,6 +54,11 @@ class Network(nn.Module, ABC):
     @abstractmethod
     def forward(self, inputs: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
         """Z_t of these days, and the memory after the last of them."""
+
+    def last_day(self, rows: Tensor) -> Tensor:
+        """Z [B, 1] of the last of `past` + 1 days [B, past + 1, F]."""
+        z: Tensor = self(rows[:, self.past :], self.memory(rows[:, : self.past]))[0]
+        return z
 
     def penalised(self) -> Tensor | None:
         """The weights an L1 penalty acts on; None where there is none."""
@@ -79,6 +87,7 @@ class LinearNetwork(Network):
     """Z_t = w' u_{t-4:t} + b (Eq. 18), the inputs of five days side by side; no dropout, L1(w) (Eq. 19)."""
 
     past = LAGS - 1
+    reads_days = True
 
     def __init__(self, n_features: int) -> None:
         super().__init__(0.0)
@@ -103,6 +112,7 @@ class MlpNetwork(Network):
     """h_t = tanh(W u_{t-4:t} + b), Z_t = w' h_t + b (Eqs. 20-21); dropout on inputs and hidden state."""
 
     past = LAGS - 1
+    reads_days = True
 
     def __init__(self, n_features: int, hidden: int, dropout: float) -> None:
         super().__init__(dropout)
@@ -144,6 +154,7 @@ class WaveNetwork(Network):
     """
 
     past = LAGS - 1 + WEEKS[-1] + MONTHS[-1]
+    reads_days = True
 
     def __init__(self, n_features: int, hidden: int, dropout: float) -> None:
         super().__init__(dropout)
@@ -172,6 +183,24 @@ class WaveNetwork(Network):
         z = self.head.weight @ torch.tanh(hidden) + self.head.bias
         after = (rows[:, L:], weekly[:, L:].permute(2, 1, 0), monthly[:, L:].permute(2, 1, 0))
         return z.view(L, len(inputs)).T, after
+
+    def last_day(self, rows: Tensor) -> Tensor:
+        """Z [B, 1]; of the blocks below, only the days that the ones above look at."""
+        B, M, W = len(rows), len(MONTHS), len(WEEKS)
+        ends = self.past - torch.tensor(MONTHS)[:, None] - torch.tensor(WEEKS)
+        days = self.drop(rows)[:, ends[..., None] - torch.arange(LAGS)]  # [B, M, W, LAGS, F]
+        # The blocks read the rows at lags of their own: here these rows stand one behind the other, oldest
+        # first, and the months beside each other in the batch.
+        laid = days.flatten(3).flip(1, 2).permute(3, 2, 1, 0)
+        weekly = self.weekly(laid.reshape(-1, W, M * B))
+        monthly = gated(weekly, self.monthly.weights.weight, self.monthly.bias, tuple(range(W)))
+        scores_m = monthly.reshape(-1, M, B)
+        quarterly = gated(scores_m, self.quarterly.weights.weight, self.quarterly.bias, tuple(range(M)))
+        today = weekly.reshape(-1, W, M, B)[:, -1, -1]
+        scores = (today, scores_m[:, -1], quarterly[:, 0])
+        parts = zip(self.body.weight.chunk(3, dim=1), scores, strict=True)
+        hidden = self.body.bias[:, None] + sum(w @ self.drop(score) for w, score in parts)
+        return (self.head.weight @ torch.tanh(hidden) + self.head.bias).T
 
     def _weekly(self, rows: Tensor) -> Tensor:
         """Scores [n, T, B] of inputs [B, T + 4, F]."""

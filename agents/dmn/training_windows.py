@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents.dmn.losses import Pairs
+from agents.dmn.losses import DayPairs, Pairs
+from agents.dmn.network import Network
 from qn_env.arrays import FloatArray
 from qn_env.environment import TradingEnv
 from qn_env.episodes import Episode
@@ -47,6 +48,28 @@ class TrainingWindows:
         pairs = Pairs(episode.take(rows), *(part[rows] for part in others))
         return TrainingWindows(pairs, self.inputs[rows], self.past[rows], self.asset[rows])
 
+    def outputs(self, network: Network) -> Tensor:
+        """[B, L] Z of every day."""
+        z: Tensor = network(self.inputs, network.memory(self.past))[0]
+        return z
+
+    def asset_days(self) -> AssetDays:
+        """Their days one by one; those of a window's end that earn behind it, under a lag, are left out."""
+        episode, counted, labelled, target = self.pairs
+        earned = torch.zeros_like(target)
+        last = counted.shape[1] - episode.lag
+        # A position of 1 on every day: the day it earns on is so many days behind its own.
+        earned[:, :last] = self.pairs.settle(torch.ones_like(target)).gross[:, episode.lag :, 0]
+        learnt = counted.clone()
+        learnt[:, last:] = False
+        learnt[:, :last] &= counted[:, episode.lag :]
+        return AssetDays(
+            torch.cat([self.past, self.inputs], dim=1),
+            DayPairs(earned, learnt, labelled, target),
+            torch.nonzero(learnt),
+            self.past.shape[1],
+        )
+
     def split_by_asset(self, latest: float = 0.1) -> tuple[TrainingWindows, TrainingWindows]:
         """All but the latest share of each asset's windows, and those; a single window is learnt from.
 
@@ -64,6 +87,38 @@ class TrainingWindows:
                 'panel, a shorter length, or split="date".'
             )
         return self.take(torch.nonzero(~late).flatten()), self.take(torch.nonzero(late).flatten())
+
+
+@dataclass(frozen=True, eq=False)
+class AssetDays:
+    """Pairs of asset and day, n of them, what a network without a state of its own learns from.
+
+    Attributes:
+        history: [B, P + L, F] float32 the inputs of windows and of the P days before them.
+        pairs: [B, L] what a loss needs of every day of the windows.
+        days: [n, 2] the window and its day of each pair.
+        past: P.
+    """
+
+    history: Tensor
+    pairs: DayPairs
+    days: Tensor
+    past: int
+
+    def __len__(self) -> int:
+        return len(self.days)
+
+    def take(self, rows: Rows) -> AssetDays:
+        """The pairs of the given numbers, each laid out as a window of one day."""
+        window, day = self.days[rows].unbind(1)
+        history = self.history[window[:, None], day[:, None] + torch.arange(self.past + 1)]
+        pairs = DayPairs(*(part[window, day, None] for part in self.pairs))
+        places = torch.stack([torch.arange(len(window)), torch.zeros_like(day)], dim=1)
+        return AssetDays(history, pairs, places, self.past)
+
+    def outputs(self, network: Network) -> Tensor:
+        """[n, 1] Z of every pair of what `take` has laid out."""
+        return network.last_day(self.history)
 
 
 def cut_windows(env: TradingEnv, length: int, past: int) -> TrainingWindows:
