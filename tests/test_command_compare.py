@@ -133,6 +133,7 @@ def _with_portfolio(run_folder: RunFolder, rows: pd.DataFrame, place: Path) -> R
     write_atomically(place / "run.json", (run_folder.path / "run.json").read_bytes())
     found = RunFolder(place)
     found.write_portfolio(rows)
+    found.write_results(run_folder.results())
     found.finish()
     return found
 

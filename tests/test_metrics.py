@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from experiments.results import metrics
 from experiments.results.books import Book
-from experiments.results.headings import HEADINGS, LEADERBOARD, SCALED
-from experiments.results.metrics import all_metrics, performance
+from experiments.results.headings import HEADINGS, LEADERBOARD, SCALED, SIGNALS
+from experiments.results.metrics import all_metrics, performance, signal_metrics
 from qn_env.arrays import BoolArray, FloatArray
 
 NAN = np.nan
@@ -282,8 +282,19 @@ def test_growth_hits_and_drawdowns_agree_with_pandas(seed: int) -> None:
 def test_every_metric_has_one_heading_and_every_heading_a_figure():
     gross = np.random.default_rng(3).normal(0.0, 0.01, (50, 2))
     found = metrics.all_metrics(Book(gross, np.abs(gross)), np.ones(gross.shape, dtype=bool), 2.0)
-    assert set(HEADINGS) == set(found) | {*SCALED, "undefined"}
+    assert set(HEADINGS) == set(found) | {*SCALED, *SIGNALS, "undefined"}
     assert set(LEADERBOARD) < set(found)
     for row in HEADINGS.values():
         assert format(0.1234 if row.form != "d" else 12, row.form)
         assert row.help
+
+
+def test_how_much_a_signal_varies_by_hand():
+    nan = np.nan
+    signals = np.array(
+        [[0.5, 1.0, nan, 0.2], [0.5, -1.0, 0.3, 0.2], [0.1, 0.0, 0.3, 0.2], [0.5, 0.0, 0.3, 0.2]]
+    )
+    counted = np.array([[1, 1, 0, 0], [1, 1, 1, 0], [0, 1, 1, 0], [1, 1, 1, 0]], dtype=bool)
+    found = signal_metrics(signals, counted)
+    np.testing.assert_array_equal(found["still"], [1.0, 0.0, 1.0, nan])
+    np.testing.assert_allclose(found["signal_change"], [0.0, (2.0 + 1.0 + 0.0) / 3.0, 0.0, nan])

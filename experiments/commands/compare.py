@@ -118,7 +118,8 @@ def _describe(record: RunRecord, agents: Sequence[str]) -> dict[str, object]:
 
 IDENTICAL, ONLY_A, ONLY_B = "identical", "only in A", "only in B"
 COUNTS = ("days_a", "days_b", "seeds_a", "seeds_b")
-COLUMNS = ("agent", *COUNTS, "sharpe_a", "sharpe_b", "difference", "low", "high", "p_value", "note")
+STILL = ("still_a", "still_b")  # shares of the assets whose signal never moves
+COLUMNS = ("agent", *COUNTS, "sharpe_a", "sharpe_b", "difference", "low", "high", "p_value", *STILL, "note")
 
 
 def compare_agents(a: RunFolder, b: RunFolder, cost_bps: float) -> pd.DataFrame:
@@ -129,7 +130,8 @@ def compare_agents(a: RunFolder, b: RunFolder, cost_bps: float) -> pd.DataFrame:
     seeds are taken as they are. Runs of different data are not subtracted: each has its own days.
 
     Returns:
-        agent, days_a, days_b, seeds_a, seeds_b, sharpe_a, sharpe_b, difference, low, high, p_value, note.
+        agent, days_a, days_b, seeds_a, seeds_b, sharpe_a, sharpe_b, difference, low, high, p_value, still_a,
+        still_b (the shares of the assets whose signal never moves), note.
     """
     import pandas as pd
 
@@ -147,6 +149,7 @@ def compare_agents(a: RunFolder, b: RunFolder, cost_bps: float) -> pd.DataFrame:
             if _identical(a, b, agent, left[agent], right[agent]):
                 rows[-1]["note"] = IDENTICAL
         rows[-1]["agent"] = agent
+        rows[-1] |= {f"still_{side}": _still(folder, agent) for side, folder in (("a", a), ("b", b))}
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(COUNTS, "Int64"))
 
 
@@ -154,6 +157,13 @@ def same_data(a: RunFolder, b: RunFolder) -> bool:
     """Whether two runs were of the same panel."""
     marks = [folder.record()["panel"]["fingerprint"] for folder in (a, b)]
     return bool(marks[0] == marks[1])
+
+
+def _still(folder: RunFolder, agent: str) -> float:
+    """The share of the assets whose signal never moves, mean over seeds; NaN where it was not recorded."""
+    rows = folder.results()
+    mine = rows[(rows["agent"] == agent) & (rows["market"] == "*") & (rows["metric"] == "still")]
+    return float(mine["value"].mean()) if len(mine) else math.nan
 
 
 def _portfolios(folder: RunFolder, cost_bps: float) -> dict[str, pd.DataFrame]:

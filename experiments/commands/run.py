@@ -41,11 +41,17 @@ def run_command(config: RunConfig) -> int:
 
 def _print_leaderboard(folder: RunFolder) -> None:
     from experiments.results.leaderboard import as_text
+    from experiments.running.terminal import print_wrapped
 
     board = folder.leaderboard()
     print(f"\n{as_text(board)}\n")
     print("* scaled ex ante to 10% volatility")
     if not board["comparable"].all():
         print("! not comparable: a quick run, or a learnt agent with fewer than 5 seeds")
+    if board["static"].any():
+        print_wrapped(
+            "= static in part: the signals of a tenth or more of the assets never move; so far as they do "
+            "not, what stands here is a fixed book, and nothing that was learnt about time"
+        )
     if board["basis"].iloc[0] == "markets":
         print("Figures are means over markets: too few days have half of them in their test block.")

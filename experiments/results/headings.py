@@ -55,6 +55,8 @@ _ROWS = (
     Heading("cost_drag", "Cost drag", ".2%", "annualised return that costs take"),
     Heading("break_even_bps", "Break-even", ".1f", "cost in basis points that takes the whole return"),
     Heading("days", "Days", "d", "days that count"),
+    Heading("signal_change", "Signal change", ".3f", "mean absolute daily change of the signal per asset"),
+    Heading("still", "Still", ".0%", "share of the assets whose signal never moves"),
     # Of the leaderboard alone.
     Heading(
         "ann_return_10", "Return at 10%", ".2%", "return after ex-ante scaling to 10% volatility", "return*"
@@ -72,6 +74,7 @@ HEADINGS: Mapping[str, Heading] = {row.name: row for row in _ROWS}
 
 # Columns of the leaderboard behind the Sharpe ratio: of the results table, and those that it measures itself.
 LEADERBOARD = ("ann_return", "ann_volatility", "max_drawdown", "calmar", "turnover")
+SIGNALS = ("signal_change", "still")
 SCALED = ("ann_return_10", "max_drawdown_10")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.results.books import book_of
-from experiments.results.headings import LEADERBOARD, SCALED, pick
+from experiments.results.headings import LEADERBOARD, SCALED, SIGNALS, pick
 from experiments.results.metrics import performance
 from experiments.results.tables import ALL, scaled_ex_ante
 from experiments.settings.config import SEEDS
@@ -17,6 +17,8 @@ from qn_env.arrays import FloatArray
 
 # Fewer common days, and agents are ranked by the mean over markets instead of by a portfolio.
 MIN_PORTFOLIO_DAYS = 252
+# Of the assets whose signal never moves: from so many on a learnt agent is said to be static in part.
+STATIC_SHARE = 0.1
 
 
 def leaderboard(
@@ -59,7 +61,8 @@ def leaderboard(
                     "seeds": len(seeds),
                     "comparable": agent not in learnt or (len(seeds) >= SEEDS and not quick),
                     "basis": basis,
-                    **_figures(mine, basis),
+                    **(figures := _figures(mine, basis)),
+                    "static": agent in learnt and figures["still"] >= STATIC_SHARE,
                     **_sharpe_figures(net, seed),
                     **_scaled_figures(net),
                     "undefined": _count_undefined(mine),
@@ -76,7 +79,7 @@ def _figures(mine: pd.DataFrame, basis: str) -> dict[str, float]:
     whole = mine["asset"] == ALL
     rows = mine[whole & ((mine["market"] == ALL) == (basis == "portfolio"))]
     means = rows.groupby("metric")["value"].mean()
-    return {metric: float(means.get(metric, np.nan)) for metric in ("sharpe", *LEADERBOARD)}
+    return {metric: float(means.get(metric, np.nan)) for metric in ("sharpe", *LEADERBOARD, *SIGNALS)}
 
 
 def _sharpe_figures(net: FloatArray, seed: int) -> dict[str, float]:
@@ -138,7 +141,8 @@ def _market_net(
 def as_text(table: pd.DataFrame) -> str:
     """The leaderboard as it is printed, one block per cost.
 
-    A star marks figures scaled ex ante to 10% volatility, an exclamation mark agents that are not comparable.
+    A star marks figures scaled ex ante to 10% volatility, an exclamation mark agents that are not comparable,
+    an equals sign learnt agents that are static in part: signals of a tenth or more of the assets never move.
     """
     return "\n\n".join(_block(float(cost), rows) for cost, rows in table.groupby("cost_bps"))
 
@@ -150,9 +154,8 @@ def _block(cost: float, rows: pd.DataFrame) -> str:
         interval = f"[{_number(row['sharpe_low'], '.2f')}, {_number(row['sharpe_high'], '.2f')}]"
         shown = [_number(row[column.name], column.form) for column in columns]
         seeds = f"{row['seeds']}" if row["comparable"] else f"{row['seeds']} !"
-        cells.append(
-            [str(row["rank"]), str(row["agent"]), _number(row["sharpe"], ".2f"), interval, *shown, seeds]
-        )
+        name = f"{row['agent']} =" if row.get("static", False) else str(row["agent"])
+        cells.append([str(row["rank"]), name, _number(row["sharpe"], ".2f"), interval, *shown, seeds])
     widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
     left = {1, len(widths) - 1}  # names and seeds; numbers stand to the right
     lines = [

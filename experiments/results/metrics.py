@@ -48,6 +48,26 @@ def performance(net: FloatArray, counted: BoolArray | None = None) -> Metrics:
     return _by_columns(lambda net, mask: _performance(np.where(mask, net, 0.0), mask), net, counted)
 
 
+def signal_metrics(signals: FloatArray, counted: BoolArray) -> Metrics:
+    """How much K signals vary over the days that count, each [K]; NaN without a day.
+
+    Args:
+        signals: [T, K] in [-1, 1]; what stands on days that do not count is not looked at.
+        counted: [T, K] the days that enter.
+
+    Returns:
+        `signal_change`: mean absolute change from one of these days to the next. `still`: 1 where the signal
+        is one number on all of them, else 0; the mean over assets is the share of a book that never moves.
+    """
+    change, still = (np.full(signals.shape[1], np.nan) for _ in range(2))
+    for k, (column, days) in enumerate(zip(signals.T, counted.T, strict=True)):
+        own = column[days]
+        if len(own):
+            still[k] = float((own == own[0]).all())
+            change[k] = np.abs(np.diff(own)).mean() if len(own) > 1 else 0.0
+    return {"signal_change": change, "still": still}
+
+
 def ann_return(net: FloatArray, days: FloatArray) -> FloatArray:
     """252 * mean(r)."""
     return DAYS_PER_YEAR * _divide(net.sum(axis=0), days)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.results.books import Book, book_of
-from experiments.results.metrics import all_metrics
+from experiments.results.metrics import all_metrics, signal_metrics
 from experiments.storage.store import DAILY
 from qn_env.arrays import BoolArray, FloatArray
 from qn_env.economics import volatility_scale
@@ -72,8 +72,11 @@ def results_table(
     markets = by_market.set_index(["date", "market"]).unstack("market").sort_index()
     one_cost = portfolio[portfolio["cost_bps"] == costs[0]]
     whole = Book(*(series.to_numpy()[:, None] for series in book_of(one_cost)))
+    signals = _signal_figures(by_asset, counted) if "signal" in by_asset else None
     parts = []
     for cost in costs:
+        if signals is not None:
+            parts.append(_tidy(signals, cost))
         parts += [
             _tidy(_measure(assets, counted, cost), cost),
             _tidy(_measure(book_of(markets), markets["gross"].notna().to_numpy(), cost), cost),
@@ -82,6 +85,16 @@ def results_table(
             metrics = all_metrics(whole, np.ones(whole.gross.shape, dtype=bool), cost)
             parts.append(_tidy(pd.DataFrame(metrics, index=pd.Index([ALL], name="market")), cost))
     return pd.concat(parts, ignore_index=True)
+
+
+def _signal_figures(by_asset: pd.DataFrame, counted: BoolArray) -> pd.DataFrame:
+    """How much the signals vary: of every asset, of every market and of all, the mean over their assets."""
+    wide = by_asset["signal"].unstack(["market", "asset"]).sort_index()
+    own = pd.DataFrame(signal_metrics(wide.to_numpy(dtype=float), counted), index=wide.columns)
+    markets = own.groupby(level="market", sort=False).mean()
+    whole = pd.concat([markets, own.mean().to_frame(ALL).T])
+    whole.index = pd.MultiIndex.from_product([whole.index, [ALL]], names=["market", "asset"])
+    return pd.concat([own, whole])
 
 
 def _measure(book: Book[pd.DataFrame], counted: BoolArray, cost_bps: float) -> pd.DataFrame:

@@ -156,8 +156,9 @@ def evaluate(agent: Agent, unit: Unit, fold: Fold) -> tuple[pd.DataFrame, AgentA
     of the audit's first pass.
 
     Returns:
-        date, market, asset, gross, turnover, gross_late, turnover_late, listed, counted; and how the agent
-        was audited. What is late is of the same decisions, each traded one trading day later.
+        date, market, asset, gross, turnover, gross_late, turnover_late, signal (decided at the close before),
+        listed, counted; and how the agent was audited. What is late is of the same decisions, each traded one
+        trading day later.
 
     Raises:
         LookAheadError: it did not pass.
@@ -215,6 +216,7 @@ def _market_days(whole: Tape, name: str, fold: Fold, signals: FloatArray) -> pd.
             "turnover": ledger.turnover[booked].ravel(),
             "gross_late": late.gross[booked].ravel(),
             "turnover_late": late.turnover[booked].ravel(),
+            "signal": decided[:-1][booked].ravel(),
             "listed": tape.listed[:-1][booked].ravel(),
             "counted": tape.counted[:-1][booked].ravel(),
         }
