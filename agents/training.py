@@ -89,7 +89,7 @@ class Monitor:
 def train(
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
-    losses: Callable[[], Iterator[Tensor]],
+    losses: Callable[[int], Iterator[Tensor]],
     score: Callable[[], float],
     *,
     epochs: int,
@@ -105,7 +105,8 @@ def train(
     Args:
         network: what is trained.
         optimizer: over its parameters.
-        losses: an epoch: yields one loss after the other, each computed with the weights of that moment.
+        losses: an epoch, given how many there were before: yields one loss after the other, each computed
+            with the weights of that moment.
         score: the objective on held-out data with the weights of that moment; larger is better.
         epochs: at most so many.
         patience: epochs without a better score before it stops.
@@ -130,7 +131,7 @@ def train(
             if monitor.ended(state):
                 break
             network.train()
-            mean_loss, mean_norm = _epoch(network, optimizer, losses(), max_norm)
+            mean_loss, mean_norm = _epoch(network, optimizer, losses(state.epochs), max_norm)
             network.eval()
             with torch.no_grad():
                 validation_score = score()

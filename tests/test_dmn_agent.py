@@ -547,7 +547,7 @@ def test_a_minibatch_is_of_asset_days_but_of_trajectories_for_an_lstm_or_under_c
     steps = []
 
     def counted(network, optimizer, losses, *arguments, **settings):
-        steps.append(sum(1 for _ in losses()))
+        steps.append(sum(1 for _ in losses(0)))
         return Training()
 
     monkeypatch.setattr(module, "train", counted)

@@ -171,6 +171,13 @@ def test_a_step_sees_as_many_markets_as_asked_for_and_all_by_default(monkeypatch
     assert set(markets_drawn(monkeypatch, agent, environment(agent, panel()))) == {tuple(panel().markets)}
 
 
+@pytest.mark.parametrize("steps", [5, 12, 13])
+def test_a_budget_of_steps_is_kept_where_the_last_epoch_is_shorter(steps, monkeypatch):
+    agent = QuantNet(**{**BRIEF, "steps": steps, "epoch": 4, "patience": 99})
+    assert len(markets_drawn(monkeypatch, agent, environment(agent, panel()))) == steps
+    assert agent.training_.epochs == -(-steps // 4)
+
+
 def test_more_markets_than_there_are_is_refused():
     with pytest.raises(ConfigError, match="markets is 5, expected 1 to 4"):
         fitted("published", panel(), markets=5)

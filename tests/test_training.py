@@ -337,7 +337,7 @@ def walk(
     training = train(
         network,
         torch.optim.SGD(network.parameters(), lr=1.0),
-        lambda: (loss(network.weight) for _ in range(steps)),
+        lambda _done: (loss(network.weight) for _ in range(steps)),
         lambda: scores(network.weight.item()),
         epochs=epochs,
         patience=patience,
@@ -397,7 +397,7 @@ def jitter(stop: int | None = None, kept: Path | None = None) -> tuple[float, Tr
     windows, masks = torch.Generator().manual_seed(0), torch.Generator().manual_seed(1)
     drawn: list[float] = []
 
-    def losses():
+    def losses(_done):
         for _ in range(5):
             if len(drawn) == stop:
                 raise KilledError

@@ -122,7 +122,7 @@ class DeepMomentum:
         one_by_one = network.reads_days and learn.pairs.episode.terms.costs is None
         given = learn.asset_days() if one_by_one else learn
 
-        def losses() -> Iterator[Tensor]:
+        def losses(_done: int) -> Iterator[Tensor]:
             order = torch.randperm(len(given), generator=generator)
             for rows in torch.split(order, config.batch):
                 yield self._loss(network, given.take(rows)) + self._penalty(network)

@@ -184,7 +184,7 @@ class SpatioTemporal:
         network.generator.manual_seed(seed + 1)
         learn, held = _windows(env, config.length), _windows(validation, None)
 
-        def losses() -> Iterator[Tensor]:
+        def losses(_done: int) -> Iterator[Tensor]:
             order = torch.randperm(learn.shape[0], generator=generator)
             for rows in torch.split(order, config.batch):
                 penalty = sum(p.abs().sum() for p in network.penalised())

@@ -293,8 +293,8 @@ class QuantNet:
         held = validation.episodes(units=self.unit_).block(CONTEXT)
         held = held if only is None else {name: held[name] for name in only if name in held}
 
-        def losses() -> Iterator[Tensor]:
-            for _ in range(min(config.epoch, steps)):
+        def losses(done: int) -> Iterator[Tensor]:
+            for _ in range(min(config.epoch, steps - done * config.epoch)):
                 batch = episodes.sample(
                     markets=config.markets if only is None else only,
                     length=config.length,

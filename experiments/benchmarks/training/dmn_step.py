@@ -48,7 +48,7 @@ class AgentStep:
         train(
             self.network,
             self._optimizer,
-            lambda: self._losses(steps),
+            lambda _done: self._losses(steps),
             lambda: 0.0,
             epochs=1,
             patience=1,
