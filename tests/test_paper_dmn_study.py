@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from experiments.cli import main
 from experiments.papers.dmn.config import LSTM, REFERENCES, REGULARISED, DmnStudy
 from experiments.papers.dmn.importance import WHOLE, rank_inputs
 from experiments.papers.dmn.study import read_classes, search_of, study
-from experiments.running.runner import run
+from experiments.running.protocols import Protocol
+from experiments.running.runner import load_panel, run
 from experiments.storage.store import RunFolder
 from qn_env.errors import ConfigError, DataError
 from qn_env.sources.synthetic import ar1_trend
@@ -167,3 +169,17 @@ def test_winners_of_the_search_are_not_trained_again_and_are_what_a_training_giv
     for window in WINDOWS:
         name = f"units/dmn-linear-mse-seed0-{window}/daily.parquet"
         assert (begun.out / "run" / name).read_bytes() == (anew.out / "run" / name).read_bytes()
+
+
+def test_no_market_learns_from_days_on_which_another_is_selected_on(finished):
+    """By default; the second market has holidays of its own."""
+    whole = finished.run_config(
+        ("macd",), 1, out="run", protocol="expanding", test_from="2003-01-01", test_years=1
+    )
+    assert whole.calendar == "union"
+    for fold in Protocol.of(whole).folds(load_panel(whole)):
+        starts = set(fold.select_start.values())
+        assert len(starts) == 1, "selection begins at one date in all markets"
+        assert fold.train.dates[-1] < min(starts)
+    own = replace(finished, calendar="market").run_config(("macd",), 1, out="run")
+    assert own.calendar == "market"

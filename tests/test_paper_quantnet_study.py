@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import fields
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from experiments.cli import main
+from experiments.papers.config import StudyData
 from experiments.papers.quantnet.config import QuantNetAblation, QuantNetSearch, QuantNetStudy
 from experiments.papers.quantnet.study import (
     ZERO,
+    ablation_of,
     ablation_variants,
     even_split,
     random_search,
@@ -136,3 +139,13 @@ def test_the_command_prints_the_first_table(finished, data, capsys):
     printed = capsys.readouterr().out
     assert "Table 1" in printed
     assert str(finished.out / "paper.html") in printed
+
+
+def test_the_quick_ablation_is_traded_as_the_study_is(tmp_path):
+    study = QuantNetStudy(
+        out=tmp_path / "study", execution_lag=2, calendar="union", costs=(0.0, 3.0), seed=4, jobs=1
+    )
+    table_7 = ablation_of(study)
+    for field in fields(StudyData):
+        assert getattr(table_7, field.name) == getattr(study, field.name), field.name
+    assert table_7.quick

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from experiments.settings.config import (
+    CALENDARS,
     NUMBERS,
+    Calendar,
     PanelConfig,
     RunConfig,
     check_costs,
@@ -15,6 +17,7 @@ from experiments.settings.config import (
     take,
     take_paths,
 )
+from qn_env.checks import check_known
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +29,10 @@ class StudyData(PanelConfig):
 
     costs: Annotated[tuple[float, ...], NUMBERS] = (0.0, 2.0, 10.0)
     """Costs per unit of turnover, in basis points; the tables show the lowest."""
+
+    calendar: Calendar = "market"
+    """What the days of a block are counted on: each market's own trading days, or the dates of all markets
+    together, so that no market is trained on days on which another one is selected on."""
 
     execution_lag: int = 0
     """Trading days between a decision and its trade."""
@@ -40,6 +47,7 @@ class StudyData(PanelConfig):
         super().__post_init__()
         take_paths(self, "out")
         take(self, "costs", check_costs(self.costs))
+        check_known("calendar", self.calendar, CALENDARS)
         check_counts(self, "execution_lag", "seed", "jobs")
 
     @property
@@ -55,6 +63,7 @@ class StudyData(PanelConfig):
             costs=self.costs,
             seeds=seeds,
             seed=self.seed,
+            calendar=self.calendar,
             execution_lag=self.execution_lag,
             jobs=self.jobs,
             out=self.out / out,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from experiments.papers.config import StudyData
-from experiments.settings.config import NAMES, NUMBERS, check_agents, check_counts, take_days
+from experiments.settings.config import NAMES, NUMBERS, Calendar, check_agents, check_counts, take_days
 from qn_env.checks import MOST_COST_BPS, check_flag, check_number
 
 NETWORKS = ("linear", "mlp", "wavenet", "lstm")
@@ -28,6 +28,10 @@ class DmnStudy(StudyData):
 
     costs: Annotated[tuple[float, ...], NUMBERS] = (0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 10.0)
     """Costs per unit of turnover, in basis points."""
+
+    calendar: Calendar = "union"
+    """What the days of a block are counted on: the dates of all markets together, so that no market learns
+    from days on which another one is selected on; or each market's own trading days."""
 
     begin: str | None = "1990-01-01"
     """First day of the data that is used, YYYY-MM-DD."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from agents.agent import load_agent
+from experiments.papers.config import StudyData
 from experiments.papers.quantnet.artefacts import write_ablation, write_artefacts
 from experiments.papers.quantnet.config import (
     LEARNT,
@@ -52,7 +53,7 @@ def study(config: QuantNetStudy) -> Path:
         config = replace(config, draws=2, seeds=2, steps=40, windows=8)
     whole = config.run_config((*LEARNT, *RULES), config.seeds, out="run")
     panel = load_panel(whole)
-    fold = holdout(panel)
+    fold = holdout(panel, calendar=config.calendar)
     searches = [_search(config, agent, config.draws, config.budget.options(agent)) for agent in LEARNT]
     trials = search(searches, [fold], config.out / "trials", jobs=config.jobs)
     chosen = {agent: best(trials, agent) for agent in LEARNT}
@@ -70,17 +71,14 @@ def study(config: QuantNetStudy) -> Path:
         named=config.named or None,
     )
     if config.quick:
-        ablation(
-            QuantNetAblation(
-                out=config.out,
-                quick=True,
-                **config.data,
-                costs=config.costs,
-                seed=config.seed,
-                jobs=config.jobs,
-            )
-        )
+        ablation(ablation_of(config))
     return page
+
+
+def ablation_of(config: QuantNetStudy) -> QuantNetAblation:
+    """The quick Table 7 of a study: the same data, blocks, costs and execution."""
+    same = {field.name: getattr(config, field.name) for field in fields(StudyData)}
+    return QuantNetAblation(**same, quick=True)
 
 
 def ablation(config: QuantNetAblation) -> Path:
@@ -119,7 +117,8 @@ def random_search(config: QuantNetSearch) -> list[TrialResult]:
     """
     if config.draws < len(config.agents):
         raise ConfigError(f"draws is {config.draws}, expected one at least for each of {len(config.agents)}.")
-    fold = holdout(load_panel(config.run_config(config.agents, 1, out="search")))
+    panel = load_panel(config.run_config(config.agents, 1, out="search"))
+    fold = holdout(panel, calendar=config.calendar)
     budget = config.budget
     fixed = {"steps": budget.steps, "epoch": budget.epoch, "patience": budget.patience}
     searches = [
