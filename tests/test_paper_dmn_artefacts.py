@@ -364,7 +364,7 @@ def test_identical_strategies_differ_by_exactly_nothing(measured: Measured) -> N
     assert same[["difference", "difference_low", "difference_high"]].tolist() == [0.0, 0.0, 0.0]
     claim = orderings(found).set_index("claim").loc["LSTM + Reg.: ahead of LSTM, Sharpe at 10 bps"]
     assert claim["margin"] == 0.0
-    assert claim["verdict"] == "not decided: contains 0"
+    assert claim["verdict"] == "does not hold"
 
 
 def test_what_a_delay_takes_is_measured_on_the_same_days(measured: Measured) -> None:

@@ -31,6 +31,8 @@ class Claim:
     times: float = 1.0
 
 
+# Of annualised Sharpe ratios: a smaller one would be printed as +0.00, or is what rounding makes of equals.
+LEAST_MARGIN = 0.01
 _OTHERS = tuple(name for name in (*REFERENCES, *SIXTEEN) if name != LSTM)
 _AT = {cost: Level(rescaled=True, cost_bps=cost) for cost in (2.0, 3.0, 5.0)}
 
@@ -132,19 +134,19 @@ def _known(scores: Mapping[str, Score], name: str) -> bool:
 
 
 def verdict(low: float, high: float) -> str:
-    """What an interval of a margin says.
+    """What an interval of a margin says: ahead is by `LEAST_MARGIN` at least.
 
     Examples:
-        >>> verdict(0.1, 0.5), verdict(-0.5, -0.1)
-        ('holds', 'does not hold')
+        >>> verdict(0.1, 0.5), verdict(-0.5, -0.1), verdict(0.0, 0.0)
+        ('holds', 'does not hold', 'does not hold')
         >>> verdict(-0.1, 0.5)
-        'not decided: contains 0'
+        'not decided'
     """
     if not (np.isfinite(low) and np.isfinite(high)):
         return "not decided: undefined"
-    if low > 0:
+    if low > LEAST_MARGIN:
         return "holds"
-    return "does not hold" if high < 0 else "not decided: contains 0"
+    return "does not hold" if high < LEAST_MARGIN else "not decided"
 
 
 def orderings_table(scores: Scores) -> Table:
@@ -168,9 +170,9 @@ def orderings_table(scores: Scores) -> Table:
     return Table(
         name="orderings",
         title="The paper's orderings, held against this run",
-        caption="A claim holds if the interval of its margin lies above zero, and does not if it lies below; "
-        "one that contains zero decides nothing. Where several strategies are held against one, the best of "
-        "them stands here and the interval allows for its having been picked. "
+        caption=f"A claim holds if the interval of its margin lies above {LEAST_MARGIN:g}, and does not if "
+        "it lies below; one that contains it decides nothing. Where several strategies are held against one, "
+        "the best of them stands here and the interval allows for its having been picked. "
         f"{scores.how[0].upper()}{scores.how[1:]}.",
         data=data,
         shown=pd.DataFrame(rows).drop(columns=[] if some_missing else ["Compared"]),

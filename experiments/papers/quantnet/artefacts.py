@@ -74,7 +74,10 @@ class PaperData:
     def drawn(self, figure: str) -> list[tuple[Pair, str]]:
         """The pairs with figures, and the name of each one's; the main pair's is plain."""
         first, *others = drawn_pairs(self.measured.agents)
-        return [(first, figure), *((pair, f"{figure}-{pair.strategy}") for pair in others)]
+        named = [
+            (pair, pair.strategy if pair.strategy != first.strategy else pair.reference) for pair in others
+        ]
+        return [(first, figure), *((pair, f"{figure}-{name}") for pair, name in named)]
 
 
 def write_artefacts(

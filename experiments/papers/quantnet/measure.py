@@ -19,7 +19,8 @@ from qn_env.arrays import BoolArray, FloatArray
 from qn_env.errors import ConfigError, DataError, did_you_mean
 
 QUANTNET_LIKE = ("quantnet", "quantnet-shared")
-NO_TRANSFER_LIKE = ("no-transfer-lstm", "no-transfer-linear")
+# The paper compares with the linear one (section 4.2, Appendix E).
+NO_TRANSFER_LIKE = ("no-transfer-linear", "no-transfer-lstm")
 NAMED_MARKETS = 4  # as many as the paper looks at one by one
 
 
@@ -196,9 +197,16 @@ def pairs(agents: Sequence[str]) -> list[Pair]:
 
 
 def drawn_pairs(agents: Sequence[str]) -> list[Pair]:
-    """The pairs that have figures: each strategy beside the first No Transfer model there is."""
+    """The pairs that have figures.
+
+    Each strategy beside the first No Transfer model there is, the paper's, and the main strategy beside the
+    other one.
+    """
     every = pairs(agents)
-    return [pair for pair in every if pair.reference == every[0].reference]
+    if not every:
+        return []
+    main = every[0]
+    return [pair for pair in every if pair.reference == main.reference or pair.strategy == main.strategy]
 
 
 def named_markets(measured: Measured, named: Sequence[str] | None) -> list[str]:
