@@ -211,17 +211,17 @@ class Episodes:
             return self._sample_aligned(names, length, batch)
         return {name: self._sample_one(self._tensors[name], length, batch) for name in names}
 
-    def block(self, context: int = 0) -> dict[str, Episode]:
+    def block(self, context: int | None = 0) -> dict[str, Episode]:
         """Each market's decision days as one window, B = 1.
 
         Args:
             context: so many days before the first decision are put in front, where there are any; they
-                warm a recurrent state up and are neither listed nor counted.
+                warm a recurrent state up and are neither listed nor counted. None: all there are.
         """
         episodes = {}
         for name in self.markets:
             tensors = self._tensors[name]
-            begin = max(tensors.first - context, 0)
+            begin = 0 if context is None else max(tensors.first - context, 0)
             episodes[name] = Episode(
                 tensors.windows(torch.tensor([begin]), tensors.first + tensors.days - begin)
             )

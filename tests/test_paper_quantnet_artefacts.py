@@ -717,6 +717,11 @@ def test_table_3_shows_the_chosen_values_beside_the_ranges() -> None:
     assert shown.loc["Learning rate", "QuantNet LSTM-Linear"] == f"0.0001-0.5 {arrow} 0.0123"
     assert shown.loc["Batch size (L)", "No Transfer Linear"] == "16-128"
     assert [table.name for table in tables_3(None)] == ["table3"]
+    given = tables_3({**STUDY, "fixed": {"quantnet": ["batch", "steps"]}})[0]
+    cells = given.shown.set_index("Hyperparameter")["QuantNet LSTM-Linear"]
+    assert cells["Batch size (L)"] == "16-96, fixed at 48"
+    assert cells["Learning rate"] == f"0.0001-0.5 {arrow} 0.0123"
+    assert given.data.set_index(["hyperparameter", "agent"])["fixed"].sum() == 1
 
 
 def test_table_7_places_every_variant(tmp_path: Path) -> None:

@@ -171,6 +171,32 @@ def test_a_step_sees_as_many_markets_as_asked_for_and_all_by_default(monkeypatch
     assert set(markets_drawn(monkeypatch, agent, environment(agent, panel()))) == {tuple(panel().markets)}
 
 
+@every_kind
+def test_weights_are_selected_by_the_signals_that_the_agent_gives_on_those_days(kind, monkeypatch):
+    """With a state that has seen the whole history, in the selection as at prediction."""
+    judged, objective = [], QuantNet._objective
+
+    def kept(self, network, batch):
+        if not torch.is_grad_enabled():
+            signals = {name: network(name, network.inputs_of(e))[0] for name, e in batch.items()}
+            judged.append({name: (e, signals[name][0].double().numpy()) for name, e in batch.items()})
+        return objective(self, network, batch)
+
+    monkeypatch.setattr(QuantNet, "_objective", kept)
+    agent = QuantNet(**{**BRIEF, **KINDS[kind], "epoch": 6, "patience": 1})
+    env = environment(agent, ragged(sizes=(2, 3), days=500, seed=4))
+    learn, held = env.split()
+    agent.fit(learn, seed=0, validation=held)
+    everything = agent.signals(held.panel)
+    for name, (episode, signals) in judged[-1].items():
+        market = held.panel.markets[name]
+        assert len(signals) == len(market.rows) - 1, "from the first day on"
+        days = market.compact(everything)[: len(signals)]
+        decided = episode.listed[0].numpy().any(axis=1)
+        assert decided.any()
+        np.testing.assert_allclose(signals[decided], days[decided], atol=1e-5)
+
+
 @pytest.mark.parametrize("steps", [5, 12, 13])
 def test_a_budget_of_steps_is_kept_where_the_last_epoch_is_shorter(steps, monkeypatch):
     agent = QuantNet(**{**BRIEF, "steps": steps, "epoch": 4, "patience": 99})

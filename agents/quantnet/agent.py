@@ -31,9 +31,7 @@ from qn_env.panel import Market, Panel
 from qn_env.setup import Observation
 from qn_env.windows import countable, mean_window_sharpe
 
-# Days a validation or prediction pass handles at once, and days of warm state before a validation block.
-CHUNK = 512
-CONTEXT = 252
+CHUNK = 512  # days a prediction pass handles at once
 
 # The network of each kind of weights.
 NETWORKS: Mapping[str, type[QuantNetwork] | type[SharedNetwork]] = {
@@ -58,7 +56,7 @@ class QuantNet:
     """
 
     learns = True
-    warmup = CONTEXT
+    warmup = 252
 
     def __init__(self, **options: Any) -> None:
         """Options are the fields of `QuantNetConfig`."""
@@ -290,7 +288,8 @@ class QuantNet:
         network.generator.manual_seed(seed + 1)
         generator = torch.Generator().manual_seed(seed)
         episodes = env.episodes(generator=generator, units=self.unit_)
-        held = validation.episodes(units=self.unit_).block(CONTEXT)
+        # Selected as it is played: with a state that has seen the whole history.
+        held = validation.episodes(units=self.unit_).block(context=None)
         held = held if only is None else {name: held[name] for name in only if name in held}
 
         def losses(done: int) -> Iterator[Tensor]:

@@ -57,7 +57,9 @@ def study(config: QuantNetStudy) -> Path:
     searches = [_search(config, agent, config.draws, config.budget.options(agent)) for agent in LEARNT]
     trials = search(searches, [fold], config.out / "trials", jobs=config.jobs)
     chosen = {agent: best(trials, agent) for agent in LEARNT}
-    about = _about(config, {"draws": config.draws, "seeds": config.seeds}, trials, chosen)
+    counts = {"draws": config.draws, "seeds": config.seeds}
+    fixed = {one.label: list(one.fixed) for one in searches}
+    about = _about(config, counts, trials, chosen, fixed=fixed)
     variants = {agent: Variant(agent, trial["options"]) for agent, trial in chosen.items()}
     whole = replace(whole, quick=config.quick)
     folder = RunFolder(run(whole, panel, variants=variants, resume=True, extra=zero_embeddings))
@@ -127,7 +129,8 @@ def random_search(config: QuantNetSearch) -> list[TrialResult]:
     ]
     trials = search(searches, [fold], config.out / "search", jobs=config.jobs)
     winners = {agent: best(trials, agent) for agent in config.agents}
-    _about(config, {"draws": config.draws}, trials, winners, name="search.json")
+    given = {one.label: list(one.fixed) for one in searches}
+    _about(config, {"draws": config.draws}, trials, winners, fixed=given, name="search.json")
     return trials
 
 
@@ -197,6 +200,7 @@ def _about(
     trials: Sequence[TrialResult],
     chosen: Mapping[str, TrialResult],
     *,
+    fixed: Mapping[str, Sequence[str]] | None = None,
     name: str = "study.json",
 ) -> StudyRecord:
     """What the study spent and chose, as it is written into its folder."""
@@ -208,6 +212,8 @@ def _about(
         "validation every": f"{config.budget.epoch} steps, patience {config.budget.patience}",
     }
     about: StudyRecord = {"budget": budget, "trials": list(trials), "chosen": dict(chosen)}
+    if fixed:
+        about["fixed"] = {agent: list(names) for agent, names in fixed.items()}
     if chosen:
         write_atomically(config.out / name, (json.dumps(about, indent=2, default=str) + "\n").encode())
     return about

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -50,6 +50,7 @@ class StudyRecord(TypedDict):
     budget: Mapping[str, object]  # by what each number counts
     trials: Sequence[TrialResult]
     chosen: Mapping[str, TrialResult]  # by agent
+    fixed: NotRequired[Mapping[str, Sequence[str]]]  # by agent, options that were given and not searched
 
 
 def label(agent: str) -> str:
@@ -186,7 +187,7 @@ def table_2(measured: Measured, places: pd.DataFrame) -> Table:
 def tables_3(study: StudyRecord | None) -> list[Table]:
     """The search space of the paper, the values chosen here, and every trial."""
     chosen: Mapping[str, TrialResult] = study["chosen"] if study else {}
-    tables = [_space_table(chosen)]
+    tables = [_space_table(chosen, study.get("fixed", {}) if study else {})]
     if chosen:
         best: list[TrialResult] = [{"agent": agent, **trial} for agent, trial in chosen.items()]
         tables.append(_options_table("chosen", "The trial chosen for each agent", best))
@@ -195,36 +196,43 @@ def tables_3(study: StudyRecord | None) -> list[Table]:
     return tables
 
 
-def _space_table(chosen: Mapping[str, TrialResult]) -> Table:
+def _space_table(chosen: Mapping[str, TrialResult], fixed: Mapping[str, Sequence[str]]) -> Table:
     """Table 3: hyperparameters down, configurations across."""
     space = read_published("table3").set_index("hyperparameter")
     rows = []
     for hyperparameter, names in HYPERPARAMETERS.items():
         for agent in CONFIGURATIONS:
             options = chosen[agent]["options"] if agent in chosen else {}
-            value = next((options[name] for name in names if name in options), None)
+            name = next((name for name in names if name in options), None)
             rows.append(
                 {"hyperparameter": hyperparameter, "agent": agent}
-                | {"published": space.loc[hyperparameter, agent], "chosen": value}
+                | {"published": space.loc[hyperparameter, agent], "chosen": name and options[name]}
+                | {"fixed": name is not None and name in fixed.get(agent, ())}
             )
     data = pd.DataFrame(rows)
-    cells = data.assign(cell=Column("", ("published", "chosen"), _space_cell).text(data))
+    cells = data.assign(cell=Column("", ("published", "chosen", "fixed"), _space_cell).text(data))
     shown = cells.pivot(index="hyperparameter", columns="agent", values="cell")
     shown = shown.loc[list(HYPERPARAMETERS), list(CONFIGURATIONS)].reset_index()
     return Table(
         name="table3",
         title="Table 3",
         caption="The published search space by configuration"
-        + (", and after an arrow the value chosen here." if chosen else "; this run records no search."),
+        + (
+            ", and after an arrow the value chosen here; what was fixed was not searched and may lie outside."
+            if chosen
+            else "; this run records no search."
+        ),
         data=data.astype({"chosen": object}),
         shown=shown.set_axis(["Hyperparameter", *CONFIGURATIONS.values()], axis=1),
     )
 
 
-def _space_cell(space: str, chosen: object) -> str:
-    """A range, and behind an arrow the value chosen from it."""
+def _space_cell(space: str, chosen: object, fixed: bool) -> str:  # noqa: FBT001 - a cell of the table
+    """A range, and behind an arrow the value chosen from it; or behind a comma the one that was given."""
     if space == "-" or pd.isna(chosen):
         return space
+    if fixed:
+        return f"{space}, fixed at {format_setting(chosen)}"
     return f"{space} \N{RIGHTWARDS ARROW} {format_setting(chosen)}"
 
 
