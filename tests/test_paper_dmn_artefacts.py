@@ -20,6 +20,7 @@ from experiments.papers.dmn.appendix import exhibit_a1, instruments
 from experiments.papers.dmn.artefacts import write_artefacts
 from experiments.papers.dmn.asset_tables import across_assets, five_numbers, turnover_summary
 from experiments.papers.dmn.blocks import blocks
+from experiments.papers.dmn.config import LSTM, REFERENCES, REGULARISED
 from experiments.papers.dmn.figures import exhibit_1, growth, panels
 from experiments.papers.dmn.measure import Measured, Unit, ex_ante_scale, measure, metrics, rescaled
 from experiments.papers.dmn.orderings import orderings, verdict
@@ -32,7 +33,7 @@ from experiments.papers.dmn.portfolio_tables import (
     one_day_late,
     turnover_table,
 )
-from experiments.papers.dmn.published import LSTM, ORDER, REFERENCES, REGULARISED, SIXTEEN, label
+from experiments.papers.dmn.published import ORDER, SIXTEEN, label
 from experiments.papers.dmn.scores import (
     COSTS,
     DEAR,

@@ -17,9 +17,10 @@ from experiments.papers.dmn import figures, portfolio_tables
 from experiments.papers.dmn.appendix import exhibit_a1, instruments
 from experiments.papers.dmn.asset_tables import EXHIBIT_5, SUPPLEMENT, boxes_table, turnover_summary
 from experiments.papers.dmn.blocks import blocks_tables
+from experiments.papers.dmn.config import LSTM, REGULARISED
 from experiments.papers.dmn.measure import TARGET, Finished, Measured, measure
 from experiments.papers.dmn.orderings import orderings_table
-from experiments.papers.dmn.published import LATER, LSTM, REGULARISED, label
+from experiments.papers.dmn.published import LATER, label
 from experiments.papers.dmn.scores import Scores, score
 from experiments.papers.dmn.text import text_of_exhibits
 from qn_env.errors import DataError

@@ -12,17 +12,10 @@ from agents.rules import phi
 from experiments.artefacts.drawing import INK, QUIET, date_axis, grid_of, plain
 from experiments.artefacts.items import Drawing
 from experiments.papers.dmn.asset_tables import Boxed, daily_turnover
+from experiments.papers.dmn.config import LSTM, REFERENCES
 from experiments.papers.dmn.measure import Measured
 from experiments.papers.dmn.portfolio_tables import EX_ANTE
-from experiments.papers.dmn.published import (
-    LOSSES,
-    LSTM,
-    MODELS,
-    REFERENCES,
-    SIXTEEN,
-    label,
-    loss_of,
-)
+from experiments.papers.dmn.published import LOSSES, MODELS, SIXTEEN, label, loss_of, model_of
 from experiments.papers.dmn.scores import COSTS
 from experiments.results.series import is_long, path
 from qn_env.arrays import FloatArray, IntArray
@@ -134,7 +127,7 @@ def _growth_axis(axes: Axes, *, logarithmic: bool) -> None:
 
 
 def _line_colour(agent: str, place: int, panel: str) -> str:
-    model = _model_of(agent)
+    model = model_of(agent)
     if panel == "Others" or model is None:
         return OTHER_COLOURS[place % len(OTHER_COLOURS)]
     return MODEL_COLOURS[model]
@@ -250,7 +243,7 @@ def exhibit_7(measured: Measured) -> Drawing:
         against.set_xscale("log")
         for agent in measured.agents:
             _return_per_turnover(against, measured, agent)
-        if models := [model for model in MODELS if any(_model_of(a) == model for a in measured.agents)]:
+        if models := [model for model in MODELS if any(model_of(a) == model for a in measured.agents)]:
             line = require("matplotlib.lines").Line2D
             handles = [line([], [], color=INK, marker=MARKERS[model], linestyle="") for model in models]
             against.legend(handles, [MODELS[model] for model in models], fontsize=8, ncols=len(models))
@@ -273,7 +266,7 @@ def exhibit_7(measured: Measured) -> Drawing:
 
 def _return_per_turnover(axes: Axes, measured: Measured, agent: str) -> None:
     """One strategy's point: its colour is the loss, its shape the model; others are named."""
-    book, model = measured.raw[agent], _model_of(agent)
+    book, model = measured.raw[agent], model_of(agent)
     x, y = float(book.turnover.mean()), 1e4 * float(book.gross.mean())
     if x <= 0:
         return
@@ -281,11 +274,6 @@ def _return_per_turnover(axes: Axes, measured: Measured, agent: str) -> None:
     axes.scatter(x, y, s=52, marker=marker, color=colour, edgecolors=INK, linewidths=0.5, zorder=3)
     if model is None:
         axes.annotate(plain(label(agent)), (x, y), xytext=(5, 3), textcoords="offset points", fontsize=7.5)
-
-
-def _model_of(agent: str) -> str | None:
-    """The architecture of one of the sixteen models."""
-    return agent.split("-")[1] if agent in SIXTEEN else None
 
 
 def exhibit_8(data: pd.DataFrame) -> Drawing:

@@ -11,7 +11,8 @@ import pandas as pd
 from experiments.artefacts.items import Table
 from experiments.artefacts.numbers import UNDEFINED, format_interval, format_value
 from experiments.papers.bootstrap import Interval
-from experiments.papers.dmn.published import LSTM, MODELS, REFERENCES, REGULARISED, SIXTEEN, label
+from experiments.papers.dmn.config import LSTM, REFERENCES, REGULARISED
+from experiments.papers.dmn.published import MODELS, SIXTEEN, label
 from experiments.papers.dmn.scores import DEAR, RAW, RESCALED, Level, Score, Scores
 from experiments.statistics import LEVEL
 from qn_env.arrays import FloatArray

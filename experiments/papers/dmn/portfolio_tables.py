@@ -11,8 +11,9 @@ from experiments.artefacts.columns import Column, as_text, estimate_column, inte
 from experiments.artefacts.items import Table
 from experiments.artefacts.numbers import format_digits, format_value
 from experiments.papers.dmn import published
+from experiments.papers.dmn.config import LSTM, REFERENCES, REGULARISED
 from experiments.papers.dmn.measure import Measured, metrics
-from experiments.papers.dmn.published import LSTM, METRICS, REFERENCES, REGULARISED, label
+from experiments.papers.dmn.published import METRICS, label
 from experiments.papers.dmn.scores import (
     COSTS,
     DEAR,

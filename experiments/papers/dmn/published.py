@@ -6,27 +6,32 @@ database, 1995-2015. Only figures that the text or its public summaries agree on
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
 from typing import NamedTuple
 
+from experiments.papers.dmn.config import REFERENCES, REGULARISED
 from experiments.results.headings import as_printed
 
-# Columns of Exhibits 2, 3 and 9, under the paper's headings.
-METRICS = as_printed(
-    {
-        "ann_return": "E[R]",
-        "ann_volatility": "Vol.",
-        "downside_risk": "Downside dev.",
-        "max_drawdown": "MDD",
-        "sharpe": "Sharpe",
-        "sortino": "Sortino",
-        "calmar_arith": "Calmar",
-        "hit_rate": "% positive",
-        "profit_loss_ratio": "Ave. P / Ave. L",
-    }
+# Columns of Exhibits 2, 3 and 9, under the paper's headings, and under short ones in a terminal.
+_HEADINGS = {
+    "ann_return": ("E[R]", ""),
+    "ann_volatility": ("Vol.", ""),
+    "downside_risk": ("Downside dev.", "Down."),
+    "max_drawdown": ("MDD", ""),
+    "sharpe": ("Sharpe", ""),
+    "sortino": ("Sortino", ""),
+    "calmar_arith": ("Calmar", ""),
+    "hit_rate": ("% positive", "% pos."),
+    "profit_loss_ratio": ("Ave. P / Ave. L", "P/L"),
+}
+METRICS = tuple(
+    row._replace(short=_HEADINGS[row.name][1])
+    for row in as_printed({name: title for name, (title, _) in _HEADINGS.items()})
 )
 
-REFERENCES = ("long-only", "sgn-returns", "macd")
 MODELS: Mapping[str, str] = {"linear": "Linear", "mlp": "MLP", "wavenet": "WaveNet", "lstm": "LSTM"}
 LOSSES: Mapping[str, str] = {
     "sharpe": "Sharpe",
@@ -34,7 +39,6 @@ LOSSES: Mapping[str, str] = {
     "mse": "MSE",
     "binary": "binary",
 }
-LSTM, REGULARISED = "dmn-lstm-sharpe", "dmn-lstm-sharpe-turnover"
 # The sixteen models, by architecture.
 SIXTEEN = tuple(f"dmn-{model}-{loss}" for model in MODELS for loss in LOSSES)
 LABELS: Mapping[str, str] = {
@@ -50,21 +54,6 @@ LABELS: Mapping[str, str] = {
 # Strategies in the order of the paper's exhibits, then those it does not have.
 ORDER = (*REFERENCES, *SIXTEEN, *(name for name in LABELS if name not in (*REFERENCES, *SIXTEEN)))
 
-# Sharpe ratios of Exhibit 2, the strategy returns of Eq. 1.
-RAW: Mapping[str, float] = {"long-only": 0.738, "sgn-returns": 1.192, "macd": 0.976, LSTM: 2.804}
-# Sharpe ratios of Exhibit 3, after scaling the portfolio to 15% volatility.
-RESCALED: Mapping[str, float] = {
-    "long-only": 0.759,
-    "sgn-returns": 1.392,
-    "macd": 1.111,
-    "dmn-linear-sharpe": 1.496,
-    "dmn-mlp-sharpe": 2.017,
-    "dmn-wavenet-sharpe": 0.956,
-    LSTM: 2.907,
-    "dmn-lstm-average": 1.349,
-    "dmn-lstm-mse": 0.791,
-    "dmn-lstm-binary": 0.486,
-}
 LATER = (
     "Later work of the same group, on 50 futures 1995-2020, finds 1.62 for the plain LSTM and 0.94 for "
     "time-series momentum."
@@ -77,16 +66,27 @@ class Hyperparameter(NamedTuple):
     label: str
     option: str  # an agent's name for it
     values: tuple[float, ...]
-    note: str = ""
+    note: str
 
 
-EXHIBIT_A1 = (
-    Hyperparameter("Dropout rate", "dropout", (0.1, 0.2, 0.3, 0.4, 0.5)),
-    Hyperparameter("Hidden layer size", "hidden", (5, 10, 20, 40, 80), "not the linear model"),
-    Hyperparameter("Minibatch size", "batch", (256, 512, 1024, 2048)),
-    Hyperparameter("Learning rate", "learning_rate", (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)),
-    Hyperparameter("Max gradient norm", "max_norm", (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)),
-    Hyperparameter("L1 weight", "l1", (1e-5, 1e-4, 1e-3, 1e-2, 1e-1), "linear model only"),
+@cache
+def _printed(name: str) -> tuple[dict[str, str], ...]:
+    """The rows of a table of `published/`, by column; every row names its paper and exhibit."""
+    text = files("experiments.papers.dmn").joinpath("published", f"{name}.csv").read_text(encoding="utf-8")
+    return tuple(csv.DictReader(text.splitlines()))
+
+
+def _sharpe_ratios(exhibit: str) -> Mapping[str, float]:
+    """By strategy."""
+    rows = _printed("sharpe")
+    return {row["strategy"]: float(row["sharpe"]) for row in rows if row["exhibit"] == exhibit}
+
+
+RAW = _sharpe_ratios("2")  # the strategy returns of Eq. 1
+RESCALED = _sharpe_ratios("3")  # after scaling the portfolio to 15% volatility
+EXHIBIT_A1 = tuple(
+    Hyperparameter(row["label"], row["option"], tuple(map(float, row["values"].split())), row["note"])
+    for row in _printed("grid")
 )
 
 
@@ -113,3 +113,13 @@ def loss_of(agent: str) -> str | None:
         ('binary', None, None)
     """
     return agent.rpartition("-")[2] if agent in SIXTEEN else None
+
+
+def model_of(agent: str) -> str | None:
+    """The architecture of one of the sixteen models, None of any other strategy.
+
+    Examples:
+        >>> model_of("dmn-mlp-binary"), model_of("dmn-lstm-sharpe-turnover")
+        ('mlp', None)
+    """
+    return agent.split("-")[1] if agent in SIXTEEN else None

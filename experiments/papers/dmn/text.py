@@ -13,7 +13,6 @@ from experiments.artefacts.numbers import align_columns, format_value
 from experiments.papers.dmn.published import LATER, METRICS
 
 WIDTH = 110
-SHORT = {"downside_risk": "Down.", "profit_loss_ratio": "P/L", "hit_rate": "% pos."}
 
 
 def text_of_exhibits(tables: Sequence[Table], orderings: pd.DataFrame, heading: str) -> str:
@@ -38,7 +37,7 @@ def text_of_exhibits(tables: Sequence[Table], orderings: pd.DataFrame, heading: 
 def _cells(data: pd.DataFrame) -> list[list[str]]:
     head = [""]
     for metric in METRICS:
-        head += [SHORT.get(metric.name, metric.title)]
+        head += [metric.narrow]
         head += ["95% interval", "paper"] if metric.name == "sharpe" else []
     cells = [head]
     for row, interval in zip(data.to_dict("records"), interval_column("", "sharpe").text(data), strict=True):
