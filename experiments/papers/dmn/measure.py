@@ -103,18 +103,9 @@ def measure(run: Finished) -> Measured:
     seeds = _finished_seeds(record)
     if not seeds:
         raise DataError(f"{run.path}: no agent has finished, expected at least one. Repeat the run.")
-    days = _first_unit(run, seeds)
+    days, tallies = _tally(run, seeds)
     raw, late, values, undefined = {}, {}, {}, {}
-    for agent, own in seeds.items():
-        tally = _Tally()
-        for seed in own:
-            unit = Unit.of(run.agent_days(agent, seed))
-            if not unit.same_days(days):
-                raise DataError(
-                    f"{run.path}: {agent!r}, seed {seed}, has other days or assets than the run's first "
-                    "agent, expected the same test blocks. Finish or repeat the run."
-                )
-            tally.add(unit)
+    for agent, tally in tallies.items():
         raw[agent], late[agent] = tally.books()
         values[agent], undefined[agent] = tally.figures(days.assets)
     return Measured(
@@ -140,10 +131,25 @@ def _finished_seeds(record: RunRecord) -> dict[str, list[int]]:
     return {agent: seeds for agent, seeds in own.items() if seeds}
 
 
-def _first_unit(run: Finished, seeds: Mapping[str, Sequence[int]]) -> Unit:
-    """The days and assets that every unit has to have."""
-    agent, own = next(iter(seeds.items()))
-    return Unit.of(run.agent_days(agent, own[0])).without_days()
+def _tally(run: Finished, seeds: Mapping[str, Sequence[int]]) -> tuple[Unit, dict[str, _Tally]]:
+    """The days and assets of every unit, and every agent's units added up.
+
+    Raises:
+        DataError: a unit of other days or assets.
+    """
+    days: Unit | None = None
+    tallies = {agent: _Tally() for agent in seeds}
+    for agent, seed in ((agent, seed) for agent, own in seeds.items() for seed in own):
+        unit = Unit.of(run.agent_days(agent, seed))
+        days = days or unit.without_days()
+        if not unit.same_days(days):
+            raise DataError(
+                f"{run.path}: {agent!r}, seed {seed}, has other days or assets than the run's first "
+                "agent, expected the same test blocks. Finish or repeat the run."
+            )
+        tallies[agent].add(unit)
+    assert days is not None, "expected a seed"
+    return days, tallies
 
 
 def rescaled(book: Portfolio) -> Portfolio:
