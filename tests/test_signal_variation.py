@@ -10,8 +10,10 @@ import pytest
 
 from experiments import RunConfig
 from experiments.commands.compare import compare_agents
+from experiments.papers.quantnet.measure import measure
+from experiments.papers.quantnet.tables import tables_1
 from experiments.report import write_report
-from experiments.results.leaderboard import as_text
+from experiments.results.leaderboard import as_text, static_agents, static_note
 from experiments.results.tables import market_days, portfolio_table, results_table
 from experiments.running.runner import run
 from experiments.storage.store import RunFolder
@@ -89,3 +91,16 @@ def test_days_of_an_earlier_version_have_no_signals_and_no_such_figures(folder, 
     )
     table = results_table(days, by_market, portfolio_table(by_market, blocks, [0.0]), [0.0])
     assert "still" not in set(table["metric"])
+
+
+def test_a_study_names_its_static_learners_and_the_share_of_their_signals(folder):
+    board = folder.leaderboard()
+    assert static_agents(board) == {"test_signal_variation:Halves": pytest.approx(1 / 3)}
+    assert static_agents(board.drop(columns="static")) == {}
+    measured = measure(folder)
+    assert measured.static == {"test_signal_variation:Halves": pytest.approx(1 / 3)}
+    shown = tables_1(measured, None)[0].shown
+    assert list(shown.columns[1:]) == ["test_signal_variation:Halves =", "Buy and hold"]
+    assert static_note({"Halves": 1 / 3}) == (
+        "Static in part (=): of Halves 33% of the signals never move, a fixed book that learnt no timing."
+    )

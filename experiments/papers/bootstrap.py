@@ -9,7 +9,7 @@ import numpy as np
 from experiments.statistics import LEVEL, resampled_sharpe
 from qn_env.arrays import FloatArray
 
-__all__ = ["Interval", "day_counts", "interval_of", "resampled_sharpe"]
+__all__ = ["Interval", "day_counts", "interval_of", "resampled_sharpe", "row_mean"]
 
 
 class Interval(NamedTuple):
@@ -28,6 +28,12 @@ def day_counts(T: int, block: float, rng: np.random.Generator, replications: int
     days = StationaryBootstrap(mean_length, np.arange(T), seed=rng)
     samples = (rows for (rows,), _ in days.bootstrap(replications))
     return np.stack([np.bincount(rows, minlength=T).astype(np.float64) for rows in samples])
+
+
+def row_mean(values: FloatArray) -> FloatArray:
+    """[R, K] -> [R] mean of the defined values; NaN where there is none."""
+    n = np.isfinite(values).sum(axis=1)
+    return np.where(n > 0, np.nansum(values, axis=1) / np.maximum(n, 1), np.nan)
 
 
 def interval_of(values: FloatArray) -> Interval:

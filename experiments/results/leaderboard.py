@@ -138,6 +138,28 @@ def _market_net(
     return np.stack(stack)
 
 
+def static_agents(table: pd.DataFrame) -> dict[str, float]:
+    """The agents of a leaderboard that are static in part: the share of their signals that never move.
+
+    Empty for a run of an earlier version, which recorded no signals.
+    """
+    if "static" not in table:
+        return {}
+    rows = table[table["static"]].drop_duplicates("agent")
+    return {str(agent): float(still) for agent, still in zip(rows["agent"], rows["still"], strict=True)}
+
+
+def static_note(shares: Mapping[str, float]) -> str:
+    """What a reader of their figures should know, one sentence; names by what they are called there.
+
+    Examples:
+        >>> static_note({"QuantNet": 0.34})
+        'Static in part (=): of QuantNet 34% of the signals never move, a fixed book that learnt no timing.'
+    """
+    told = "; ".join(f"of {name} {share:.0%} of the signals never move" for name, share in shares.items())
+    return f"Static in part (=): {told}, a fixed book that learnt no timing."
+
+
 def as_text(table: pd.DataFrame) -> str:
     """The leaderboard as it is printed, one block per cost.
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from experiments.papers.dmn.orderings import orderings_table
 from experiments.papers.dmn.published import LATER, label
 from experiments.papers.dmn.scores import Scores, score
 from experiments.papers.dmn.text import text_of_exhibits
+from experiments.results.leaderboard import static_note
 from qn_env.errors import DataError
 from qn_env.storage import write_atomically
 
@@ -52,6 +54,7 @@ def write_artefacts(
     study: Mapping[str, Any] | None,
     importance: pd.DataFrame | None,
     classes: pd.DataFrame | None,
+    static: Mapping[str, float] | None = None,
 ) -> Path:
     """Write `tables/`, `figures/` and `paper.html` below `out`; the same run gives the same bytes.
 
@@ -62,6 +65,8 @@ def write_artefacts(
             score); None: the run was not part of a search.
         importance: agent, feature, sharpe, drop (Exhibit 6); None leaves it out.
         classes: `class` of every `instrument` or `market`; None: markets are the classes.
+        static: by agent, the share of its signals that never move, of those that are static in part; they
+            are marked.
 
     Returns:
         The page.
@@ -72,7 +77,11 @@ def write_artefacts(
     _refuse_other_columns(importance)
     measured = measure(run)
     scores = score(measured, seed=int(measured.record["config"].get("seed", 0)))
-    both = [portfolio_tables.exhibit_2(measured, scores), portfolio_tables.exhibit_3(measured, scores)]
+    still = {label(agent): share for agent, share in (static or {}).items()}
+    both = [
+        _marked(exhibit(measured, scores), still)
+        for exhibit in (portfolio_tables.exhibit_2, portfolio_tables.exhibit_3)
+    ]
     claims = orderings_table(scores)
     position, of_phi = figures.exhibit_1()
     grown = figures.growth(measured)
@@ -101,11 +110,13 @@ def write_artefacts(
         boxes_table(measured, SUPPLEMENT, "supplement", "Supplement, other ratios across assets, table"),
     ]
     budget = budget_line(measured.record, study)
-    read = [*NOTES, *_without_target(measured)]
+    read = [*([static_note(still)] if still else []), *NOTES, *_without_target(measured)]
     notes = [f"{budget} Figures are {BASIS}.", *read]
     data = {"exhibit1": of_phi, "exhibit4": grown, "exhibit5-assets": by_asset(measured)}
     images = write_items(items, out, data, notes)
-    text = text_of_exhibits(both, claims.data, f"Deep Momentum Networks, before costs. {budget}")
+    text = text_of_exhibits(
+        both, claims.data, f"Deep Momentum Networks, before costs. {budget}", read[: bool(still)]
+    )
     write_atomically(out / "tables" / "exhibit3.txt", text.encode())
     front = Front(
         title="Deep Momentum Networks (Lim, Zohren, Roberts 2019)",
@@ -119,6 +130,12 @@ def write_artefacts(
         budget=budget,
     )
     return write_page(out / "paper.html", items, images, front)
+
+
+def _marked(table: Table, names: Collection[str]) -> Table:
+    """The table with a sign behind some strategies' names."""
+    shown = table.shown.replace({"Strategy": {name: f"{name} =" for name in names}})
+    return replace(table, shown=shown)
 
 
 def by_asset(measured: Measured) -> pd.DataFrame:

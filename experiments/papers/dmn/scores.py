@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.papers.bootstrap import Interval, day_counts, interval_of, resampled_sharpe
+from experiments.papers.bootstrap import Interval, day_counts, interval_of, resampled_sharpe, row_mean
 from experiments.papers.dmn.measure import Measured, Portfolio, metrics
 from experiments.statistics import REPLICATIONS, block_length
 from qn_env.arrays import FloatArray, IntArray
@@ -118,7 +118,7 @@ def _agent_scores(measured: Measured, agent: str, counts: FloatArray, chosen: In
     return {
         level: Score(
             mean_known(metrics(book, level.cost_bps)["sharpe"]),
-            _mean_rows(np.take_along_axis(by_level[:, i], chosen, axis=1)),
+            row_mean(np.take_along_axis(by_level[:, i], chosen, axis=1)),
         )
         for i, (level, book) in enumerate(zip(LEVELS, books, strict=True))
     }
@@ -173,9 +173,3 @@ def _centre(values: FloatArray) -> FloatArray:
     counted = np.isfinite(values)
     total: FloatArray = np.where(counted, values, 0.0).sum(axis=0) / np.maximum(counted.sum(axis=0), 1)
     return total
-
-
-def _mean_rows(values: FloatArray) -> FloatArray:
-    """[R, K] -> [R] mean of the defined values; NaN where there is none."""
-    n = np.isfinite(values).sum(axis=1)
-    return np.where(n > 0, np.nansum(values, axis=1) / np.maximum(n, 1), np.nan)

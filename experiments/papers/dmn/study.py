@@ -14,6 +14,7 @@ from agents.agent import make_agent, settings_of
 from experiments.papers.dmn.artefacts import write_artefacts
 from experiments.papers.dmn.config import LSTM, REFERENCES, REGULARISED, DmnStudy
 from experiments.papers.dmn.importance import importance
+from experiments.results.leaderboard import static_agents
 from experiments.running.protocols import Protocol
 from experiments.running.runner import load_panel, run
 from experiments.running.search import Search, best, search, training_of
@@ -78,6 +79,7 @@ def study(config: DmnStudy) -> Path:
         study=about,
         importance=importance(folder, folds, LSTM, config.out / "importance", jobs=config.jobs),
         classes=read_classes(config.panel) if config.panel is not None else None,
+        static=static_agents(folder.leaderboard()),
     )
 
 

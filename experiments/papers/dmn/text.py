@@ -15,15 +15,18 @@ from experiments.papers.dmn.published import LATER, METRICS
 WIDTH = 110
 
 
-def text_of_exhibits(tables: Sequence[Table], orderings: pd.DataFrame, heading: str) -> str:
+def text_of_exhibits(
+    tables: Sequence[Table], orderings: pd.DataFrame, heading: str, notes: Sequence[str] = ()
+) -> str:
     """Both exhibits, strategies down and metrics across, then the paper's orderings.
 
     Args:
         tables: Exhibits 2 and 3, with the data of `portfolio_figures`.
         orderings: of `orderings.orderings`.
         heading: what the figures are, budget included.
+        notes: what else a reader should know, before anything.
     """
-    lines = [heading]
+    lines = [heading, *(line for note in notes for line in wrap(note, WIDTH))]
     for table in tables:
         lines += ["", table.title, *align_columns(_cells(table.data))]
     lines += ["", "Sharpe ratios: 95% intervals from resampled days and seeds.", *wrap(LATER, WIDTH)]

@@ -33,6 +33,7 @@ from experiments.papers.quantnet.page import write_page
 from experiments.papers.quantnet.places import with_places
 from experiments.papers.quantnet.published import BUY_AND_HOLD_NOTE
 from experiments.papers.quantnet.text import text_of_table1
+from experiments.results.leaderboard import static_note
 from experiments.storage.store import RunFolder
 from qn_env.arrays import FloatArray
 from qn_env.storage import write_atomically
@@ -56,6 +57,11 @@ class PaperData:
     pairs: Sequence[Pair]
     places: pd.DataFrame  # index market, columns region and country
     named: Sequence[str]
+
+    @cached_property
+    def still(self) -> dict[str, float]:
+        """The learners that are static in part, by the name in the tables: the share that never moves."""
+        return {tables.label(agent): share for agent, share in self.measured.static.items()}
 
     @property
     def agents(self) -> list[str]:
@@ -133,15 +139,16 @@ def write_artefacts(
         Omitted("Table 7", "the ablation is a run of its own, with a page of its own (ablation.html)"),
     ]
     budget = budget_line(measured.record, study)
-    notes = [f"{budget} Figures are {measured.basis}.", BUY_AND_HOLD_NOTE]
+    still = [static_note(whole.still)] if whole.still else []
+    notes = [f"{budget} Figures are {measured.basis}.", *still, BUY_AND_HOLD_NOTE]
     written = write_items(items, out, _data_behind(whole), notes)
     text = text_of_table1(
         tables.table_1(measured, of_medians),
         comparisons.differences(measured, of_medians, every_pair),
-        f"Table 1, {measured.basis}. {budget}",
+        "\n".join([f"Table 1, {measured.basis}. {budget}", *still]),
     )
     write_atomically(out / "tables" / "table1.txt", text.encode())
-    return write_page(out / "paper.html", items, written, measured, budget)
+    return write_page(out / "paper.html", items, written, measured, budget, still)
 
 
 def write_ablation(run: RunFolder, out: Path, study: tables.StudyRecord | None) -> Path:
@@ -157,7 +164,7 @@ def write_ablation(run: RunFolder, out: Path, study: tables.StudyRecord | None) 
     written = write_items(items, out, {}, notes, captions="ablation-notes.txt")
     text = f"Table 7, {measured.basis}. {budget}\n\n{table.shown.to_string(index=False)}\n"
     write_atomically(out / "tables" / "ablation.txt", text.encode())
-    return write_page(out / "ablation.html", items, written, measured, budget)
+    return write_page(out / "ablation.html", items, written, measured, budget, [])
 
 
 def _main_results(made: PaperData) -> list[Item]:

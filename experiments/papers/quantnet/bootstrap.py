@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.papers.bootstrap import Interval, day_counts, interval_of, resampled_sharpe
+from experiments.papers.bootstrap import Interval, day_counts, interval_of, resampled_sharpe, row_mean
 from experiments.papers.quantnet.measure import MarketDays, Pair
 from experiments.statistics import REPLICATIONS, block_length
 from qn_env.arrays import DateArray, FloatArray
@@ -68,7 +68,7 @@ def intervals(
         median={agent: interval_of(resampled) for agent, resampled in medians.items()},
         difference={pair: interval_of(medians[pair.strategy] - medians[pair.reference]) for pair in pairs},
         paired={
-            pair: interval_of(_row_mean(ratios[pair.strategy] - ratios[pair.reference])) for pair in pairs
+            pair: interval_of(row_mean(ratios[pair.strategy] - ratios[pair.reference])) for pair in pairs
         },
         block=block,
         replications=replications,
@@ -82,12 +82,6 @@ def row_median(values: FloatArray) -> FloatArray:
     rows, last = np.arange(len(values)), np.maximum(n - 1, 0)
     middle: FloatArray = (ordered[rows, last // 2] + ordered[rows, np.minimum(n // 2, last)]) / 2.0
     return middle
-
-
-def _row_mean(values: FloatArray) -> FloatArray:
-    """[R, K] -> [R] mean of the defined values; NaN where there is none."""
-    n = np.isfinite(values).sum(axis=1)
-    return np.where(n > 0, np.nansum(values, axis=1) / np.maximum(n, 1), np.nan)
 
 
 def _agent_ratios(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from experiments.papers.quantnet.published import METRICS
 from experiments.results.books import book_of
+from experiments.results.leaderboard import STATIC_SHARE
 from experiments.results.tables import ALL
 from experiments.storage.records import RunRecord
 from experiments.storage.store import RunFolder, unit_name
@@ -42,6 +43,7 @@ class Measured:
         values: [assets, (metric, agent)], index (market, asset): the mean over the seeds that have a value.
         undefined: [metric, agent] values that are NaN, over assets and seeds.
         markets: one row per market, index market: assets, train, select, test, test_first, test_last.
+        static: by learner that is static in part, the share of the assets whose signal never moves.
     """
 
     record: RunRecord
@@ -50,6 +52,7 @@ class Measured:
     values: pd.DataFrame
     undefined: pd.DataFrame
     markets: pd.DataFrame
+    static: Mapping[str, float]
 
     @property
     def agents(self) -> list[str]:
@@ -132,7 +135,16 @@ def measure(run: RunFolder, cost_bps: float | None = None) -> Measured:
         values=values.sort_index(axis=1),
         undefined=missing.reindex(index=wanted, columns=list(seeds)).fillna(0).astype(int),
         markets=pd.DataFrame(record["panel"]["markets"]).set_index("market"),
+        static=_static(record, results),
     )
+
+
+def _static(record: RunRecord, results: pd.DataFrame) -> dict[str, float]:
+    """The learners of which many signals never move, and their share; means over seeds."""
+    still = results[(results["metric"] == "still") & (results["market"] == ALL)]
+    rules = {agent for agent, made in record["agents"].items() if not made.get("learns", True)}
+    shares = still.groupby("agent", sort=False)["value"].mean()
+    return {str(a): float(s) for a, s in shares.items() if a not in rules and s >= STATIC_SHARE}
 
 
 def daily(run: RunFolder, measured: Measured) -> dict[str, MarketDays]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from experiments.artefacts.items import Drawing, Item
 from experiments.artefacts.page import Front
 from experiments.artefacts.page import write_page as write_front_and_items
-from experiments.papers.quantnet.measure import Measured
+from experiments.papers.quantnet.measure import NO_TRANSFER_LIKE, Measured
 from experiments.papers.quantnet.published import BUY_AND_HOLD_NOTE, LABELS
 
 NOTES = (
@@ -24,7 +24,12 @@ NOTES = (
 
 
 def write_page(
-    path: Path, items: Sequence[Item], images: Mapping[str, bytes], measured: Measured, budget: str
+    path: Path,
+    items: Sequence[Item],
+    images: Mapping[str, bytes],
+    measured: Measured,
+    budget: str,
+    notes: Sequence[str],
 ) -> Path:
     """Write the page; the same items give the same bytes."""
     front = Front(
@@ -33,7 +38,7 @@ def write_page(
         work="QuantNet: Transferring Learning Across Systematic Trading Strategies",
         year=2020,
         basis=measured.basis,
-        notes=NOTES,
+        notes=[*notes, *NOTES],
         record=measured.record,
         seeds=measured.seeds,
         budget=budget,
@@ -42,7 +47,8 @@ def write_page(
 
 
 def _titled(item: Item) -> Item:
-    """A figure drawn for a second pair bears the strategy in its file's name, and here in its title."""
+    """A figure drawn for a second pair bears what differs in its file's name, and here in its title."""
     if isinstance(item, Drawing) and (strategy := item.name.partition("-")[2]):
-        return replace(item, title=f"{item.title}, {LABELS[strategy]}")
+        against = "against " if strategy in NO_TRANSFER_LIKE else ""
+        return replace(item, title=f"{item.title}, {against}{LABELS[strategy]}")
     return item

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NotRequired, TypedDict
 
 import numpy as np
@@ -128,14 +128,14 @@ def tables_1(measured: Measured, bootstrapped: Intervals | None) -> list[Table]:
             caption=f"{words} of each strategy's metrics {over}; for a learnt strategy an asset's figure is "
             "its mean over seeds.",
             data=data,
-            shown=_shown_1(data, shown),
+            shown=_shown_1(data, shown, measured.static),
         )
         for name, title, shown, words in VARIANTS_1
     ]
 
 
-def _shown_1(data: pd.DataFrame, shown: tuple[str, str]) -> pd.DataFrame:
-    """Metrics down, strategies across; the paper's own figures below ours where it prints these."""
+def _shown_1(data: pd.DataFrame, shown: tuple[str, str], static: Collection[str]) -> pd.DataFrame:
+    """Metrics down, strategies across, static ones marked; the paper's figures below ours."""
     rows = []
     for metric in METRICS:
         own = data[data["metric"] == metric.name]
@@ -147,7 +147,8 @@ def _shown_1(data: pd.DataFrame, shown: tuple[str, str]) -> pd.DataFrame:
         if shown == MEDIAN_MAD:
             lines.append(Column(f"{metric.title}, paper", in_paper(shown), bracketed))
         rows += [[line.heading, *line.text(own)] for line in lines]
-    return pd.DataFrame(rows, columns=["Metric", *map(label, data["agent"].unique())])
+    names = [f"{label(agent)} =" if agent in static else label(agent) for agent in data["agent"].unique()]
+    return pd.DataFrame(rows, columns=["Metric", *names])
 
 
 def in_paper(shown: tuple[str, str]) -> tuple[str, str]:
