@@ -658,7 +658,7 @@ def test_the_page_holds_everything_and_loads_nothing(written: Path) -> None:
     assert "before costs" in own
 
 
-def test_the_budget_is_on_the_page_and_under_every_table(written: Path) -> None:
+def test_the_budget_is_on_the_page_once_and_under_every_table_that_stands_alone(written: Path) -> None:
     out = written / "out"
     assert "Budget: trials 3, steps a trial 40." in (out / "paper.html").read_text()
     for name in TABLES:

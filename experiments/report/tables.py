@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple, TypedDict
 
 import numpy as np
 import pandas as pd
 
 from experiments.report.line_styles import LineStyle
-from experiments.results.headings import LEADERBOARD, SCALED, SIGNALS, Heading, pick
+from experiments.results.headings import LEADERBOARD, SCALED, pick
 from experiments.results.run import Run
 from experiments.results.series import Curve, Figures, bin_edges
 from experiments.statistics import Ranking
@@ -22,12 +22,7 @@ HISTOGRAM_WIDTH, HISTOGRAM_HEIGHT = 220, 72
 STRONG_SHARPE = 1.5  # at and beyond it a heat-map cell has its full colour
 
 
-COLUMNS = pick(*LEADERBOARD, *SCALED, *SIGNALS, "undefined")
-
-
-def columns_of(run: Run) -> tuple[Heading, ...]:
-    """The leaderboard's columns behind the Sharpe ratio; a run of an earlier version has no signals."""
-    return tuple(column for column in COLUMNS if column.name in run.leaderboard)
+COLUMNS = pick(*LEADERBOARD, *SCALED, "undefined")  # behind the Sharpe ratio
 
 
 class Cell(NamedTuple):
@@ -105,8 +100,7 @@ def leaderboard(run: Run, cost_bps: float, appearance: Mapping[str, LineStyle]) 
     """Rows of the leaderboard at one cost, and the number of figures shown as undefined."""
     scale = _scale(run.leaderboard)
     ranking = run.ranking(cost_bps).to_dict("records")
-    columns = columns_of(run)
-    rows = [_row(appearance[row["agent"]], row, scale, columns) for row in ranking]
+    rows = [_row(appearance[row["agent"]], row, scale) for row in ranking]
     cells = [shown for row in rows for shown in (row["sharpe"], *row["cells"])]
     return {
         "rows": rows,
@@ -116,9 +110,7 @@ def leaderboard(run: Run, cost_bps: float, appearance: Mapping[str, LineStyle]) 
     }
 
 
-def _row(
-    style: LineStyle, row: Mapping[str, float], scale: tuple[float, float], columns: Sequence[Heading]
-) -> Row:
+def _row(style: LineStyle, row: Mapping[str, float], scale: tuple[float, float]) -> Row:
     seeds = int(row["seeds"])
     spread = f"{number(row['seed_low'])} to {number(row['seed_high'])}" if seeds > 1 else ""
     return {
@@ -131,7 +123,7 @@ def _row(
         "whisker": whisker(row["sharpe_low"], row["sharpe"], row["sharpe_high"], scale),
         "seeds": seeds,
         "spread": spread,
-        "cells": [cell(row[column.name], column.kind) for column in columns],
+        "cells": [cell(row[column.name], column.kind) for column in COLUMNS],
     }
 
 

@@ -10,11 +10,13 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from experiments.artefacts.columns import Column, as_text, number_column
 from experiments.artefacts.files import write_items
 from experiments.artefacts.items import Table
 from experiments.artefacts.numbers import UNDEFINED, format_interval, format_value
 from experiments.results.evidence import SWEEP_BPS, Evidence, cost_curve
-from experiments.results.headings import LEADERBOARD, pick
+from experiments.results.headings import LEADERBOARD, SIGNALS, pick
+from experiments.results.leaderboard import STATIC_SHARE
 from experiments.results.run import Run
 from qn_env.errors import refuse_missing
 from qn_env.storage import read_bytes
@@ -88,6 +90,7 @@ def tables(run: Run, evidence: Evidence) -> list[Table]:
         _markets(evidence),
         _paired_tests(evidence),
         _costs(run, evidence),
+        *_signals(run),
         *([probes] if probes is not None else []),
     ]
 
@@ -280,6 +283,28 @@ def _paired_tests(evidence: Evidence) -> Table:
         data=evidence.paired,
         shown=pd.DataFrame(shown, columns=columns),
     )
+
+
+def _signals(run: Run) -> list[Table]:
+    """How much every agent's signals vary; none in a run of an earlier version."""
+    rows = run.ranking(run.headline_bps)
+    if not set(SIGNALS) <= set(rows.columns):
+        return []
+    columns = [
+        Column("Agent", "agent"),
+        *(number_column(one.title, one.name, one.form) for one in pick(*SIGNALS)),
+    ]
+    return [
+        Table(
+            name="signals",
+            title="How much signals vary",
+            caption="Mean absolute change of an asset's signal from one day to the next, and the share of "
+            "the assets whose signal never moves; means over assets and seeds. A rule may hold one number by "
+            f"design; of a learnt agent {STATIC_SHARE:.0%} or more say that so much of its book is fixed.",
+            data=rows[["agent", *SIGNALS, "static"]],
+            shown=as_text(rows, columns),
+        )
+    ]
 
 
 def _costs(run: Run, evidence: Evidence) -> Table:
