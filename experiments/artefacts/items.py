@@ -38,6 +38,7 @@ class Omitted(NamedTuple):
 
     title: str
     why: str
+    page: str = ""  # where it stands instead, beside this page
 
 
 Item = Table | Drawing | Omitted

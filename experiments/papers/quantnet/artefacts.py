@@ -136,7 +136,7 @@ def write_artefacts(
         *_single_markets(whole),
         *_factor_items(whole, known),
         *_cluster_items(whole, scores),
-        Omitted("Table 7", "the ablation is a run of its own, with a page of its own (ablation.html)"),
+        Omitted("Table 7", "the ablation is a run of its own, with a page of its own", "ablation.html"),
     ]
     budget = budget_line(measured.record, study)
     still = [static_note(whole.still)] if whole.still else []

@@ -70,7 +70,7 @@ def sharpe_histograms(measured: Measured, strategy: str) -> Drawing:
         caption=f"Sharpe ratios over assets of {label(strategy)} and of every other strategy; dashed lines "
         f"are medians, {measured.basis}.",
         draw=partial(
-            _histograms, samples, columns=3, size=(3.3, 2.5), legend=(strategy, "the other strategy")
+            _histograms, samples, columns=3, size=(3.3, 2.5), legend=(strategy, "the one named above")
         ),
     )
 
