@@ -204,7 +204,7 @@ def learns(agent: Agent) -> bool:
 def watch(agent: Agent, monitor: Monitor) -> None:
     """Hand a training's monitor to an agent that has one."""
     if isinstance(getattr(agent, "monitor", None), Monitor):
-        agent.monitor = monitor  # type: ignore[attr-defined]
+        agent.monitor = monitor  # type: ignore[attr-defined] # optional, so not in the protocol
 
 
 def play(agent: Agent, env: TradingEnv) -> FloatArray:

@@ -60,7 +60,12 @@ def format_setting(value: object) -> str:
 
 
 def join_words(words: Sequence[str]) -> str:
-    """Words with commas and one `and`."""
+    """Words with commas and one `and`.
+
+    Examples:
+        >>> join_words(["0", "2", "5"])
+        '0, 2 and 5'
+    """
     return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
 
 

@@ -6,13 +6,16 @@ import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from experiments.artefacts.items import Drawing, Item, Omitted, Table
 from experiments.settings.config import SEEDS
 from experiments.storage.records import RunRecord
 from qn_env.extras import require
 from qn_env.storage import write_atomically
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 FOLDED_ROWS = 30  # longer tables open on demand
 
@@ -63,28 +66,37 @@ def budget_line(record: RunRecord, study: Mapping[str, Any] | None) -> str:
     return f"Budget: {len(learnt)} learnt agents with {counts} seeds each, no search recorded{quick}."
 
 
-def write_page(path: Path, items: Sequence[Item], images: Mapping[str, bytes], front: Front) -> Path:
-    """Write the page; the same items give the same bytes."""
+def templates_in(folder: Path) -> Environment:
+    """The templates of a folder: everything is escaped, and a name that is not given is an error."""
     jinja2 = require("jinja2", what="The page")
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+    environment: Environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(folder),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    return environment
+
+
+def write_page(path: Path, items: Sequence[Item], images: Mapping[str, bytes], front: Front) -> Path:
+    """Write the page; the same items give the same bytes."""
     record = front.record
-    page = environment.get_template("page.html.jinja").render(
-        front=front,
-        parts=[_part(item, images) for item in items if not isinstance(item, Omitted)],
-        left=[item for item in items if isinstance(item, Omitted)],
-        panel=record["panel"],
-        # A market stands in the record once for each window of the protocol.
-        markets=len({row["market"] for row in record["panel"]["markets"]}),
-        failed=record.get("failed", []),
-        quick=bool(record["config"].get("quick")),
-        few=[a for a, s in front.seeds.items() if _learnt(record, a) and len(s) < SEEDS],
-        enough=SEEDS,
+    page = (
+        templates_in(Path(__file__).parent)
+        .get_template("page.html.jinja")
+        .render(
+            front=front,
+            parts=[_part(item, images) for item in items if not isinstance(item, Omitted)],
+            left=[item for item in items if isinstance(item, Omitted)],
+            panel=record["panel"],
+            # A market stands in the record once for each window of the protocol.
+            markets=len({row["market"] for row in record["panel"]["markets"]}),
+            failed=record.get("failed", []),
+            quick=bool(record["config"].get("quick")),
+            few=[a for a, s in front.seeds.items() if _learnt(record, a) and len(s) < SEEDS],
+            enough=SEEDS,
+        )
     )
     write_atomically(path, str(page).encode())
     return path

@@ -135,7 +135,10 @@ def compare_agents(a: RunFolder, b: RunFolder, cost_bps: float) -> pd.DataFrame:
     """
     import pandas as pd
 
+    from experiments.results.leaderboard import still_shares
+
     left, right = _portfolios(a, cost_bps), _portfolios(b, cost_bps)
+    still = {name: still_shares(folder.results()) for name, folder in zip(STILL, (a, b), strict=True)}
     same, rows = same_data(a, b), []
     for agent in dict.fromkeys([*left, *right]):
         if agent not in right:
@@ -149,7 +152,7 @@ def compare_agents(a: RunFolder, b: RunFolder, cost_bps: float) -> pd.DataFrame:
             if _identical(a, b, agent, left[agent], right[agent]):
                 rows[-1]["note"] = IDENTICAL
         rows[-1]["agent"] = agent
-        rows[-1] |= {f"still_{side}": _still(folder, agent) for side, folder in (("a", a), ("b", b))}
+        rows[-1] |= {name: shares.get(agent, math.nan) for name, shares in still.items()}
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(COUNTS, "Int64"))
 
 
@@ -157,13 +160,6 @@ def same_data(a: RunFolder, b: RunFolder) -> bool:
     """Whether two runs were of the same panel."""
     marks = [folder.record()["panel"]["fingerprint"] for folder in (a, b)]
     return bool(marks[0] == marks[1])
-
-
-def _still(folder: RunFolder, agent: str) -> float:
-    """The share of the assets whose signal never moves, mean over seeds; NaN where it was not recorded."""
-    rows = folder.results()
-    mine = rows[(rows["agent"] == agent) & (rows["market"] == "*") & (rows["metric"] == "still")]
-    return float(mine["value"].mean()) if len(mine) else math.nan
 
 
 def _portfolios(folder: RunFolder, cost_bps: float) -> dict[str, pd.DataFrame]:

@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 
 from experiments.artefacts.items import Table
+from experiments.artefacts.numbers import join_words
+from experiments.artefacts.page import templates_in
 from experiments.report.line_styles import LineStyle, line_styles
 from experiments.report.tables import (
     BAR_HEIGHT,
@@ -61,14 +63,8 @@ def render(run: Run, evidence: Evidence, shown: Sequence[Table]) -> str:
         evidence: its statistics.
         shown: their tables.
     """
-    jinja2, plotly = require("jinja2"), require("plotly.offline")
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates_in(Path(__file__).parent)
+    plotly = require("plotly.offline")
     environment.filters |= {"typeset": typeset, "leading": leading}
     page = environment.get_template("page.html.jinja").render(
         **context(run, evidence, shown), plotly_js=plotly.get_plotlyjs()
@@ -233,9 +229,9 @@ def statement(run: Run) -> str:
     panel, config, days = run.about["panel"], run.about["config"], _days(run)
     learnt = sum(run.learns(agent) for agent in run.agents)
     rules = len(run.agents) - learnt
-    costs = _join_words([f"{cost:g}" for cost in run.costs_bps])
+    costs = join_words([f"{cost:g}" for cost in run.costs_bps])
     counts = sorted({int(seeds) for seeds in run.leaderboard["seeds"][_learnt_rows(run)]})
-    seeds = f", with {_join_words([str(n) for n in counts])} seeds each" if counts else ""
+    seeds = f", with {join_words([str(n) for n in counts])} seeds each" if counts else ""
     target = config.get("vol_target")
     source = f" ({config['panel']})" if config.get("panel") else ""
     test = f", {days['first']} to {days['last']} ({days['count']} days)" if days["count"] else ""
@@ -261,16 +257,6 @@ def whole_dates(text: str) -> Markup:
 
 def _learnt_rows(run: Run) -> pd.Series:
     return run.leaderboard["agent"].map(run.learns)
-
-
-def _join_words(words: list[str]) -> str:
-    """Words with commas and one `and`.
-
-    Examples:
-        >>> _join_words(["0", "2", "5"])
-        '0, 2 and 5'
-    """
-    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
 
 
 def few_seeds(run: Run) -> list[str]:

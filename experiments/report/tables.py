@@ -9,6 +9,7 @@ from typing import NamedTuple, TypedDict
 import numpy as np
 import pandas as pd
 
+from experiments.artefacts.numbers import UNDEFINED
 from experiments.report.line_styles import LineStyle
 from experiments.results.headings import LEADERBOARD, SCALED, pick
 from experiments.results.run import Run
@@ -16,7 +17,6 @@ from experiments.results.series import Curve, Figures, bin_edges
 from experiments.statistics import Ranking
 from qn_env.arrays import FloatArray
 
-UNDEFINED = "\N{EN DASH}"
 BAR_WIDTH, BAR_HEIGHT = 112, 14  # of a whisker, SVG units
 HISTOGRAM_WIDTH, HISTOGRAM_HEIGHT = 220, 72
 STRONG_SHARPE = 1.5  # at and beyond it a heat-map cell has its full colour

@@ -138,6 +138,16 @@ def _market_net(
     return np.stack(stack)
 
 
+def still_shares(results: pd.DataFrame) -> dict[str, float]:
+    """By agent, the share of the assets whose signal never moves, mean over seeds, from the tidy table.
+
+    Empty for a run of an earlier version, which recorded no signals.
+    """
+    rows = results[(results["metric"] == "still") & (results["market"] == ALL)]
+    means = rows.groupby("agent", sort=False)["value"].mean()
+    return {str(agent): float(share) for agent, share in means.items()}
+
+
 def static_agents(table: pd.DataFrame) -> dict[str, float]:
     """The agents of a leaderboard that are static in part: the share of their signals that never move.
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from experiments.papers.quantnet.published import METRICS
 from experiments.results.books import book_of
-from experiments.results.leaderboard import STATIC_SHARE
+from experiments.results.leaderboard import STATIC_SHARE, still_shares
 from experiments.results.tables import ALL
 from experiments.storage.records import RunRecord
 from experiments.storage.store import RunFolder, unit_name
@@ -141,10 +141,9 @@ def measure(run: RunFolder, cost_bps: float | None = None) -> Measured:
 
 def _static(record: RunRecord, results: pd.DataFrame) -> dict[str, float]:
     """The learners of which many signals never move, and their share; means over seeds."""
-    still = results[(results["metric"] == "still") & (results["market"] == ALL)]
     rules = {agent for agent, made in record["agents"].items() if not made.get("learns", True)}
-    shares = still.groupby("agent", sort=False)["value"].mean()
-    return {str(a): float(s) for a, s in shares.items() if a not in rules and s >= STATIC_SHARE}
+    shares = still_shares(results)
+    return {a: share for a, share in shares.items() if a not in rules and share >= STATIC_SHARE}
 
 
 def daily(run: RunFolder, measured: Measured) -> dict[str, MarketDays]:
