@@ -279,14 +279,21 @@ for _name, _options in _QUANTNET.items():
         learns=True,
         queue={"quantnet-shared": 0, "no-transfer-lstm": 1, "quantnet": 2}.get(_name, QUEUE),
     )
+# Networks that learn from single asset-days: the size and rate of a step that passes the probes, where the
+# defaults, meant for trajectories, do not; a quick training has too few epochs for so small a rate.
+_ONE_BY_ONE = {"batch": 2048, "learning_rate": 1e-3}
+_QUICK_ONE_BY_ONE = {"batch": 256, "learning_rate": 1e-2}
 for _network in ("linear", "mlp", "wavenet", "lstm"):
+    _own, _fast = ({}, {}) if _network == "lstm" else (_ONE_BY_ONE, _QUICK_ONE_BY_ONE)
     for _loss in ("sharpe", "average", "mse", "binary"):
         register(
             f"dmn-{_network}-{_loss}",
             "agents.dmn:DeepMomentum",
-            options={"network": _network, "loss": _loss},
+            options={"network": _network, "loss": _loss, **_own},
             # An epoch of the linear model is a step or two.
-            quick={"epochs": 40, "patience": 10} if _network == "linear" else {"epochs": 10, "patience": 4},
+            quick={"epochs": 40, "patience": 10, **_fast}
+            if _network == "linear"
+            else {"epochs": 10, "patience": 4, **_fast},
             learns=True,
             queue=4 if (_network, _loss) == ("lstm", "sharpe") else QUEUE,
         )

@@ -530,18 +530,18 @@ def test_the_published_grids():
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "by_days"),
+    ("name", "options", "by_days", "size"),
     [
-        ("linear-sharpe", {}, True),
-        ("mlp-mse", {}, True),
-        ("wavenet-binary", {}, True),
-        ("lstm-sharpe", {}, False),
-        ("transformer-sharpe", {}, False),
-        ("mlp-sharpe", {"train_cost_bps": 10.0}, False),
+        ("linear-sharpe", {}, True, 100),
+        ("mlp-mse", {}, True, 100),
+        ("wavenet-binary", {}, True, 100),
+        ("lstm-sharpe", {}, False, 100),
+        ("transformer-sharpe", {}, False, 100),
+        ("mlp-sharpe", {"train_cost_bps": 10.0}, False, 2),  # 126 asset-days, the least that holds 100
     ],
 )
 def test_a_minibatch_is_of_asset_days_but_of_trajectories_for_an_lstm_or_under_costs(
-    name, options, by_days, monkeypatch
+    name, options, by_days, size, monkeypatch
 ):
     """So many steps an epoch: of pairs of asset and day, or of trajectories."""
     steps = []
@@ -556,4 +556,4 @@ def test_a_minibatch_is_of_asset_days_but_of_trajectories_for_an_lstm_or_under_c
     learn, _ = environment(agent, panel).split()
     windows = cut_windows(learn, agent.config.length, agent.network.past)
     number = int(windows.pairs.counted.sum()) if by_days else len(windows)
-    assert steps == [-(-number // 100)]
+    assert steps == [-(-number // size)]

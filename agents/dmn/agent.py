@@ -118,13 +118,16 @@ class DeepMomentum:
         else:
             learn, held = (cut_windows(e, config.length, network.past) for e in (env, validation))
 
-        # Turnover is between two days: under costs every network learns from trajectories.
-        one_by_one = network.reads_days and learn.pairs.episode.terms.costs is None
-        given = learn.asset_days() if one_by_one else learn
+        given: TrainingWindows | AssetDays = learn
+        batch = config.batch
+        if network.reads_days and learn.pairs.episode.terms.costs is None:
+            given = learn.asset_days()
+        elif network.reads_days:  # turnover is between two days: whole trajectories of as many asset-days
+            batch = -(-batch // config.length)
 
         def losses(_done: int) -> Iterator[Tensor]:
             order = torch.randperm(len(given), generator=generator)
-            for rows in torch.split(order, config.batch):
+            for rows in torch.split(order, batch):
                 yield self._loss(network, given.take(rows)) + self._penalty(network)
 
         self.training_ = train(

@@ -32,7 +32,7 @@ class DmnConfig:
     train_cost_bps: float = 0.0  # c of the turnover regularisation (Eqs. 35-36)
     heads: int = 4  # of the transformer's attention
     context: int = 63  # days the transformer attends to
-    batch: int = 256  # per step: trajectories of an LSTM or transformer, else pairs of asset and day
+    batch: int = 256  # of a step: trajectories of an LSTM or transformer, asset-days of the others
     learning_rate: float = 1e-2
     max_norm: float = 1.0  # of the gradient
     epochs: int = 100
