@@ -24,9 +24,10 @@ from experiments.cli import main
 from experiments.running.protocols import Protocol, holdout
 from experiments.running.runner import load_panel, run
 from experiments.running.units import Unit, Variant, evaluate, evaluation_environment, train_agent
+from experiments.storage.manifest import Manifest
 from experiments.storage.store import RunFolder, unit_name
 from qn_env.environment import TradingEnv
-from qn_env.errors import ConfigError, DataError, LookAheadError, QnError
+from qn_env.errors import ConfigError, DataError, FileError, LookAheadError, QnError
 from qn_env.panel import Panel
 from qn_env.sources import ar1_trend, ragged
 from qn_env.tape import Tape, backtest
@@ -778,8 +779,33 @@ def test_windows_of_an_expanding_run_are_joined_and_each_is_a_unit_of_its_own(tm
     figures = found.set_index("metric")["value"]
     assert figures["days"] == len(tested)
     assert figures["sharpe"] == pytest.approx(252**0.5 * net.mean() / net.std(ddof=1))
-    # A position is built up anew, and paid for, in every window.
-    assert (own.groupby("window")["turnover"].first() > 0).all()
+    # A position is built up, and paid for, once: a later window begins with what the one before has left.
+    held = folder.agent_days("buy-and-hold", 0)
+    held = held[(held["market"] == "M0") & (held["asset"] == "A0")]
+    assert held["turnover"].tolist() == [1.0] + [0.0] * (len(held) - 1)
+    alone = [folder.unit_days(f"buy-and-hold-seed0-{window}") for window in windows]
+    assert [days["turnover"].max() for days in alone] == [1.0] * 3, "each by itself starts flat"
+
+
+def test_the_days_of_several_windows_are_guarded_and_those_of_an_earlier_version_start_flat(
+    panel: Panel, tmp_path: Path
+) -> None:
+    settings = {"protocol": "expanding", "test_from": "2003-01-01", "test_years": 1, "jobs": 1}
+    compare(["buy-and-hold"], panel, out=tmp_path / "run", **settings)
+    folder = RunFolder(tmp_path / "run")
+    windows = folder.record()["panel"]["windows"]
+    stored = folder.path / "daily" / "buy-and-hold-seed0.parquet"
+    content = stored.read_bytes()
+    stored.write_bytes(content + b" ")
+    with pytest.raises(FileError, match=r"buy-and-hold-seed0\.parquet"):
+        folder.agent_days("buy-and-hold", 0)
+    stored.unlink()
+    with pytest.raises(FileError, match=r"buy-and-hold-seed0\.parquet"):
+        folder.agent_days("buy-and-hold", 0)
+    Manifest.of(folder.path).write()  # as of a run that never had it
+    parts = [folder.unit_days(f"buy-and-hold-seed0-{window}").assign(window=window) for window in windows]
+    days = folder.agent_days("buy-and-hold", 0)
+    pd.testing.assert_frame_equal(days, pd.concat(parts, ignore_index=True))
 
 
 def test_a_run_on_the_union_calendar_is_judged_on_the_same_dates_in_all_markets(

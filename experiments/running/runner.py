@@ -23,6 +23,7 @@ from experiments.results.tables import market_days, portfolio_table, results_tab
 from experiments.running.executors import run_in_processes
 from experiments.running.fanout import Failure, Task
 from experiments.running.protocols import Fold, Protocol
+from experiments.running.settling import carry_over
 from experiments.running.units import Unit, Variant, place, run_chain, takes_a_start
 from experiments.settings.config import WITHOUT_EFFECT, PanelConfig, RunConfig, check_costs
 from experiments.storage.records import AgentRecord, FailureRecord
@@ -280,7 +281,7 @@ def _write_tables(
     results, portfolios, markets = [], [], {}
     order = {label: i for i, label in enumerate(dict.fromkeys([*config.agents, *(u.label for u in done)]))}
     for unit in sorted(done, key=lambda u: (order[u.label], u.seed)):
-        days = folder.joined_days(unit.label, unit.seed, list(folds))
+        days = _agent_days(folder, folds, unit)
         by_market = market_days(days)
         daily = portfolio_table(by_market, blocks, config.costs)
         labels = {"agent": unit.label, "seed": unit.seed}
@@ -295,6 +296,18 @@ def _write_tables(
         folder.results(), folder.portfolio(), markets, seed=config.seed, learnt=learnt, quick=config.quick
     )
     folder.write_leaderboard(board)
+
+
+def _agent_days(folder: RunFolder, folds: Mapping[str, Fold], unit: Unit) -> pd.DataFrame:
+    """The days of an agent and seed in all windows; of several they are stored, with what is carried over."""
+    blocks = folder.block_days(unit.label, unit.seed, list(folds))
+    if len(blocks) == 1:
+        return blocks[0]
+    days = carry_over(
+        list(folds.values()), blocks, vol_target=unit.vol_target, execution_lag=unit.execution_lag
+    )
+    folder.write_agent_days(unit.label, unit.seed, days)
+    return days
 
 
 def plan_of(config: RunConfig, variants: Mapping[str, Variant], panel: Panel) -> dict[str, object]:

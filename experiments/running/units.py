@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import pandas as pd
 
@@ -22,11 +22,11 @@ from agents.agent import (
 from agents.audit import AgentAudit, audit_agent
 from agents.training import Monitor, Progress
 from experiments.running.protocols import Fold
+from experiments.running.settling import settle_block
 from experiments.storage.store import RunFolder, unit_name
-from qn_env.arrays import FloatArray
 from qn_env.environment import TradingEnv
 from qn_env.panel import Panel
-from qn_env.tape import Start, Tape, backtest
+from qn_env.tape import Start
 
 
 def place(agent: str) -> int:
@@ -156,22 +156,20 @@ def evaluate(agent: Agent, unit: Unit, fold: Fold) -> tuple[pd.DataFrame, AgentA
     of the audit's first pass.
 
     Returns:
-        date, market, asset, gross, turnover, gross_late, turnover_late, signal (decided at the close before),
-        listed, counted; and how the agent was audited. What is late is of the same decisions, each traded one
-        trading day later.
+        The days as `settle_block` gives them, and how the agent was audited.
 
     Raises:
         LookAheadError: it did not pass.
     """
     env = evaluation_environment(unit, agent, fold)
     audit = audit_agent(agent, env, seed=unit.seed)
-    return _settle(env, fold, audit.signals), audit
+    return settle_block(env.tape, fold, audit.signals), audit
 
 
 def settle_test_days(agent: Agent, unit: Unit, fold: Fold) -> pd.DataFrame:
     """The days of `evaluate`, of an agent that was audited there: as a variant of it that sees less."""
     env = evaluation_environment(unit, agent, fold)
-    return _settle(env, fold, signals_of(agent, fold.test, env))
+    return settle_block(env.tape, fold, signals_of(agent, fold.test, env))
 
 
 def evaluation_environment(unit: Unit, agent: Agent, fold: Fold) -> TradingEnv:
@@ -191,33 +189,4 @@ def environment(unit: Unit, agent: Agent, panel: Panel, start: Start, cost_bps: 
         start=start,
         warmup=warmup_of(agent) if start is not None else 0,
         execution_lag=unit.execution_lag,
-    )
-
-
-def _settle(env: TradingEnv, fold: Fold, signals: FloatArray) -> pd.DataFrame:
-    """What the signals [T, N] earn in the test block, by asset."""
-    days = [_market_days(env.tape, name, fold, signals) for name in fold.test.markets]
-    return pd.concat(days, ignore_index=True)
-
-
-def _market_days(whole: Tape, name: str, fold: Fold, signals: FloatArray) -> pd.DataFrame:
-    market = fold.test.markets[name]
-    tape = whole.of_market(market)
-    decided = market.compact(signals)
-    ledger, late = backtest(tape, decided), backtest(replace(tape, lag=tape.lag + 1), decided)
-    booked = tape.dates[1:] >= fold.test_start[name]
-    days, n = int(booked.sum()), len(market.assets)
-    return pd.DataFrame(
-        {
-            "date": tape.dates[1:][booked].repeat(n),
-            "market": name,
-            "asset": list(market.assets) * days,
-            "gross": ledger.gross[booked].ravel(),
-            "turnover": ledger.turnover[booked].ravel(),
-            "gross_late": late.gross[booked].ravel(),
-            "turnover_late": late.turnover[booked].ravel(),
-            "signal": decided[:-1][booked].ravel(),
-            "listed": tape.listed[:-1][booked].ravel(),
-            "counted": tape.counted[:-1][booked].ravel(),
-        }
     )

@@ -5,6 +5,8 @@ run.json              configuration, data, versions: all that is needed to repea
 results.parquet       the tidy table: one metric of one series a row
 portfolio.parquet     daily returns of each agent's portfolio
 leaderboard.parquet   the ranking, with intervals
+daily/NAME.parquet    of a run in several windows: one agent with one seed over all of them (per asset); each
+                      window takes over the positions that the one before has left
 units/NAME/           one agent with one seed: audit.json (the look-ahead audit it passed), checkpoint/,
                       daily.parquet (per asset) and manifest.sha256 (which marks the unit as done), or
                       error.txt;
@@ -392,14 +394,34 @@ class RunFolder:
         advice = f"{OTHER_VERSION} Repeat the run into a new folder."
         return read_parquet(path, self._content(path), DAYS, advice)
 
-    def agent_days(self, agent: str, seed: int) -> pd.DataFrame:
-        """The days of all windows of a finished run: those of `unit_days`, and `window`, in time order."""
-        return self.joined_days(agent, seed, self.record()["panel"]["windows"])
+    def write_agent_days(self, agent: str, seed: int, days: pd.DataFrame) -> None:
+        """Store the days of an agent and seed over all windows of a run that has several."""
+        self._write(self._joined(agent, seed), as_parquet(days))
 
-    def joined_days(self, agent: str, seed: int, windows: Sequence[str]) -> pd.DataFrame:
-        """The days of an agent and seed in these windows, one after the other, and `window`."""
-        parts = [self.unit_days(unit_name(agent, seed, name)).assign(window=name) for name in windows]
-        return pd.concat(parts, ignore_index=True)
+    def agent_days(self, agent: str, seed: int) -> pd.DataFrame:
+        """The days of all windows of an agent and seed: those of `unit_days`, and `window`, in time order.
+
+        In a run of an earlier version every window starts flat.
+
+        Raises:
+            FileError: not what was written.
+            DataError: another version of the package wrote them.
+        """
+        path = self._joined(agent, seed)
+        manifest = self._manifest(self.path)
+        if path.exists() or (
+            manifest is not None and path.relative_to(self.path).as_posix() in manifest.files
+        ):
+            return read_parquet(path, self._content(path), DAYS | columns("text", "window"), OTHER_VERSION)
+        windows = self.record()["panel"]["windows"]
+        return pd.concat(self.block_days(agent, seed, windows), ignore_index=True)
+
+    def block_days(self, agent: str, seed: int, windows: Sequence[str]) -> list[pd.DataFrame]:
+        """The days of an agent and seed in each of these windows, each starting flat, and `window`."""
+        return [self.unit_days(unit_name(agent, seed, name)).assign(window=name) for name in windows]
+
+    def _joined(self, agent: str, seed: int) -> Path:
+        return self.path / "daily" / f"{unit_name(agent, seed)}.parquet"
 
     def write_results(self, table: pd.DataFrame) -> None:
         """Write the tidy table."""

@@ -1,0 +1,137 @@
+"""From decisions to daily results: of one test block, and of several blocks in a row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple, Self
+
+import numpy as np
+import pandas as pd
+
+from experiments.running.protocols import Fold
+from qn_env.arrays import BoolArray, FloatArray
+from qn_env.economics import Ledger
+from qn_env.panel import Market
+from qn_env.tape import Tape, backtest
+
+
+def settle_block(tape: Tape, fold: Fold, signals: FloatArray) -> pd.DataFrame:
+    """What the signals [T, N] earn on every day of every market's test block, by asset, starting flat.
+
+    Args:
+        tape: of the fold's test panel, from its first test day on.
+        fold: the blocks.
+        signals: decided at the close of each day.
+
+    Returns:
+        date, market, asset, gross, turnover, gross_late, turnover_late, signal (decided at the close before),
+        listed, counted. What is late is of the same decisions, each traded one trading day later.
+    """
+    days = []
+    for name, market in fold.test.markets.items():
+        settled = _Settled.of(tape.of_market(market), market, market.compact(signals))
+        days.append(settled.table(name, settled.tape.dates >= fold.test_start[name]))
+    return pd.concat(days, ignore_index=True)
+
+
+def carry_over(
+    folds: Sequence[Fold],
+    blocks: Sequence[pd.DataFrame],
+    *,
+    vol_target: float | None,
+    execution_lag: int,
+) -> pd.DataFrame:
+    """The days of one agent's test blocks, settled once: what a block holds at its end, the next begins with.
+
+    A recalibration changes who decides, and closes no position: entry is paid for once, at the first block,
+    and the next block's first orders are those that the one before has left. What was decided last stands
+    through days that an embargo leaves out; such days are not booked. A market's first block stays as it is,
+    and so does the first one after a window that leaves the market out: they start flat.
+
+    Args:
+        folds: the windows, in time order.
+        blocks: of each window, its days as `settle_block` gives them.
+        vol_target: annualised, per asset, or None.
+        execution_lag: trading days between a decision and its trade.
+
+    Returns:
+        The days of all blocks, in their order, with the column `window`.
+    """
+    own = [dict(iter(days.groupby("market", sort=False))) for days in blocks]
+    begins: list[dict[str, int]] = []  # of every window: market to the window at which it started flat
+    for number, fold in enumerate(folds):
+        before = begins[-1] if begins else {}
+        begins.append({name: before.get(name, number) for name in fold.test.markets})
+    for number, begin in enumerate(begins):
+        after = begins[number + 1] if number + 1 < len(begins) else {}
+        ending = [name for name, since in begin.items() if since < number and name not in after]
+        if not ending:
+            continue
+        test = folds[number].test
+        start = {name: folds[since].test_start[name] for name, since in begin.items()}
+        tape = Tape.of(test, vol_target=vol_target, start=start, execution_lag=execution_lag)
+        for name in ending:
+            windows = range(begin[name], number + 1)
+            chain = _settle_chain(tape, test.markets[name], name, [own[k][name] for k in windows])
+            for window, days in zip(windows, chain, strict=True):
+                own[window][name] = days
+    return pd.concat(
+        [
+            by_market[name].assign(window=fold.name)
+            for fold, by_market in zip(folds, own, strict=True)
+            for name in fold.test.markets
+        ],
+        ignore_index=True,
+    )
+
+
+def _settle_chain(
+    whole: Tape, market: Market, name: str, blocks: Sequence[pd.DataFrame]
+) -> list[pd.DataFrame]:
+    """Consecutive blocks of one market: the first as it is, the later ones of the decisions of all."""
+    tape = whole.of_market(market)
+    decided, known = np.zeros(tape.returns.shape), np.zeros(len(tape.dates), dtype=bool)
+    booked = []
+    for days in blocks:
+        wide = days.pivot(index="date", columns="asset", values="signal")[list(market.assets)]
+        booked.append(np.isin(tape.dates, wide.index.to_numpy().astype(tape.dates.dtype)))
+        rows = np.flatnonzero(booked[-1]) - 1  # decided at the close before
+        decided[rows], known[rows] = wide.to_numpy(), True
+    standing = np.maximum.accumulate(np.where(known, np.arange(len(known)), 0))
+    settled = _Settled.of(tape, market, decided[standing])
+    return [blocks[0], *(settled.table(name, rows) for rows in booked[1:])]
+
+
+class _Settled(NamedTuple):
+    """Decisions of one market and what they earn, on its own days."""
+
+    tape: Tape
+    market: Market
+    decided: FloatArray
+    ledger: Ledger[FloatArray]
+    late: Ledger[FloatArray]
+
+    @classmethod
+    def of(cls, tape: Tape, market: Market, decided: FloatArray) -> Self:
+        """Settle them, on time and one trading day later."""
+        late = replace(tape, lag=tape.lag + 1)
+        return cls(tape, market, decided, backtest(tape, decided), backtest(late, decided))
+
+    def table(self, name: str, booked: BoolArray) -> pd.DataFrame:
+        """The rows of the days [T] that are booked, one for each asset."""
+        booked, n = booked[1:], len(self.market.assets)
+        return pd.DataFrame(
+            {
+                "date": self.tape.dates[1:][booked].repeat(n),
+                "market": name,
+                "asset": list(self.market.assets) * int(booked.sum()),
+                "gross": self.ledger.gross[booked].ravel(),
+                "turnover": self.ledger.turnover[booked].ravel(),
+                "gross_late": self.late.gross[booked].ravel(),
+                "turnover_late": self.late.turnover[booked].ravel(),
+                "signal": self.decided[:-1][booked].ravel(),
+                "listed": self.tape.listed[:-1][booked].ravel(),
+                "counted": self.tape.counted[:-1][booked].ravel(),
+            }
+        )
