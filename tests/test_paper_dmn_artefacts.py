@@ -25,6 +25,7 @@ from experiments.papers.dmn.figures import exhibit_1, growth, panels
 from experiments.papers.dmn.measure import Measured, Unit, ex_ante_scale, measure, metrics, rescaled
 from experiments.papers.dmn.orderings import orderings, verdict
 from experiments.papers.dmn.portfolio_tables import (
+    beside_the_paper,
     exhibit_2,
     exhibit_3,
     exhibit_8,
@@ -285,7 +286,19 @@ def test_published_figures_stand_beside_ours_only_where_there_are_some(
     shown = exhibit_3(measured, scores).shown.set_index("Strategy")
     assert shown.loc["LSTM, Sharpe", "Sharpe, paper"] == "2.907"
     assert shown.loc["mine", "Sharpe, paper"] == "\N{EN DASH}"
-    assert "Sharpe, paper" not in exhibit_9(measured, scores).shown
+    dear = exhibit_9(measured, scores).shown.set_index("Strategy")
+    assert dear["Sharpe, paper"].to_dict()["LSTM, Sharpe"] == "-5.310"
+    three = exhibit_3(measured, scores)
+    table = beside_the_paper([three, exhibit_9(measured, scores)])
+    assert table is not None
+    rows = table.shown.set_index(["Exhibit", "Strategy", "Metric"])
+    assert rows.loc[("3", "LSTM, Sharpe", "MDD"), "Paper"] == "-20.9%"
+    assert rows.loc[("3", "LSTM, Sharpe", "Sortino"), "Paper"] == "4.29"
+    assert rows.loc[("3", "LSTM, Sharpe", "Sharpe"), "Paper"] == "2.907"
+    mine = three.data.set_index("agent").loc["dmn-lstm-sharpe"]
+    assert rows.loc[("3", "LSTM, Sharpe", "MDD"), "Here"] == f"{mine['max_drawdown']:.1%}"
+    assert rows.loc[("9", "LSTM, Sharpe", "Sharpe"), "Paper"] == "-5.310"
+    assert beside_the_paper([three.__class__(**{**vars(three), "data": three.data.iloc[:0]})]) is None
 
 
 def test_exhibit_8_without_costs_is_exhibit_3(measured: Measured, scores: Scores) -> None:
@@ -530,8 +543,16 @@ def test_instruments_are_grouped_by_class_or_by_market(measured: Measured) -> No
 
 
 def test_published_figures_are_the_specifications() -> None:
-    assert published.RESCALED[LSTM] / published.RESCALED["sgn-returns"] > 2
-    assert set(published.RAW) | set(published.RESCALED) <= {*REFERENCES, *SIXTEEN}
+    three = published.figures_of("3")
+    assert three[LSTM]["sharpe"] / three["sgn-returns"]["sharpe"] > 2
+    assert set(published.figures_of("2")) | set(three) <= {*REFERENCES, *SIXTEEN}
+    assert set(published.figures_of("9")) == {LSTM, REGULARISED}
+    metrics_of = {metric.name for metric in published.METRICS}
+    assert all(set(row) <= metrics_of for row in three.values())
+    # Of one row all that is told fits: the return is the Sharpe ratio times 15.5%, the text's volatility.
+    one = three[LSTM]
+    assert one["ann_return"] / one["sharpe"] == pytest.approx(0.155, abs=5e-4)
+    assert one["ann_return"] / -one["max_drawdown"] == pytest.approx(one["calmar_arith"], abs=5e-3)
     assert label("dmn-wavenet-average") == "WaveNet, average return"
 
 

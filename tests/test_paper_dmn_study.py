@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from agents.agent import make_agent
 from experiments.cli import main
 from experiments.papers.dmn.config import LSTM, REFERENCES, REGULARISED, DmnStudy
 from experiments.papers.dmn.importance import WHOLE, rank_inputs
@@ -69,6 +70,21 @@ def test_each_window_is_searched_and_judged_with_its_own_choice(finished):
     for chosen in about["chosen"]:
         judged = record["agents"][chosen["agent"]]["windows"][chosen["window"]]
         assert judged == chosen["options"]
+
+
+def test_a_quick_study_draws_nothing_and_trains_as_a_quick_run_does(finished, data, tmp_path):
+    about = json.loads((finished.out / "study.json").read_text())
+    for trial in about["trials"]:
+        agent = LSTM if trial["agent"] == REGULARISED else trial["agent"]
+        made = make_agent(agent, quick=True).config
+        options = {name: value for name, value in trial["options"].items() if name != "train_cost_bps"}
+        assert options == {name: getattr(made, name) for name in options}
+        assert {"learning_rate", "batch", "epochs", "patience"} <= set(options)
+    assert about["budget"]["search"].startswith("none")
+    searched = [
+        search_of(configured(data, tmp_path, quick=False, draws=3), LSTM).options(k) for k in range(3)
+    ]
+    assert len({str(options) for options in searched}) > 1
 
 
 def test_the_regularised_model_pays_for_turnover_while_it_learns(finished):

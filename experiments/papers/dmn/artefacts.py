@@ -82,6 +82,9 @@ def write_artefacts(
         _marked(exhibit(measured, scores), still)
         for exhibit in (portfolio_tables.exhibit_2, portfolio_tables.exhibit_3)
     ]
+    costs = _costs(measured, scores)
+    nine = [item for item in costs if isinstance(item, Table) and item.name == "exhibit9"]
+    beside = portfolio_tables.beside_the_paper([*both, *nine])
     claims = orderings_table(scores)
     position, of_phi = figures.exhibit_1()
     grown = figures.growth(measured)
@@ -99,8 +102,9 @@ def write_artefacts(
         ),
         boxes_table(measured, EXHIBIT_5, "exhibit5", "Exhibit 5, performance across assets, table"),
         *_importance(importance),
-        *_costs(measured, scores),
+        *costs,
         portfolio_tables.one_day_late(measured, scores),
+        *([beside] if beside else []),
         *exhibit_a1(study),
         instruments(measured, classes),
         *blocks_tables(measured),

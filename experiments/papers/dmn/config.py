@@ -23,7 +23,7 @@ class DmnStudy(StudyData):
     """Deep Momentum Networks beside their references: every exhibit of the paper.
 
     Recalibrated from scratch before every test block on everything before it, each time with a random search
-    of its own. With --quick, two short windows and minimal budgets, marked as not comparable.
+    of its own. With --quick, two short windows, no search and short trainings, marked as not comparable.
     """
 
     costs: Annotated[tuple[float, ...], NUMBERS] = (0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 10.0)
@@ -64,7 +64,7 @@ class DmnStudy(StudyData):
     """Cost inside the loss of the turnover-regularised LSTM."""
 
     quick: bool = False
-    """One draw, one seed, three epochs, two windows of the last years."""
+    """No search and one seed, every option as registered for a quick run; two windows of the last years."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -34,9 +34,10 @@ COST_RULE = (
 
 
 def portfolio_figures(
-    measured: Measured, scores: Scores, level: Level, printed: Mapping[str, float], agents: Sequence[str]
+    measured: Measured, scores: Scores, level: Level, exhibit: str, agents: Sequence[str]
 ) -> pd.DataFrame:
-    """One row per agent: the nine metrics, means over seeds, and the Sharpe ratio's interval."""
+    """One row per agent: the nine metrics, means over seeds, what the paper prints, the Sharpe's interval."""
+    printed = published.figures_of(exhibit)
     rows = []
     for agent in agents:
         book = measured.book(agent, rescaled=level.rescaled, late=level.late)
@@ -45,14 +46,15 @@ def portfolio_figures(
         rows.append(
             {"agent": agent, "label": label(agent), "cost_bps": level.cost_bps}
             | {metric.name: mean_known(by_seed[metric.name]) for metric in METRICS}
-            | {"sharpe_low": low, "sharpe_high": high, "sharpe_published": printed.get(agent, np.nan)}
+            | {f"{m.name}_published": printed.get(agent, {}).get(m.name, np.nan) for m in METRICS}
+            | {"sharpe_low": low, "sharpe_high": high}
             | {"days": int(np.isfinite(book.gross).all(axis=1).sum()), "seeds": len(measured.seeds[agent])}
         )
     return pd.DataFrame(rows)
 
 
 def figure_columns(data: pd.DataFrame) -> list[Column]:
-    """The columns of `portfolio_figures`; the paper's figures where it has some."""
+    """The columns of `portfolio_figures`; of the paper's figures the Sharpe ratio, where it has some."""
     columns = [Column("Strategy", "label")]
     for metric in METRICS:
         columns.append(number_column(metric.title, metric.name, metric.form))
@@ -65,7 +67,7 @@ def figure_columns(data: pd.DataFrame) -> list[Column]:
 
 def exhibit_2(measured: Measured, scores: Scores) -> Table:
     """Raw signals."""
-    data = portfolio_figures(measured, scores, RAW, published.RAW, measured.agents)
+    data = portfolio_figures(measured, scores, RAW, "2", measured.agents)
     return Table(
         name="exhibit2",
         title="Exhibit 2, raw signals",
@@ -78,7 +80,7 @@ def exhibit_2(measured: Measured, scores: Scores) -> Table:
 
 def exhibit_3(measured: Measured, scores: Scores) -> Table:
     """Rescaled to the volatility target."""
-    data = portfolio_figures(measured, scores, RESCALED, published.RESCALED, measured.agents)
+    data = portfolio_figures(measured, scores, RESCALED, "3", measured.agents)
     return Table(
         name="exhibit3",
         title="Exhibit 3, rescaled to 15% volatility",
@@ -132,7 +134,7 @@ def _shown_8(data: pd.DataFrame) -> pd.DataFrame:
 def exhibit_9(measured: Measured, scores: Scores) -> Table:
     """High costs: the LSTM, the same trained with them, and the references."""
     agents = [name for name in (*REFERENCES, LSTM, REGULARISED) if name in measured.agents]
-    data = portfolio_figures(measured, scores, DEAR, {}, agents)
+    data = portfolio_figures(measured, scores, DEAR, "9", agents)
     return Table(
         name="exhibit9",
         title="Exhibit 9, turnover regularisation",
@@ -141,6 +143,46 @@ def exhibit_9(measured: Measured, scores: Scores) -> Table:
         data=data,
         shown=as_text(data, figure_columns(data)),
     )
+
+
+def beside_the_paper(exhibits: Sequence[Table]) -> Table | None:
+    """Every figure of Exhibits 2, 3 and 9 that the paper's text or summaries tell, beside ours."""
+    rows = []
+    for table in exhibits:
+        for row in table.data.to_dict("records"):
+            rows += [
+                {"exhibit": table.name.removeprefix("exhibit"), "agent": row["agent"], "label": row["label"]}
+                | {"metric": metric.name, "published": row[f"{metric.name}_published"]}
+                | {"value": row[metric.name]}
+                for metric in METRICS
+                if np.isfinite(row[f"{metric.name}_published"])
+            ]
+    if not rows:
+        return None
+    data = pd.DataFrame(rows)
+    return Table(
+        name="published",
+        title="Exhibits 2, 3 and 9, the paper beside ours",
+        caption="Every figure that the paper's text or public summaries of it tell; its tables have more. "
+        "The paper: 88 futures, 1995-2015; ours: the panel and days of this study.",
+        data=data,
+        shown=as_text(data, PUBLISHED),
+    )
+
+
+def _as_metric(name: str, value: float) -> str:
+    """A value in the format of its metric; Sharpe ratios with the three digits of the paper."""
+    return format_value(value, ".3f" if name == "sharpe" else _TITLES[name].form)
+
+
+_TITLES = {metric.name: metric for metric in METRICS}
+PUBLISHED = (
+    Column("Exhibit", "exhibit"),
+    Column("Strategy", "label"),
+    Column("Metric", "metric", lambda name: _TITLES[name].title),
+    Column("Paper", ("metric", "published"), _as_metric),
+    Column("Here", ("metric", "value"), _as_metric),
+)
 
 
 def _trained(measured: Measured) -> str:

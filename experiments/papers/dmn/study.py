@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -87,9 +88,7 @@ def quick(config: DmnStudy) -> DmnStudy:
     """The same study with a budget of a minute or two."""
     models = config.models if set(config.models) != set(DmnStudy.models) else QUICK_MODELS
     begin, test_from = ("2008-01-01", "2013-01-01") if config.panel is None else (None, config.test_from)
-    return replace(
-        config, models=models, draws=1, other_draws=1, seeds=1, epochs=3, begin=begin, test_from=test_from
-    )
+    return replace(config, models=models, draws=1, other_draws=1, seeds=1, begin=begin, test_from=test_from)
 
 
 def search_of(config: DmnStudy, model: str) -> Search:
@@ -97,12 +96,16 @@ def search_of(config: DmnStudy, model: str) -> Search:
     agent, options = model, {}
     if model == REGULARISED:
         agent, options = LSTM, {"train_cost_bps": config.turnover_bps}
+    fixed: dict[str, object] = {"epochs": config.epochs, "patience": config.patience}
+    if config.quick:  # one random draw may learn nothing at all: nothing is drawn, but taken as registered
+        made: Any = make_agent(agent, quick=True)
+        fixed = {name: getattr(made.config, name) for name in (*made.space, *fixed)}
     return Search(
         label=model,
         variant=Variant(agent, options),
         trials=range(config.draws_of(model)),
         seed=config.seed,
-        fixed={"epochs": config.epochs, "patience": config.patience},
+        fixed=fixed,
         vol_target=settings_of(make_agent(agent)).vol_target,
         execution_lag=config.execution_lag,
     )
@@ -145,11 +148,13 @@ def _about(
     config: DmnStudy, trials: Sequence[TrialResult], chosen: Sequence[TrialResult]
 ) -> dict[str, object]:
     """What the study spent and chose, as it is written into its folder."""
-    budget = {
+    budget: dict[str, object] = {
         "draws per recalibration": f"{config.draws} (Sharpe-trained), {config.other_draws} (others)",
         "seeds": config.seeds,
         "epochs at most": f"{config.epochs}, patience {config.patience}",
     }
+    if config.quick:
+        budget = {"search": "none, all options as registered for a quick run", "seeds": config.seeds}
     about: dict[str, object] = {"budget": budget, "trials": list(trials), "chosen": list(chosen)}
     write_atomically(config.out / "study.json", (json.dumps(about, indent=2, default=str) + "\n").encode())
     return about
