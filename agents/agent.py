@@ -246,6 +246,7 @@ for _name in (
     "buy-and-hold",
     "risk-parity",
     "ts-momentum",
+    "moving-average",
     "cs-momentum",
     "long-only",
     "sgn-returns",

@@ -1,8 +1,8 @@
 """The classical strategies, each a formula over causal features.
 
 A formula maps features [..., n, F] and the tradable mask [..., n] of one market to signals [..., n], for one
-day and for a whole history alike. The first four are the baselines of QuantNet (Koshiyama et al. 2020,
-Appendix B); the last three the references of Deep Momentum Networks (Lim et al. 2019, Eqs. 1-8).
+day and for a whole history alike. The first five are the baselines of QuantNet (Koshiyama et al. 2020, Eq. 1
+and Appendix B); the last three the references of Deep Momentum Networks (Lim et al. 2019, Eqs. 1-8).
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from qn_env.features import (
     MacdTrend,
     MeanReturn,
     Volatility,
+    WeightedAverage,
 )
 from qn_env.panel import Panel
 from qn_env.setup import Observation
@@ -53,6 +54,17 @@ def ts_momentum(features: FloatArray, tradable: BoolArray) -> FloatArray:
     """Signals s_j = mean return of the last 252 days, the mean itself, not its sign (QuantNet, Eq. 10)."""
     del tradable
     return np.clip(features[..., 0], -1.0, 1.0)
+
+
+def moving_average(features: FloatArray, tradable: BoolArray) -> FloatArray:
+    """Signals s_j = tanh(sum_k W_k r_{t-k}) over 252 days (QuantNet, Eq. 1), W_k diagonal and set by hand.
+
+    The paper leaves them open: "typically decreases exponentially". Taken here: weights that decrease so and
+    lie as far back on average as the 252-day mean, over the volatility of the same days, so that every asset
+    uses as much of tanh's range.
+    """
+    del tradable
+    return np.tanh(features[..., 0])
 
 
 def cs_momentum(features: FloatArray, tradable: BoolArray) -> FloatArray:
@@ -140,6 +152,7 @@ RULES: dict[str, Rule] = {
     "buy-and-hold": Rule(formula=buy_and_hold),
     "risk-parity": Rule(formula=risk_parity, features=(Volatility(252),), warmup=253),
     "ts-momentum": Rule(formula=ts_momentum, features=(MeanReturn(252),), warmup=253),
+    "moving-average": Rule(formula=moving_average, features=(WeightedAverage(252),), warmup=253),
     "cs-momentum": Rule(formula=cs_momentum, features=_MEANS, warmup=253),
     "cs-momentum-literal": Rule(formula=cs_momentum_literal, features=_MEANS, warmup=253),
     "long-only": Rule(formula=buy_and_hold, warmup=60, vol_target=DMN_TARGET),

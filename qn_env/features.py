@@ -124,6 +124,39 @@ class Volatility:
 
 
 @dataclass(frozen=True)
+class WeightedAverage(Derived):
+    """Exponentially weighted sum of the last `days` daily returns in units of its own deviation, [T, N].
+
+    sum_k w_k r_{t-k} / (sigma_t * sqrt(sum_k w_k^2)), w_k = (1 - 2 / (span + 1))^k, sigma_t the standard
+    deviation of the same days: of returns without a trend it has a variance of 1. With the span at `days`
+    the weights lie as far back on average as those of `MeanReturn(days)`.
+    """
+
+    days: int = 252
+    span: int = 252
+
+    def __post_init__(self) -> None:
+        _check_days(self, "days")
+        _check_days(self, "span")
+
+    @property
+    def parts(self) -> tuple[Feature, ...]:
+        """sigma_t."""
+        return (Volatility(self.days),)
+
+    def combine(self, returns: FloatArray, *parts: FloatArray) -> FloatArray:
+        """From sigma_t [T, N]."""
+        from scipy.signal import lfilter
+
+        (volatility,) = parts
+        weights = (1.0 - 2.0 / (self.span + 1.0)) ** np.arange(self.days)
+        average = lfilter(weights / np.sqrt((weights**2).sum()), [1.0], returns, axis=0)
+        average[: self.days - 1] = np.nan
+        trend: FloatArray = average / volatility
+        return trend
+
+
+@dataclass(frozen=True)
 class PriceIndex:
     """Prices [T, N] that grow by the returns, before the first return at 1; NaN below an asset's last day."""
 

@@ -20,6 +20,7 @@ from qn_env.features import (
     NormalisedReturn,
     PriceIndex,
     Volatility,
+    WeightedAverage,
     Winsorised,
     dmn_features,
 )
@@ -30,6 +31,7 @@ from qn_env.sources.synthetic import ragged, weekdays
 EVERY = (
     EwVolatility(),
     MeanReturn(20),
+    WeightedAverage(20, 10),
     Volatility(20),
     CumulativeReturn(20),
     NormalisedReturn(5),

@@ -18,6 +18,7 @@ from agents.rules import (
     ts_momentum,
 )
 from qn_env.errors import ConfigError
+from qn_env.features import WeightedAverage
 from qn_env.panel import Panel
 from qn_env.sources.synthetic import noise, weekdays
 
@@ -103,6 +104,27 @@ def test_rules_see_252_days_of_each_asset():
         np.testing.assert_allclose(signals[t], returns[t - 251 : t + 1].mean(axis=0))
 
 
+def test_a_moving_average_weighs_252_days_by_their_age():
+    panel = noise(markets=1, assets=2, days=400, seed=0)
+    signals = RuleAgent("moving-average").signals(panel)
+    assert not signals[:251].any()
+    weights = np.array([(251.0 / 253.0) ** k for k in range(252)])
+    for t in (251, 300, 399):
+        window = panel.returns[t - 251 : t + 1]
+        total = (weights[::-1, None] * window).sum(axis=0)
+        units = window.std(axis=0, ddof=1) * (weights**2).sum() ** 0.5
+        np.testing.assert_allclose(signals[t], np.tanh(total / units))
+
+
+def test_without_a_trend_a_moving_average_is_a_standard_normal_number():
+    panel = noise(markets=1, assets=400, days=252, seed=1)
+    trend = panel.feature(WeightedAverage(252))[-1]
+    assert np.isfinite(trend).all()
+    # Of 400 numbers the mean has an error of 1 / 20, the deviation one of 1 / 28.
+    assert abs(trend.mean()) < 3 / 20
+    assert trend.std() == pytest.approx(1.0, abs=3 / 28)
+
+
 def test_risk_parity_shares_add_up_to_one_in_every_market():
     panel = noise(markets=3, assets=4, days=300, seed=0)
     signals = RuleAgent("risk-parity").signals(panel)[260:]
@@ -119,7 +141,7 @@ def test_sgn_returns_follows_a_year_of_gains():
 
 def test_each_rule_has_the_volatility_target_its_paper_prescribes():
     found = {name: make_agent(name).settings.vol_target for name in RULES if name != "cs-momentum-literal"}
-    none = dict.fromkeys(("buy-and-hold", "risk-parity", "ts-momentum", "cs-momentum"))
+    none = dict.fromkeys(("buy-and-hold", "risk-parity", "ts-momentum", "cs-momentum", "moving-average"))
     assert found == none | dict.fromkeys(("long-only", "sgn-returns", "macd"), 0.15)
 
 

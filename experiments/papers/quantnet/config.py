@@ -12,7 +12,7 @@ from qn_env.checks import MOST_DAYS, check_flag, check_items, check_names, check
 from qn_env.errors import ConfigError
 
 LEARNT = ("quantnet", "quantnet-shared", "no-transfer-linear", "no-transfer-lstm")
-RULES = ("buy-and-hold", "risk-parity", "ts-momentum", "cs-momentum")
+RULES = ("buy-and-hold", "risk-parity", "ts-momentum", "cs-momentum", "moving-average")
 # The six configurations of the paper's search (Table 3).
 SEARCHED = (
     "no-transfer-linear",

@@ -37,6 +37,7 @@ LABELS: Mapping[str, str] = {
     "risk-parity": "Risk parity",
     "ts-momentum": "TS Mom",
     "cs-momentum": "CS Mom",
+    "moving-average": "Moving average",
     "no-transfer-lstm": "No Transfer LSTM",
     "no-transfer-linear": "No Transfer Linear",
     "quantnet": "QuantNet",
