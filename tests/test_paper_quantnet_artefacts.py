@@ -18,8 +18,9 @@ from experiments.papers.quantnet.bootstrap import day_counts, intervals, resampl
 from experiments.papers.quantnet.clusters import cluster, cluster_table
 from experiments.papers.quantnet.comparisons import counts_table, differences, kolmogorov_smirnov, wilcoxon
 from experiments.papers.quantnet.comparisons import tests_table as paper_tests_table
+from experiments.papers.quantnet.drawing import name_points
 from experiments.papers.quantnet.factors import FACTORS, explain, hac_lags, read_factors, table_6
-from experiments.papers.quantnet.figures import cumulative
+from experiments.papers.quantnet.figures import cluster_map, cumulative
 from experiments.papers.quantnet.market_tables import by_country_table, by_size_table, line, lines_table
 from experiments.papers.quantnet.measure import (
     MarketDays,
@@ -32,7 +33,16 @@ from experiments.papers.quantnet.measure import (
     pairs,
 )
 from experiments.papers.quantnet.places import read_places, with_places
-from experiments.papers.quantnet.tables import UNDEFINED, summary, table_1, table_5, tables_1, tables_3
+from experiments.papers.quantnet.tables import (
+    UNDEFINED,
+    bracketed,
+    summary,
+    table_1,
+    table_5,
+    tables_1,
+    tables_3,
+)
+from experiments.papers.quantnet.world import code_of, codes_of, squares
 from experiments.results.tables import market_days, portfolio_table, results_table
 from experiments.storage.manifest import Manifest
 from experiments.storage.store import RunFolder, unit_name
@@ -222,12 +232,9 @@ def test_undefined_values_are_counted_and_shown(run: RunFolder) -> None:
     flat = data[(data["agent"] == "buy-and-hold") & (data["metric"] == "sharpe")].iloc[0]
     assert (flat["assets"], flat["undefined"], flat["undefined_values"]) == (8, 1, 1)
     shown = tables_1(measured, None)[0].shown.set_index("Metric")
-    assert shown.loc["SR, undefined"].to_dict() == {
-        "QuantNet": "0",
-        "QuantNet Shared": "0",
-        "No Transfer LSTM": "0",
-        "Buy and hold": "1",
-    }
+    assert "SR, undefined" not in shown.index, "no row of zeros"
+    told = shown.loc["SR"].str.extract(r", (\d+) undefined$")[0].dropna()
+    assert told.to_dict() == {"Buy and hold": "1"}
     assert summary(pd.Series([NAN]))["undefined"] == 1
 
 
@@ -473,10 +480,75 @@ def test_units_judged_on_other_days_are_refused(tmp_path: Path) -> None:
 
 def test_table_5_is_table_1_of_one_market(run: RunFolder) -> None:
     measured = measure(run)
-    data = table_5(measured, ["Alpha"], ["quantnet"]).data.set_index("metric")
+    places = with_places(None, ["Alpha"])
+    table = table_5(measured, ["Alpha"], ["quantnet"], places)
+    data = table.data.set_index("metric")
+    assert not table.shown["Market"].str.endswith("paper").any(), "the paper has no such market"
     own = measured.of("calmar").loc["Alpha", "quantnet"]
     assert data.loc["calmar", "median"] == np.median(own)
     assert data.loc["calmar", "sd"] == pytest.approx(np.std(own, ddof=1))
+
+
+def test_table_5_has_the_papers_figures_of_the_same_country_below_ours(run: RunFolder) -> None:
+    measured = measure(run)
+    places = with_places(None, ["Alpha", "Beta $"])
+    places.loc["Alpha", "country"] = "south korea"
+    table = table_5(measured, ["Alpha", "Beta $"], ["quantnet", "no-transfer-lstm"], places)
+    printed = published.read_published("table5").set_index(["market", "metric", "agent"])
+    kospi = printed.loc[("KOSPI", "sharpe", "quantnet")]
+    shown = table.shown.set_index(["Market", "Metric"])
+    below = shown.loc[("KOSPI, paper", "SR")]
+    assert below["QuantNet: mean (SD)"] == bracketed(kospi["mean"], kospi["sd"])
+    assert below["QuantNet: median (MAD)"] == bracketed(kospi["median"], kospi["mean_deviation"])
+    assert below["No Transfer LSTM: mean (SD)"] == UNDEFINED, "it prints another strategy"
+    assert list(table.shown["Market"].unique()) == ["Alpha", "KOSPI, paper", "Beta $"]
+
+
+def test_every_country_of_the_map_has_a_square_of_its_own_near_its_place() -> None:
+    places = [(square.column, square.row) for square in squares().values()]
+    assert len(set(places)) == len(places) > 100
+    # East of, and north of: as on any map.
+    for left, right in (("US", "GB"), ("GB", "PL"), ("IN", "JP"), ("BR", "ZA"), ("CA", "RU")):
+        assert squares()[left].column < squares()[right].column
+    for above, below in (("CA", "US"), ("US", "MX"), ("SE", "IT"), ("CN", "AU"), ("FI", "ZA")):
+        assert squares()[above].row < squares()[below].row
+    assert code_of("united states") == code_of("us") == "US"
+    assert code_of("Namibia") == "NA"
+
+
+def test_markets_that_are_countries_get_a_map_and_others_do_not() -> None:
+    places = pd.DataFrame({"country": ["Japan", "US", "US"]}, index=["TPX", "SPX", "NDX"])
+    codes = codes_of(places)
+    assert codes is not None
+    assert codes.to_dict() == {"TPX": "JP", "SPX": "US", "NDX": "US"}
+    assert codes_of(places.replace("Japan", "energy")) is None
+    clusters = cluster({"TPX": np.array([1.0, 0.0]), "SPX": np.array([0.0, 1.0])})
+    figure = cluster_map(clusters, {"TPX": "JP", "SPX": "US"}).draw()
+    (axes,) = figure.axes
+    assert sorted(text.get_text() for text in axes.texts) == ["JP", "US"]
+    colours = {patch.get_facecolor() for patch in axes.patches}
+    assert len(colours) == 3  # two clusters, and the countries without a market
+
+
+def test_names_stand_beside_their_points_and_not_over_each_other() -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.5, 4.1))
+    axes = figure.subplots()
+    rng = np.random.default_rng(0)
+    x, y = rng.uniform(size=(2, 8))
+    x[1], y[1] = x[0] + 0.005, y[0] + 0.005  # two points that nearly meet
+    axes.scatter(x, y)
+    names = [f"market {k}" for k in range(8)]
+    name_points(axes, names, np.append(x[:7], np.nan), y)
+    figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert [text.get_text() for text in axes.texts] == names[:7], "none where there is no point"
+    frame = axes.get_window_extent()
+    for k, box in enumerate(boxes):
+        assert frame.x0 <= box.x0
+        assert box.x1 <= frame.x1
+        assert not any(box.overlaps(other) for other in boxes[:k])
 
 
 def test_the_largest_markets_are_named_and_typos_refused(run: RunFolder) -> None:
@@ -745,6 +817,7 @@ def test_table_7_places_every_variant(tmp_path: Path) -> None:
     assert "Not of its shape" not in table.caption
     page = write_ablation(run, tmp_path / "out", None)
     assert page.name == "ablation.html"
+    assert "quantnet[" not in page.read_text(), "names of agents are for files"
     assert (tmp_path / "out" / "tables" / "table7.csv").stat().st_size > 0
 
 

@@ -10,10 +10,17 @@ import numpy as np
 UNDEFINED = "\N{EN DASH}"
 
 
+ROUNDING = 1e-12  # no figure of a table is so small, but for what is left of a sum of opposites
+
+
 def format_digits(value: float | None, digits: int = 4) -> str:
     """A number with so many significant digits, never in powers of ten; a dash where undefined.
 
+    What is nothing but the rounding of a sum that is 0 is written as 0.
+
     Examples:
+        >>> format_digits(7.63e-17)
+        '0'
         >>> format_digits(0.0000512345), format_digits(33.29913), format_digits(1234567.0)
         ('0.00005123', '33.30', '1234567')
         >>> format_digits(float("nan")) == UNDEFINED
@@ -21,7 +28,7 @@ def format_digits(value: float | None, digits: int = 4) -> str:
     """
     if value is None or not np.isfinite(value):
         return UNDEFINED
-    if value == 0.0:
+    if abs(value) < ROUNDING:
         return "0"
     magnitude = int(np.floor(np.log10(abs(value))))
     return f"{value:.{max(digits - 1 - magnitude, 0)}f}"

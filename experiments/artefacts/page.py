@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments.artefacts.items import Drawing, Item, Omitted, Table
+from experiments.artefacts.numbers import join_words
 from experiments.settings.config import SEEDS
 from experiments.storage.records import RunRecord
 from qn_env.extras import require
@@ -17,7 +18,7 @@ from qn_env.storage import write_atomically
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-FOLDED_ROWS = 30  # longer tables open on demand
+FOLDED_ROWS = 40  # longer tables open on demand
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,7 @@ class Front:
         record: run.json.
         seeds: seeds with results of every agent.
         budget: what the run was given to spend, one sentence.
+        label: an agent's name in the tables.
     """
 
     title: str
@@ -45,6 +47,7 @@ class Front:
     record: RunRecord
     seeds: Mapping[str, Sequence[int]]
     budget: str
+    label: Callable[[str], str]
 
 
 def budget_line(record: RunRecord, study: Mapping[str, Any] | None) -> str:
@@ -94,12 +97,21 @@ def write_page(path: Path, items: Sequence[Item], images: Mapping[str, bytes], f
             markets=len({row["market"] for row in record["panel"]["markets"]}),
             failed=record.get("failed", []),
             quick=bool(record["config"].get("quick")),
-            few=[a for a, s in front.seeds.items() if _learnt(record, a) and len(s) < SEEDS],
+            few=_few_seeds(front),
             enough=SEEDS,
         )
     )
     write_atomically(path, str(page).encode())
     return path
+
+
+def _few_seeds(front: Front) -> str:
+    """The learnt strategies with too few seeds, or that it is all of them; empty where there is none."""
+    learnt = [agent for agent in front.seeds if _learnt(front.record, agent)]
+    few = [agent for agent in learnt if len(front.seeds[agent]) < SEEDS]
+    if len(few) == len(learnt) > 1:
+        return "all strategies that learn"
+    return join_words([front.label(agent) for agent in few])
 
 
 def _learnt(record: RunRecord, agent: str) -> bool:

@@ -132,6 +132,7 @@ def write_artefacts(
         record=measured.record,
         seeds=measured.seeds,
         budget=budget,
+        label=label,
     )
     return write_page(out / "paper.html", items, images, front)
 

@@ -161,7 +161,7 @@ def beside_the_paper(exhibits: Sequence[Table]) -> Table | None:
         return None
     data = pd.DataFrame(rows)
     return Table(
-        name="published",
+        name="beside-the-paper",
         title="Exhibits 2, 3 and 9, the paper beside ours",
         caption="Every figure that the paper's text or public summaries of it tell; its tables have more. "
         "The paper: 88 futures, 1995-2015; ours: the panel and days of this study.",

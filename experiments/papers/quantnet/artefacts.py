@@ -33,6 +33,7 @@ from experiments.papers.quantnet.page import write_page
 from experiments.papers.quantnet.places import with_places
 from experiments.papers.quantnet.published import BUY_AND_HOLD_NOTE
 from experiments.papers.quantnet.text import text_of_table1
+from experiments.papers.quantnet.world import codes_of
 from experiments.results.leaderboard import static_note
 from experiments.storage.store import RunFolder
 from qn_env.arrays import FloatArray
@@ -213,7 +214,10 @@ def _markets(made: PaperData, searched: tables.StudyRecord | None) -> list[Item]
 def _single_markets(made: PaperData) -> list[Item]:
     """Table 5 and Figures 5a, 10, 11 and 12: named markets."""
     measured, named = made.measured, made.named
-    items: list[Item] = [tables.table_5(measured, named, made.agents), tables.table_5_published()]
+    items: list[Item] = [
+        tables.table_5(measured, named, made.agents, made.places),
+        tables.table_5_published(),
+    ]
     if not made.pairs:
         return items
     for pair, suffix in made.drawn(""):
@@ -240,16 +244,27 @@ def _cluster_items(made: PaperData, scores: Mapping[str, FloatArray] | None) -> 
     if len(scores) < 2:
         return [Omitted("Figures 2 and 13", "a single market cannot be clustered")]
     clusters = cluster(scores)
-    data = cluster_table(clusters, with_places(made.places.reset_index(), list(scores)))
+    places = with_places(made.places.reset_index(), list(scores))
+    data = cluster_table(clusters, places)
+    codes = codes_of(places)
     table = Table(
         name="fig2",
         title="Figure 2, clusters",
-        caption="The cluster of each country's market, from its mean encoder scores over the test days; the "
-        "paper draws them on a map.",
+        caption="The cluster of each market, from its mean encoder scores over the test days"
+        + (
+            "."
+            if codes is not None
+            else "; the paper draws them on a map, and these markets are no countries."
+        ),
         data=data,
         shown=as_text(data, CLUSTERED),
     )
-    return [figures.dendrogram(clusters), table]
+    drawn = [figures.dendrogram(clusters)]
+    if codes is not None:
+        size = pd.Series({market: len(made.markets[market].assets) for market in codes.index})
+        largest = codes[size.sort_values(ascending=False, kind="stable").index].drop_duplicates()
+        drawn.insert(0, figures.cluster_map(clusters, {str(m): str(code) for m, code in largest.items()}))
+    return [*drawn, table]
 
 
 def _data_behind(made: PaperData) -> dict[str, pd.DataFrame]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
@@ -83,6 +83,46 @@ def scatter(axes: Axes, x: FloatArray, y: FloatArray, *, size: float) -> None:
     axes.axhline(0, color=QUIET, linewidth=0.7)
     axes.axvline(0, color=QUIET, linewidth=0.7)
     axes.scatter(x, y, s=size, color=STRATEGY, alpha=0.75, linewidths=0)
+
+
+# Where a name may stand beside its point, points of 1/72 inch; the first place that is free is taken.
+NEAR = ((4, 3), (4, -9), (-4, 3), (-4, -9), (4, 10), (-4, 10), (4, -16), (-4, -16))
+LETTER, LINE = 4.0, 8.0  # width of a letter and height of a line at 7 points
+
+
+def name_points(axes: Axes, names: Sequence[str], x: FloatArray, y: FloatArray) -> None:
+    """Names beside points, none outside the axes or over another one where that can be helped."""
+    known = np.flatnonzero(np.isfinite(x) & np.isfinite(y)).tolist()
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    axes.set_xlim(left, right)
+    axes.set_ylim(low, high)
+    box, whole = axes.get_position(), axes.get_figure(root=True)
+    assert whole is not None, "expected axes of a figure"
+    wide, tall = (72.0 * size for size in whole.get_size_inches() * (box.width, box.height))
+    across, up = (x - left) / (right - left) * wide, (y - low) / (high - low) * tall
+    taken = [(across[i] - 3.0, up[i] - 3.0, across[i] + 3.0, up[i] + 3.0) for i in known]
+
+    def place(i: int, offset: tuple[int, int]) -> tuple[float, float, float, float]:
+        length = LETTER * len(names[i])
+        begin = across[i] + offset[0] - (length if offset[0] < 0 else 0.0)
+        return begin, up[i] + offset[1], begin + length, up[i] + offset[1] + LINE
+
+    def is_free(one: tuple[float, float, float, float]) -> bool:
+        if one[0] < 0.0 or one[2] > wide or one[1] < 0.0 or one[3] > tall:
+            return False
+        return all(one[0] > o[2] or one[2] < o[0] or one[1] > o[3] or one[3] < o[1] for o in taken)
+
+    for i in known:
+        offset = next((near for near in NEAR if is_free(place(i, near))), NEAR[0])
+        taken.append(place(i, offset))
+        axes.annotate(
+            names[i],
+            (x[i], y[i]),
+            xytext=offset,
+            textcoords="offset points",
+            fontsize=7,
+            ha="right" if offset[0] < 0 else "left",
+        )
 
 
 def signed_colours(values: FloatArray) -> list[str]:

@@ -17,6 +17,7 @@ from experiments.papers.quantnet.drawing import (
     REFERENCE,
     STRATEGY,
     Samples,
+    name_points,
     overlay,
     scatter,
     shared_legend,
@@ -28,6 +29,7 @@ from experiments.papers.quantnet.market_tables import SIZES, by_reference, line
 from experiments.papers.quantnet.measure import MarketDays, Measured, Pair
 from experiments.papers.quantnet.published import METRIC_LABELS
 from experiments.papers.quantnet.tables import label
+from experiments.papers.quantnet.world import squares
 from experiments.results.series import bin_edges, path
 from experiments.results.tables import scaled_ex_ante
 from qn_env.arrays import FloatArray
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CLUSTER_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B8860B", "#56B4E9")
+FAINT = "#e6e6e2"  # a country without a market
 WIDEST_RELATIVE = 300.0  # per cent; longer bars of Figure 8 are cut, their values printed
 # Over what the mean of a market's return is, in Figures 5a and 10.
 GROWTHS = {"fig5a": "its assets", "fig10": "its assets, each first scaled ex ante to 10% volatility"}
@@ -193,11 +196,12 @@ def size_bars(measured: Measured, data: pd.DataFrame, pair: Pair, name: str, col
     own, words = _of_pair(data, pair), SIZES[column]
 
     def draw() -> Figure:
-        figure, (axes,) = grid_of(1, columns=1, width=6.4, height=3.2)
+        figure, (axes,) = grid_of(1, columns=1, width=min(6.4, 2.0 + 1.1 * len(own)), height=3.2)
         places, heights = np.arange(len(own)), own["mean"].to_numpy()
         axes.bar(places, heights, color=signed_colours(heights), width=0.6)
         axes.axhline(0, color=INK, linewidth=0.8)
-        axes.set_xlim(-0.7, max(len(own), 3) - 0.3)
+        axes.set_xlim(-0.7, len(own) - 0.3)
+        axes.margins(y=0.08)
         labels = [
             f"{row['group']}\n{row['markets']} market{'s' * (row['markets'] != 1)}\n"
             f"{row['assets']} asset{'s' * (row['assets'] != 1)}"
@@ -267,21 +271,15 @@ def market_scatter(measured: Measured, pair: Pair, name: str) -> Drawing:
             means = measured.by_market(metric)
             x, y = means[pair.reference].to_numpy(), means[pair.strategy].to_numpy()
             scatter(axes, x, y, size=26)
-            for market, across, up in zip(means.index, x, y, strict=True):
-                if np.isfinite(across) and np.isfinite(up):
-                    axes.annotate(
-                        plain(str(market)),
-                        (across, up),
-                        xytext=(4, 3),
-                        textcoords="offset points",
-                        fontsize=7,
-                    )
+            name_points(axes, [plain(str(market)) for market in means.index], x, y)
             fitted = line(x, y)
             if np.isfinite(fitted["slope"]):
                 ends = np.array([np.nanmin(x), np.nanmax(x)])
                 axes.plot(ends, fitted["intercept"] + fitted["slope"] * ends, color=REFERENCE, linewidth=1.6)
+            side = "-" if fitted["slope"] < 0 else "+"
             axes.set_title(
-                f"{METRIC_LABELS[metric]}: {fitted['intercept']:.2f} + {fitted['slope']:.2f} x", fontsize=10
+                f"{METRIC_LABELS[metric]}: {fitted['intercept']:.2f} {side} {abs(fitted['slope']):.2f} x",
+                fontsize=10,
             )
             axes.set_xlabel(plain(label(pair.reference)))
             axes.set_ylabel(plain(label(pair.strategy)))
@@ -351,6 +349,49 @@ def dendrogram(clusters: Clusters) -> Drawing:
         title="Figure 13",
         caption="Markets grouped by their mean encoder scores over the test days, Ward's linkage; the dashed "
         f"line cuts the tree into {max(clusters.cluster)} clusters.",
+        draw=draw,
+    )
+
+
+def cluster_map(clusters: Clusters, codes: Mapping[str, str]) -> Drawing:
+    """Figure 2: the countries on a map of squares, coloured by the cluster of their market.
+
+    Args:
+        clusters: the clusters.
+        codes: country code of a market, of those that stand for their country.
+    """
+    number = dict(zip(clusters.markets, clusters.cluster, strict=True))
+    of_country = {code: number[market] for market, code in codes.items()}
+
+    def draw() -> Figure:
+        from matplotlib.patches import Patch, Rectangle
+
+        figure, (axes,) = grid_of(1, columns=1, width=7.4, height=4.6)
+        for code, square in squares().items():
+            cluster = of_country.get(code)
+            colour = FAINT if cluster is None else _cluster_colour(cluster)
+            corner = (square.column - 0.46, square.row - 0.46)
+            axes.add_patch(Rectangle(corner, 0.92, 0.92, facecolor=colour, linewidth=0))
+            if cluster is not None:
+                middle = (square.column, square.row)
+                axes.annotate(
+                    code, middle, ha="center", va="center", fontsize=7, color="white", weight="bold"
+                )
+        at = [(square.column, square.row) for square in squares().values()]
+        axes.set_xlim(min(x for x, _ in at) - 0.6, max(x for x, _ in at) + 0.6)
+        axes.set_ylim(max(y for _, y in at) + 0.6, min(y for _, y in at) - 0.6)
+        axes.set_aspect("equal")
+        axes.axis("off")
+        shown = sorted(set(of_country.values()))
+        patches = [Patch(color=_cluster_colour(n), label=f"C{n}") for n in shown]
+        axes.legend(handles=patches, loc="lower left", frameon=False, fontsize=9)
+        return figure
+
+    return Drawing(
+        name="fig2-map",
+        title="Figure 2",
+        caption="The clusters of Figure 13 on a map that gives every country one square near its place; of a "
+        "country with several markets the one with most assets stands for it.",
         draw=draw,
     )
 

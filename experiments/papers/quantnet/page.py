@@ -42,6 +42,7 @@ def write_page(
         record=measured.record,
         seeds=measured.seeds,
         budget=budget,
+        label=lambda agent: LABELS.get(agent, agent),
     )
     return write_front_and_items(path, [_titled(item) for item in items], images, front)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from itertools import chain
 from typing import NotRequired, TypedDict
 
 import numpy as np
@@ -23,6 +24,7 @@ from experiments.papers.quantnet.published import (
     join_published,
     read_published,
 )
+from experiments.papers.quantnet.world import code_of
 from experiments.storage.records import TrialResult
 
 # Which centre and which spread a cell shows.
@@ -139,11 +141,9 @@ def _shown_1(data: pd.DataFrame, shown: tuple[str, str], static: Collection[str]
     rows = []
     for metric in METRICS:
         own = data[data["metric"] == metric.name]
-        lines = [Column(metric.title, shown, bracketed)]
+        lines = [Column(metric.title, (*shown, "undefined_values"), _counted)]
         if metric.name == "sharpe" and own["median_low"].notna().any() and shown[0] == "median":
             lines.append(SHARPE_INTERVAL)
-        if own["undefined_values"].any():
-            lines.append(Column(f"{metric.title}, undefined", "undefined_values"))
         if shown == MEDIAN_MAD:
             lines.append(Column(f"{metric.title}, paper", in_paper(shown), bracketed))
         rows += [[line.heading, *line.text(own)] for line in lines]
@@ -237,6 +237,10 @@ def _space_cell(space: str, chosen: object, fixed: bool) -> str:  # noqa: FBT001
     return f"{space} \N{RIGHTWARDS ARROW} {format_setting(chosen)}"
 
 
+# Of a trial's record: the same in all of them, or of no use to a reader; the files have them.
+LEFT_OUT_3 = ("window", "vol_target", "lag", "data", "bars", "epochs", "best_epoch", "curve")
+
+
 def _options_table(part: str, words: str, trials: Sequence[TrialResult]) -> Table:
     """Trials with one column per option."""
     rows = [
@@ -245,41 +249,68 @@ def _options_table(part: str, words: str, trials: Sequence[TrialResult]) -> Tabl
         for trial in trials
     ]
     data = pd.DataFrame(rows)
+    shown = data.drop(columns=[c for c in LEFT_OUT_3 if c in data]).map(format_setting)
+    shown["agent"] = data["agent"].map(label)
     return Table(
         name=f"table3-{part}",
         title=f"Table 3, {part}",
         caption=f"{words}, with its score on the selection days.",
         data=data,
-        shown=data.map(format_setting),
+        shown=shown.rename(columns=lambda name: name.replace("_", " ").capitalize()),
     )
 
 
-def table_5(measured: Measured, markets: Sequence[str], agents: Sequence[str]) -> Table:
-    """Table 1's metrics for named markets: mean (SD), then median (MAD), strategies side by side."""
+# The paper's named markets, by country.
+PAPER_MARKETS = {"US": "SPX", "GB": "UKX", "KR": "KOSPI", "SA": "SASEIDX"}
+
+
+def table_5(measured: Measured, markets: Sequence[str], agents: Sequence[str], places: pd.DataFrame) -> Table:
+    """Table 1's metrics for named markets: mean (SD) and median (MAD), strategies side by side.
+
+    Below ours the paper's figures for its market of the same country, where it names one.
+
+    Args:
+        measured: the run.
+        markets: looked at one by one.
+        agents: the strategies.
+        places: index market, column country.
+    """
     rows = []
     for market in markets:
+        like = PAPER_MARKETS.get(code_of(places.loc[market, "country"]) or "", "")
         for metric in METRICS:
             for agent in agents:
                 values = measured.of(metric.name).loc[market, agent]
-                rows.append({"market": market, "metric": metric.name, "agent": agent, **summary(values)})
-    data = pd.DataFrame(rows)
-    parts = []
-    for words, shown in STATISTICS.items():
-        cells = data.assign(cell=Column("", (*shown, "undefined"), _counted).text(data))
-        wide = cells.pivot(index="metric", columns=["market", "agent"], values="cell")
-        wide = wide.loc[list(METRIC_LABELS), [(m, a) for m in markets for a in agents]]
-        wide.columns = pd.Index([f"{market}: {label(agent)}" for market, agent in wide.columns])
-        wide.insert(0, "Metric", list(METRIC_LABELS.values()))
-        wide.insert(0, "Statistic", words)
-        parts.append(wide)
+                names = {"market": market, "published_market": like, "metric": metric.name, "agent": agent}
+                rows.append(names | summary(values))
+    printed = read_published("table5").add_prefix("published_")
+    data = pd.DataFrame(rows).merge(
+        printed.rename(columns={f"published_{name}": name for name in ("metric", "agent")}),
+        on=["published_market", "metric", "agent"],
+        how="left",
+    )
     return Table(
         name="table5",
         title="Table 5",
         caption=f"The metrics over the assets of {join_words(markets)}, mean with standard deviation and "
         f"median with mean absolute deviation, {measured.basis}.",
         data=data,
-        shown=pd.concat(parts, ignore_index=True),
+        shown=_shown_5(data, agents),
     )
+
+
+def _shown_5(data: pd.DataFrame, agents: Sequence[str]) -> pd.DataFrame:
+    """Markets and their metrics down, the paper's figures below ours, strategies and statistics across."""
+    ours = [Column("", (*shown, "undefined"), _counted) for shown in STATISTICS.values()]
+    theirs = [Column("", in_paper(shown), bracketed) for shown in STATISTICS.values()]
+    rows = []
+    for (market, like, metric), own in data.groupby(["market", "published_market", "metric"], sort=False):
+        lines = [(str(market), ours)] + ([(f"{like}, paper", theirs)] if like else [])
+        for head, columns in lines:
+            cells = zip(*(column.text(own) for column in columns), strict=True)
+            rows.append([head, METRIC_LABELS[str(metric)], *chain.from_iterable(cells)])
+    heads = [f"{label(agent)}: {words[0].lower()}{words[1:]}" for agent in agents for words in STATISTICS]
+    return pd.DataFrame(rows, columns=["Market", "Metric", *heads])
 
 
 def _counted(centre: float, spread: float, undefined: int) -> str:
@@ -298,7 +329,7 @@ def table_5_published() -> Table:
     return Table(
         name="table5-published",
         title="Table 5, published",
-        caption="The paper's figures for SPX, UKX, KOSPI and SASEIDX, whose data this run does not have.",
+        caption="The paper's figures for SPX, UKX, KOSPI and SASEIDX; its stocks are not those of this run.",
         data=data,
         shown=as_text(data, columns),
     )
