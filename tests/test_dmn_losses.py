@@ -10,7 +10,7 @@ import torch
 
 from agents.dmn.config import FEATURE_NAMES
 from agents.dmn.losses import LOSSES, Pairs
-from agents.dmn.training_windows import FEATURES, TrainingWindows, cut_windows, join_blocks
+from agents.dmn.training_windows import FEATURES, AssetDays, TrainingWindows, cut_windows, join_blocks
 from qn_env.environment import TradingEnv
 from qn_env.errors import ConfigError
 from qn_env.features import EwVolatility
@@ -256,6 +256,12 @@ def test_taking_windows_takes_every_part_of_them():
 # Pairs of asset and day, drawn one by one.
 
 
+def places(days: AssetDays, given: TrainingWindows) -> tuple[torch.Tensor, torch.Tensor]:
+    """The window of every pair, and its day in it."""
+    length = days.past + given.inputs.shape[1]
+    return days.row // length, days.row % length - days.past
+
+
 @every_loss
 def test_all_asset_days_together_have_the_loss_of_all_trajectories(loss):
     given = cut_windows(environment(cost_bps=0.0), LENGTH, 0)
@@ -264,7 +270,7 @@ def test_all_asset_days_together_have_the_loss_of_all_trajectories(loss):
     z = outputs(given.pairs.counted.shape)
     chosen = days.take(torch.randperm(len(days), generator=torch.Generator().manual_seed(1)))
     order = torch.randperm(len(days), generator=torch.Generator().manual_seed(1))
-    window, day = days.days[order].unbind(1)
+    window, day = (part[order] for part in places(days, given))
     found = float(LOSSES[loss].value(z[window, day, None], chosen.pairs))
     assert found == pytest.approx(value(loss, z, given), rel=1e-12)
 
@@ -274,7 +280,9 @@ def test_an_asset_day_has_its_own_inputs_and_those_of_the_days_before(past):
     given = cut_windows(environment(), LENGTH, past)
     days = given.asset_days()
     rows = torch.tensor([0, 70, len(days) - 1])
-    for (window, day), history in zip(days.days[rows].tolist(), days.take(rows).history, strict=True):
+    chosen = days.take(rows)
+    pairs = zip(*(part.tolist() for part in places(chosen, given)), strict=True)
+    for (window, day), history in zip(pairs, chosen.history, strict=True):
         before = torch.cat([given.past[window], given.inputs[window]])[day : day + past]
         assert torch.equal(history, torch.cat([before, given.inputs[window, day, None]]))
 
@@ -283,7 +291,7 @@ def test_an_asset_day_has_its_own_inputs_and_those_of_the_days_before(past):
 def test_what_a_position_earns_is_booked_by_the_settlement_under_a_lag_too(lag):
     given = cut_windows(environment(execution_lag=lag), LENGTH, 0)
     days = given.asset_days()
-    window, day = days.days.unbind(1)
+    window, day = places(days, given)
     for k in (0, 5, 300):
         positions = torch.zeros(given.pairs.counted.shape, dtype=torch.float64)
         positions[window[k], day[k]] = 0.7
