@@ -15,19 +15,24 @@ import numpy as np
 import pytest
 import tyro
 
+from agents.agent import make_agent
 from agents.space import Choice, Integer, LogUniform, Uniform
 from experiments.commands.search import SearchConfig, read_options, search_command
 from experiments.running.executors import executor
 from experiments.running.guided import EPOCHS_ALONE, TOGETHER, TRIALS_ALONE, Guide, guided_search, medians
-from experiments.running.protocols import Protocol
+from experiments.running.protocols import Protocol, holdout
 from experiments.running.search import Search, search
 from experiments.running.units import Variant
 from experiments.statistics import recorded_trials
+from qn_env.environment import TradingEnv
 from qn_env.errors import ConfigError, QnError
+from qn_env.objectives import sharpe
+from qn_env.sources import read_panel
 from qn_env.sources.synthetic import noise
 from qn_env.storage import read_sealed, write_sealed
 
-# A user's agent: it learns nothing, is quick, and its score has its maximum, 1, at x = 0.3 and no penalty.
+# A user's agent: it learns nothing and is quick. What it says of itself has its maximum, 1, at x = 0.3 and no
+# penalty; what it earns, since it looks ahead where it may, is most at x = 0.8.
 AGENT = """
 import time
 from types import SimpleNamespace
@@ -54,6 +59,12 @@ class Tiny:
 
     def act(self, observation):
         return np.zeros(observation["returns"].shape[1])
+
+    def signals(self, panel):
+        ahead = np.sign(np.vstack([np.nan_to_num(panel.returns)[1:], np.zeros(panel.shape[1])]))
+        wrong = 5.0 * abs(self.x - 0.8)
+        noise = np.random.default_rng(0).uniform(-1.0, 1.0, panel.shape)
+        return (ahead + wrong * noise) / (1.0 + wrong)
 """
 # A search as a process of its own: folder, trials, sampler, processes.
 RUN = """
@@ -118,14 +129,54 @@ def test_the_best_trial_of_every_window_is_written_and_named_last(place, capsys)
             "failed": 0,
             "scores": [t["score"] for t in mine],
         }
-        assert top["score"] == pytest.approx(
-            1.0 - (top["options"]["x"] - 0.3) ** 2 - top["options"]["penalty"], abs=1e-12
-        )
+        # What it earns decides, not what it says of itself.
+        assert top == min(mine, key=lambda t: abs(t["options"]["x"] - 0.8))
+        assert top != min(mine, key=lambda t: (t["options"]["x"] - 0.3) ** 2 + t["options"]["penalty"])
     first, second = record["best"]
     assert capsys.readouterr().out.splitlines()[-1] == (
-        f"Best: 2003-2004 trial {first['trial']} ({first['score']:.3f}); "
+        "Best, Sharpe ratio on the selection block net of 2 bps: "
+        f"2003-2004 trial {first['trial']} ({first['score']:.3f}); "
         f"2005-2005 trial {second['trial']} ({second['score']:.3f})"
     )
+
+
+@pytest.mark.parametrize(("cost", "late", "lag"), [(0.0, False, 0), (20.0, False, 1), (5.0, True, 0)])
+def test_a_trial_is_scored_as_an_episode_of_the_selection_block_pays(place, cost, late, lag):
+    out = place / "out"
+    settings = {"protocol": "holdout", "cost": cost, "late": late, "execution_lag": lag}
+    search_command(config(place, trials=2, **settings))
+    panel = read_panel(place / "panel", kind="returns")
+    fold = holdout(panel)
+    for path in (out / "trials").glob("*.json"):
+        trial = read_sealed(path)
+        assert (trial["cost_bps"], trial["late"], trial["lag"]) == (cost, late, lag)
+        agent = make_agent("tiny_agents:Tiny", options=trial["options"])
+        decided = agent.signals(fold.select)
+        if late:  # an episode with a lag of a day would begin to decide a day earlier
+            begin = np.searchsorted(fold.select.dates, fold.select_start["m"])
+            decided = np.vstack([decided[: begin - 2] * 0.0, [[0.0, 0.0]], decided[begin - 1 :]])
+        env = TradingEnv(
+            fold.select, window=1, cost_bps=cost, start=fold.select_start, execution_lag=lag + late
+        )
+        _, info = env.reset()
+        net, done = [], False
+        while not done:
+            row = int(np.searchsorted(fold.select.dates, np.datetime64(info["date"])))
+            _, reward, terminated, truncated, info = env.step(decided[row])
+            done = terminated or truncated
+            if np.datetime64(info["date"]) >= fold.select_start["m"]:
+                net.append(reward)
+        assert trial["score"] == pytest.approx(float(sharpe(np.array(net))), rel=1e-9)
+    (winner,) = json.loads((out / "best.json").read_text())["best"]
+    assert winner["score"] == max(winner["scores"])
+
+
+def test_a_trial_that_never_trades_is_counted_as_failed(place):
+    (place / "flat_agents.py").write_text(
+        AGENT.replace("return (ahead + wrong * noise) / (1.0 + wrong)", "return 0.0 * noise")
+    )
+    with pytest.raises(QnError, match="never vary, so that they have no Sharpe ratio: it never traded"):
+        search_command(config(place, agent="flat_agents:Tiny", trials=2))
 
 
 def test_failed_trials_are_counted_by_what_deflates_the_winner(place):
@@ -244,7 +295,13 @@ def test_a_guided_search_gives_the_same_trials_in_any_order_of_work(place):
         return executor(jobs=1)(tasks[::-1])
 
     def guided(trials: int, folder: str, execute):
-        one = Search(label="tiny", variant=Variant("tiny_agents:Tiny"), trials=range(trials), seed=0)
+        one = Search(
+            label="tiny",
+            variant=Variant("tiny_agents:Tiny"),
+            trials=range(trials),
+            seed=0,
+            economics=None,
+        )
         found = guided_search(one, folds, place / folder, execute=execute)
         assert [(t["window"], t["trial"]) for t in found] == [
             (fold.name, number) for fold in folds for number in range(trials)
@@ -266,7 +323,13 @@ def test_a_guided_search_finds_better_options_than_chance(place):
         """Mean score of the second half of the trials, over some seeds."""
         means = []
         for seed in range(3):
-            one = Search(label="tiny", variant=Variant("tiny_agents:Tiny"), trials=range(40), seed=seed)
+            one = Search(
+                label="tiny",
+                variant=Variant("tiny_agents:Tiny"),
+                trials=range(40),
+                seed=seed,
+                economics=None,
+            )
             found = sampler(one, place / f"{sampler.__name__}{seed}")
             means.append(np.mean([result["score"] for result in found[-20:]]))
         return float(np.mean(means))
@@ -327,7 +390,12 @@ def test_a_pruned_search_gives_up_what_falls_behind_and_goes_on_with_the_same_tr
 
     def run(trials: int, folder: str):
         one = Search(
-            label="q", variant=Variant("no-transfer-linear"), trials=range(trials), seed=0, fixed=budget
+            label="q",
+            variant=Variant("no-transfer-linear"),
+            trials=range(trials),
+            seed=0,
+            fixed=budget,
+            economics=None,
         )
         found = guided_search(
             one, [fold], tmp_path / folder, execute=executor(jobs=1), sampler="random", prune=True

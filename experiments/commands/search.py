@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypedDict, get_args
 from tyro.constructors import PrimitiveConstructorSpec
 
 from experiments.settings.config import DivisionConfig, check_counts, take_paths
-from qn_env.checks import check_flag, check_is, check_known, check_text
+from qn_env.checks import MOST_COST_BPS, check_flag, check_is, check_known, check_number, check_text
 from qn_env.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -59,8 +59,9 @@ OPTIONS: PrimitiveConstructorSpec[Mapping[str, object]] = PrimitiveConstructorSp
 class SearchConfig(DivisionConfig):
     """Try options of an agent on the selection block of every window; the test blocks are not looked at.
 
-    Any agent that declares a `space` can be searched, your own by its import path. A search that was killed
-    goes on where it was, inside a training too.
+    Any agent that declares a `space` can be searched, your own by its import path. Every trial plays the
+    selection block as a run plays the test block, and is scored by the net Sharpe ratio of the portfolio. A
+    search that was killed goes on where it was, inside a training too.
     """
 
     agent: str
@@ -77,6 +78,12 @@ class SearchConfig(DivisionConfig):
 
     space: str | None = None
     """A published space (quantnet2020, dmn2019, wood2022); default: the agent's own."""
+
+    cost: float = 2.0
+    """Cost per unit of turnover under which trials are scored, in basis points."""
+
+    late: bool = False
+    """Score trials with every decision traded one trading day later."""
 
     fixed: Annotated[Mapping[str, object], OPTIONS] = field(default_factory=dict)
     """Options of every trial, in place of what was drawn."""
@@ -110,6 +117,8 @@ class SearchConfig(DivisionConfig):
         check_known("sampler", self.sampler, get_args(Sampler))
         check_known("executor", self.executor, get_args(Executor))
         check_flag("prune", self.prune)
+        check_flag("late", self.late)
+        check_number("cost", self.cost, 0.0, MOST_COST_BPS, unit="a number of basis points")
 
 
 def search_command(config: SearchConfig) -> int:
@@ -132,14 +141,15 @@ def search_command(config: SearchConfig) -> int:
         print(f"{winner['window'] or 'selection block'}: {options}")
     failed = sum(winner["failed"] for winner in winners)
     print(f"{len(results)} trials, {failed} failed: {config.out}")
-    print("Best: " + "; ".join(_in_words(winner) for winner in winners))
+    paid = f"net of {config.cost:g} bps{', one trading day late' if config.late else ''}"
+    print(f"Best, Sharpe ratio on the selection block {paid}: " + "; ".join(map(_in_words, winners)))
     return 0
 
 
 def search_of(config: SearchConfig) -> Search:
     """The trials a command describes."""
     from agents.agent import make_agent, settings_of
-    from experiments.running.search import Search
+    from experiments.running.search import Economics, Search
     from experiments.running.units import Variant
 
     target = config.vol_target
@@ -154,6 +164,7 @@ def search_of(config: SearchConfig) -> Search:
         vol_target=target,
         execution_lag=config.execution_lag,
         preset=config.space,
+        economics=Economics(cost_bps=config.cost, late=config.late),
     )
 
 

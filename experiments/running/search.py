@@ -17,17 +17,33 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from agents.agent import make_agent
+from agents.agent import Agent, make_agent
 from agents.space import Space, draw, preset_space, space_of
 from agents.training import Monitor, Progress, Training
+from experiments.results.books import book_of
+from experiments.results.tables import market_days, portfolio_table
 from experiments.running.executors import Execute, SharedFold, executor, share_folds
 from experiments.running.fanout import Task
 from experiments.running.protocols import Fold
-from experiments.running.units import Unit, Variant, place, train_agent
+from experiments.running.units import Unit, Variant, place, settle_test_days, train_agent
 from experiments.storage.records import TrialResult, read_trial
 from experiments.storage.store import unit_name
 from qn_env.errors import ConfigError, QnError
+from qn_env.objectives import sharpe
 from qn_env.storage import make_folder, write_sealed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Economics:
+    """What a trial is scored under: its decisions are played on the selection block, and pay for it.
+
+    Attributes:
+        cost_bps: per unit of turnover, in basis points.
+        late: whether every decision is traded one trading day later.
+    """
+
+    cost_bps: float = 2.0
+    late: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +59,9 @@ class Search:
         vol_target: annualised, per asset, or None.
         execution_lag: trading days between a decision and its trade.
         preset: a published space by name, in place of the agent's own.
+        economics: what trials are scored under, by the net Sharpe ratio of the portfolio on the selection
+            block; None: by what the agent says of itself, the best validation score in its `training_`, as
+            the papers select.
     """
 
     label: str
@@ -53,6 +72,7 @@ class Search:
     vol_target: float | None = None
     execution_lag: int = 0
     preset: str | None = None
+    economics: Economics | None = field(default_factory=Economics)
 
     @property
     def space(self) -> Space:
@@ -103,6 +123,8 @@ class Trial:
             "vol_target": self.search.vol_target,
             "lag": self.search.execution_lag,
         }
+        if (paid := self.search.economics) is not None:
+            chosen |= {"cost_bps": paid.cost_bps, "late": paid.late}
         fold = self.fold
         blocks = [str(sorted(fold.select_start.items())), fold.train.fingerprint, fold.select.fingerprint]
         bars = {"bars": list(self.bars)} if self.bars else {}
@@ -213,18 +235,48 @@ def _try(
         one.label, variant, one.seed, one.vol_target, trial.fold.name, execution_lag=one.execution_lag
     )
     monitor = Monitor(progress=report, ends=trial.falls_behind, checkpoints=state)
-    agent: Any = train_agent(unit, trial.fold, monitor=monitor)
-    training = agent.training_
-    outcome = {
-        "score": training.best_score,
-        "epochs": training.epochs,
-        "best_epoch": training.best_epoch,
-        "curve": list(getattr(training, "curve", ())),  # a user's agent need not keep one
-        "seconds": round(time.process_time() - started, 1),
-    }
-    _store(trial, folder, outcome)
+    agent = train_agent(unit, trial.fold, monitor=monitor)
+    training = getattr(agent, "training_", None)  # optional: of agents that train by `agents.training.train`
+    outcome: dict[str, object] = {"score": _score(agent, training, unit, trial)}
+    if training is not None:
+        outcome |= {"epochs": training.epochs, "best_epoch": training.best_epoch}
+        outcome["curve"] = list(getattr(training, "curve", ()))  # a user's agent need not keep one
+    _store(trial, folder, outcome | {"seconds": round(time.process_time() - started, 1)})
     if not keep:
         shutil.rmtree(state, ignore_errors=True)
+
+
+def _score(agent: Agent, training: Any, unit: Unit, trial: Trial) -> float:
+    """What a trained trial is ranked by; larger is better.
+
+    Raises:
+        ConfigError: it is to be ranked by its own score, and has none.
+        QnError: its net returns never vary, so that they have no Sharpe ratio.
+    """
+    paid = trial.search.economics
+    if paid is None:
+        if training is None:
+            raise ConfigError(f"{unit.label}: keeps no training_ whose best_score it could be ranked by.")
+        return float(training.best_score)
+    ratio = selection_sharpe(agent, unit, trial.fold, paid)
+    if not math.isfinite(ratio):
+        raise QnError(
+            "its net returns on the selection block never vary, so that they have no Sharpe ratio: it never "
+            "traded, or the block is too short."
+        )
+    return ratio
+
+
+def selection_sharpe(agent: Agent, unit: Unit, fold: Fold, paid: Economics) -> float:
+    """The annualised net Sharpe ratio of the portfolio of markets on the selection block.
+
+    By the harness's own playing and settling, as a run judges the test block.
+    """
+    block = replace(fold, test=fold.select, test_start=fold.select_start)
+    by_market = market_days(settle_test_days(agent, unit, block))
+    dates = by_market.groupby("market", sort=False)["date"].agg(test_first="min", test_last="max")
+    days = portfolio_table(by_market, dates.reset_index(), [paid.cost_bps])
+    return float(sharpe(book_of(days, late=paid.late).net(paid.cost_bps).to_numpy()))
 
 
 def _name(label: str, seed: int, window: str, number: int) -> str:

@@ -110,6 +110,8 @@ class _Trial(TypedDict):
     vol_target: float | None
     lag: int
     data: list[str]
+    cost_bps: NotRequired[float]
+    late: NotRequired[bool]
     error: NotRequired[str]
     curve: NotRequired[list[float]]
     bars: NotRequired[list[float]]

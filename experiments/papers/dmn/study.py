@@ -108,6 +108,7 @@ def search_of(config: DmnStudy, model: str) -> Search:
         fixed=fixed,
         vol_target=settings_of(make_agent(agent)).vol_target,
         execution_lag=config.execution_lag,
+        economics=None,  # the paper chooses by the validation loss
     )
 
 

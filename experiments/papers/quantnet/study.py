@@ -144,6 +144,7 @@ def _search(
         seed=config.seed,
         fixed=fixed,
         execution_lag=config.execution_lag,
+        economics=None,  # the paper chooses by the objective itself
     )
 
 
