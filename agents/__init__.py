@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from agents.agent import AGENTS, Agent, Settings, make_agent, play, register
+from agents.agent import AGENTS, Agent, Settings, load_agent, make_agent, play, register
 
-__all__ = ["AGENTS", "Agent", "Settings", "make_agent", "play", "register"]
+__all__ = ["AGENTS", "Agent", "Settings", "load_agent", "make_agent", "play", "register"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, Self, runtime_checkable
+from typing import NamedTuple, Protocol, Self, runtime_checkable
 
 import numpy as np
 
@@ -20,24 +20,46 @@ from qn_env.panel import Panel
 from qn_env.setup import Observation
 
 
+class Part(NamedTuple):
+    """One part of the contract between an agent and the harness."""
+
+    name: str
+    default: str  # what the harness takes where it is absent; empty: it is needed
+    does: str
+
+
+CONTRACT = (
+    Part(
+        "fit(env, *, seed, validation=None) -> self", "", "learn from `env.panel`; `seed` is the only chance"
+    ),
+    Part("reset()", "", "begin an episode: forget the last one, keep what was learnt"),
+    Part("act(observation) -> [N]", "", "signals in [-1, 1] for the next day"),
+    Part(
+        "settings",
+        "Settings()",
+        "what it wants to see and be paid: window, features, volatility target, costs",
+    ),
+    Part("warmup", "0", "trading days before its first valid signal"),
+    Part("learns", "True", "False: the seed has no effect, one is enough"),
+    Part("signals(panel) -> [T, N]", "stepped", "a whole history in one pass, equal to `act` day by day"),
+    Part(
+        "save(folder), load(folder)",
+        "none kept",
+        "checkpoints of safetensors and JSON; `load` is a class method",
+    ),
+    Part("space", "no search", "what `qn search` draws its options from (`agents.space`)"),
+    Part("start_from(earlier)", "from scratch", "called before `fit` in a run with warm starts"),
+    Part("monitor", "no bar", "an `agents.training.Monitor` that `train` shows progress to and resumes with"),
+    Part("training_", "none", "how `train` went; ends hopeless trials of a search early, ranks none"),
+)
+
+
 @runtime_checkable
 class Agent(Protocol):
-    """Learns from an environment's panel, then plays it day by day.
+    """Learns from an environment's panel, then plays it day by day; `CONTRACT` has the optional parts.
 
-    Optional attributes, with the default the harness takes where they are absent:
-        settings: `Settings()`, the environment the agent asks for.
-        warmup: 0, trading days it needs before its first valid signal.
-        learns: True; False says that the seed has no effect.
-        monitor: an `agents.training.Monitor`; the harness replaces it before `fit`, to show how far the
-            training is, to end it early, and to let it go on after a kill (`agents.training.train`).
-
-    Optional methods:
-        signals(panel) -> [T, N]: a whole history in one pass, equal to `act` day by day from `reset` on.
-        save(folder), load(folder): checkpoints of tensors and plain JSON.
-        start_from(earlier) -> None: called between construction and `fit` with a trained agent of the same
-            class, whose weights the training then begins at instead of at those of the seed, which still
-            decides everything else. The harness calls it in a run with warm starts, with what `load` returns
-            for the window before; an agent without it is trained from scratch in every window.
+    With warm starts `start_from` gets what `load` returns for the window before: the training then begins at
+    those weights instead of at those of the seed, which still decides everything else.
     """
 
     def fit(self, env: TradingEnv, *, seed: int, validation: TradingEnv | None = None) -> Self:
@@ -68,6 +90,7 @@ class Entry:
     """One registered agent: where it is, and how it is built."""
 
     path: str  # package.module:Class
+    about: str = ""  # what it is, in a line
     options: Mapping[str, object] = field(default_factory=dict)  # arguments of the class
     quick: Mapping[str, object] = field(default_factory=dict)  # further ones for a quick, not comparable run
     learns: bool = False
@@ -81,6 +104,7 @@ def register(
     name: str,
     path: str,
     *,
+    about: str = "",
     options: Mapping[str, object] | None = None,
     quick: Mapping[str, object] | None = None,
     learns: bool = False,
@@ -91,6 +115,7 @@ def register(
     Args:
         name: as on the command line.
         path: `package.module:Class`, imported when the agent is made.
+        about: what it is, in a line.
         options: keyword arguments of the class.
         quick: keyword arguments that replace some of them in a quick run.
         learns: whether its seed matters.
@@ -102,7 +127,9 @@ def register(
     """
     if name in AGENTS:
         raise ConfigError(f"an agent named {name!r} is registered already ({AGENTS[name].path}).")
-    AGENTS[name] = Entry(path=path, options=options or {}, quick=quick or {}, learns=learns, queue=queue)
+    AGENTS[name] = Entry(
+        path=path, about=about, options=options or {}, quick=quick or {}, learns=learns, queue=queue
+    )
 
 
 def make_agent(name: str, *, quick: bool = False, options: Mapping[str, object] | None = None) -> Agent:
@@ -242,39 +269,53 @@ def signals_of(agent: Agent, panel: Panel, env: TradingEnv) -> FloatArray:
     return signals
 
 
-for _name in (
-    "buy-and-hold",
-    "risk-parity",
-    "ts-momentum",
-    "moving-average",
-    "cs-momentum",
-    "long-only",
-    "sgn-returns",
-    "macd",
-):
-    register(_name, "agents.rules:RuleAgent", options={"rule": _name})
-_QUANTNET: dict[str, dict[str, object]] = {
-    # Named Encoder/Decoder-Transfer in the paper; its best one, LSTM-Linear, bears the plain name.
-    "quantnet": {},
-    "quantnet-linear-linear": {"encoder": "linear", "decoder": "linear"},
-    "quantnet-linear-lstm": {"encoder": "linear", "transfer": "lstm", "decoder": "linear"},
-    "quantnet-lstm-lstm": {"transfer": "lstm"},
-    "quantnet-shared": {
-        "weights": "shared",
-        "decoder": "linear",
-        "pooled": True,
-        "batch": 8,
-        "learning_rate": 2e-3,
-        "epoch": 20,
-        "patience": 15,
-    },
-    "no-transfer-lstm": {"transfer": None},
-    "no-transfer-linear": {"encoder": "linear", "transfer": None},
+_RULES = {
+    "buy-and-hold": "every asset long, no scaling",
+    "risk-parity": "long in inverse proportion to volatility (Koshiyama et al. 2020, Eq. 9)",
+    "ts-momentum": "the mean return of a year, as it is (Koshiyama et al. 2020, Eq. 10)",
+    "moving-average": "tanh of a year's weighted returns over their deviation (Koshiyama et al. 2020, Eq. 1)",
+    "cs-momentum": "the year's winners of a market long, its losers short (Koshiyama et al. 2020, Eq. 11)",
+    "long-only": "every asset long at 15% volatility (Lim et al. 2019)",
+    "sgn-returns": "the side of the last year's return at 15% volatility (Moskowitz et al. 2012)",
+    "macd": "trends over three time scales at 15% volatility (Baz et al. 2015)",
 }
-for _name, _options in _QUANTNET.items():
+for _name, _about in _RULES.items():
+    register(_name, "agents.rules:RuleAgent", about=_about, options={"rule": _name})
+_QUANTNET: dict[str, tuple[str, dict[str, object]]] = {
+    # Named Encoder/Decoder-Transfer in the paper; its best one, LSTM-Linear, bears the plain name.
+    "quantnet": ("an LSTM per market around a linear layer that all share (Koshiyama et al. 2020)", {}),
+    "quantnet-linear-linear": (
+        "QuantNet with linear encoders, decoders and transfer",
+        {"encoder": "linear", "decoder": "linear"},
+    ),
+    "quantnet-linear-lstm": (
+        "QuantNet with linear encoders and decoders, an LSTM as transfer",
+        {"encoder": "linear", "transfer": "lstm", "decoder": "linear"},
+    ),
+    "quantnet-lstm-lstm": ("QuantNet with LSTMs throughout", {"transfer": "lstm"}),
+    "quantnet-shared": (
+        "all weights shared, a small learnt vector per market; plays markets it never saw",
+        {
+            "weights": "shared",
+            "decoder": "linear",
+            "pooled": True,
+            "batch": 8,
+            "learning_rate": 2e-3,
+            "epoch": 20,
+            "patience": 15,
+        },
+    ),
+    "no-transfer-lstm": ("an LSTM per market, nothing shared", {"transfer": None}),
+    "no-transfer-linear": (
+        "a linear model per market, nothing shared",
+        {"encoder": "linear", "transfer": None},
+    ),
+}
+for _name, (_about, _options) in _QUANTNET.items():
     register(
         _name,
         "agents.quantnet:QuantNet",
+        about=_about,
         options=_options,
         quick={"steps": 200, "patience": 3},
         learns=True,
@@ -284,12 +325,20 @@ for _name, _options in _QUANTNET.items():
 # defaults, meant for trajectories, do not; a quick training has too few epochs for so small a rate.
 _ONE_BY_ONE = {"batch": 2048, "learning_rate": 1e-3}
 _QUICK_ONE_BY_ONE = {"batch": 256, "learning_rate": 1e-2}
-for _network in ("linear", "mlp", "wavenet", "lstm"):
+_NETWORKS = {"linear": "a linear model", "mlp": "an MLP", "wavenet": "a WaveNet", "lstm": "an LSTM"}
+_LOSSES = {
+    "sharpe": "the Sharpe ratio",
+    "average": "the average return",
+    "mse": "the next return's squared error",
+    "binary": "the next return's sign",
+}
+for _network in _NETWORKS:
     _own, _fast = ({}, {}) if _network == "lstm" else (_ONE_BY_ONE, _QUICK_ONE_BY_ONE)
-    for _loss in ("sharpe", "average", "mse", "binary"):
+    for _loss in _LOSSES:
         register(
             f"dmn-{_network}-{_loss}",
             "agents.dmn:DeepMomentum",
+            about=f"{_NETWORKS[_network]}, trained on {_LOSSES[_loss]} (Lim et al. 2019)",
             options={"network": _network, "loss": _loss, **_own},
             # An epoch of the linear model is a step or two.
             quick={"epochs": 40, "patience": 10, **_fast}
@@ -301,6 +350,7 @@ for _network in ("linear", "mlp", "wavenet", "lstm"):
 register(
     "momentum-transformer",
     "agents.dmn:DeepMomentum",
+    about="causal attention over an LSTM's states (Wood et al. 2021)",
     options={"network": "transformer"},
     quick={"epochs": 10, "patience": 4},
     learns=True,
@@ -309,6 +359,9 @@ for _name, _hidden in {"spatiotemporal": None, "spatiotemporal-mlp": 10}.items()
     register(
         _name,
         "agents.dmn:SpatioTemporal",
+        about="all assets' features of a date at once, "
+        + ("linear" if _hidden is None else "an MLP")
+        + " (Tan et al. 2023)",
         options={"hidden": _hidden},
         quick={"epochs": 30, "patience": 10},
         learns=True,
@@ -316,6 +369,7 @@ for _name, _hidden in {"spatiotemporal": None, "spatiotemporal-mlp": 10}.items()
 register(
     "ppo",
     "agents.sb3:SB3Agent",
+    about="Stable-Baselines3's PPO over all assets at once, rewarded net of 2 bps",
     options={"algorithm": "PPO"},
     quick={"timesteps": 4096},
     learns=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self, TypedDict
@@ -20,6 +21,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from agents.agent import Settings
 from agents.checkpoint import load_json, load_tensors, save_json, save_tensors
+from agents.space import Choice, LogUniform, Space
 from agents.training import Monitor, global_seed
 from agents.vec_env import SB3VecEnv
 from qn_env.arrays import FloatArray
@@ -52,39 +54,53 @@ class Stored(TypedDict):
 class SB3Agent:
     """Trains an algorithm of Stable-Baselines3 by stepping the environment, and keeps its best policy.
 
-    The policy sees the eight Deep Momentum features, today's returns, the tradable mask and its own positions
-    as one normalised vector, and is rewarded with the panel's net return after costs. After every tenth of
-    the training its deterministic policy plays the validation block; the best by
-    net Sharpe ratio stays.
+    The policy sees the eight Deep Momentum features and a ninth number, whether they are all defined, today's
+    returns, the tradable mask and its own positions as one normalised vector, and is rewarded with the
+    panel's net return after costs. After every tenth of the training its deterministic policy plays the
+    validation block; the best by net Sharpe ratio stays.
     """
 
     learns = True
     warmup = 315
 
     def __init__(
-        self, algorithm: str = "PPO", timesteps: int = 20480, options: dict[str, Any] | None = None
+        self,
+        algorithm: str = "PPO",
+        timesteps: int = 20480,
+        options: dict[str, Any] | None = None,
+        **more: Any,
     ) -> None:
         """Choose an algorithm.
 
         Args:
             algorithm: one of `ALGORITHMS`.
             timesteps: environment steps to learn from.
-            options: keyword arguments of the algorithm's class.
+            options: keyword arguments of the algorithm's class; None: those that suit it here.
+            more: single ones of them, in place of those in `options`, as a search draws them.
 
         Raises:
-            ConfigError: an algorithm that is unknown.
+            ConfigError: an algorithm that is unknown, or an option that it does not take.
         """
         if algorithm not in ALGORITHMS:
             raise ConfigError(f"unknown algorithm {algorithm!r}. {did_you_mean(algorithm, ALGORITHMS)}")
         self.algorithm = algorithm
         self.timesteps = timesteps
-        self.options = options if options is not None else dict(DEFAULTS.get(algorithm, {}))
+        self.options = {**(options if options is not None else DEFAULTS.get(algorithm, {})), **more}
+        known = inspect.signature(getattr(stable_baselines3, algorithm)).parameters
+        for name in self.options:
+            if name not in known:
+                raise ConfigError(f"{algorithm} takes no option {name!r}. {did_you_mean(name, list(known))}")
         self.settings = Settings(window=1, features=dmn_features(), vol_target=0.15, train_cost_bps=2.0)
         self.monitor = Monitor()
         self.policy: BasePolicy | None = None
         self._space: spaces.Dict | None = None
         self._mean: FloatArray = np.zeros(0)
         self._spread: FloatArray = np.ones(0)
+
+    @property
+    def space(self) -> Space:
+        """What a random search draws from; timesteps are its budget and stay."""
+        return SPACES[self.algorithm]
 
     def fit(self, env: TradingEnv, *, seed: int, validation: TradingEnv | None = None) -> Self:
         """Learn by playing `env`; keep the policy with the best net Sharpe ratio on `validation`."""
@@ -175,9 +191,34 @@ class SB3Agent:
         return self.policy, self._space
 
 
-# Longer rollouts and larger minibatches than the defaults suit one long, noisy episode.
+# Longer rollouts and larger minibatches than the defaults suit one long, noisy episode. A buffer of a
+# million steps, the default, takes gigabytes where an observation has hundreds of numbers.
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "PPO": {"n_steps": 1024, "batch_size": 256, "n_epochs": 5, "gamma": 0.9, "learning_rate": 3e-4}
+    "PPO": {"n_steps": 1024, "batch_size": 256, "n_epochs": 5, "gamma": 0.9, "learning_rate": 3e-4},
+    **{name: {"buffer_size": 100_000} for name in ("DDPG", "SAC", "TD3")},
+}
+
+# Around the values that RL Baselines3 Zoo (Raffin 2020) searches, with shorter horizons: today's trade moves
+# little beyond the next days.
+_COMMON: Space = {
+    "learning_rate": LogUniform(1e-5, 3e-3),
+    "gamma": Choice((0.0, 0.5, 0.9, 0.95, 0.99)),
+}
+_ON_POLICY: Space = {"gae_lambda": Choice((0.8, 0.9, 0.95, 1.0)), "ent_coef": LogUniform(1e-6, 1e-2)}
+_OFF_POLICY: Space = {
+    "batch_size": Choice((64, 128, 256)),
+    "tau": Choice((0.005, 0.01, 0.02, 0.05)),
+    "train_freq": Choice((1, 4, 16)),
+}
+_ROLLOUTS: Space = {
+    "n_steps": Choice((256, 512, 1024, 2048)),  # multiples of the minibatch
+    "n_epochs": Choice((3, 5, 10)),
+    "clip_range": Choice((0.1, 0.2, 0.3)),
+}
+SPACES: dict[str, Space] = {
+    "PPO": {**_COMMON, **_ON_POLICY, **_ROLLOUTS},
+    "A2C": {**_COMMON, **_ON_POLICY, "n_steps": Choice((5, 16, 64, 256))},
+    **{name: {**_COMMON, **_OFF_POLICY} for name in ("DDPG", "SAC", "TD3")},
 }
 
 

@@ -17,6 +17,7 @@ import tyro
 from experiments.commands.agents import Agents, list_agents
 from experiments.commands.audit import Audit, audit
 from experiments.commands.compare import Compare, compare_runs
+from experiments.commands.new_agent import NewAgent, new_agent
 from experiments.commands.probes import Probes, probes
 from experiments.commands.report import Report, report_again
 from experiments.commands.run import run_command
@@ -64,6 +65,7 @@ COMMANDS = (
     Command("compare", Compare, compare_runs),
     Command("signal", Signal, signal),
     Command("agents", Agents, list_agents),
+    Command("new-agent", NewAgent, new_agent),
     Command("audit", Audit, audit),
     Command("probes", Probes, probes),
     Command("search", SearchConfig, search_command, takes_file=True),

@@ -1,0 +1,1 @@
+"""What `qn new-agent` copies: one working agent of every kind, under the name that is asked for."""

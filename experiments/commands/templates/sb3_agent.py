@@ -1,0 +1,27 @@
+"""An algorithm of Stable-Baselines3, with an environment and options of one's own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from agents.sb3 import SB3Agent
+
+
+class MyAgent(SB3Agent):
+    """Soft actor-critic that pays 5 bps for its trades while it learns.
+
+    What it sees and how it is trained, kept and played is `SB3Agent`'s, as is the space that `qn search`
+    draws from; `algorithm` is any of A2C, DDPG, PPO, SAC and TD3.
+    """
+
+    def __init__(
+        self,
+        algorithm: str = "SAC",
+        timesteps: int = 10_000,
+        options: dict[str, Any] | None = None,
+        **more: Any,
+    ) -> None:
+        """Options are those of the algorithm's class; single ones by name replace them."""
+        super().__init__(algorithm, timesteps, options, **more)
+        self.settings = replace(self.settings, train_cost_bps=5.0)
