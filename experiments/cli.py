@@ -5,6 +5,7 @@ A command imports its heavy modules inside that function, so that --help is quic
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import make_dataclass
@@ -39,6 +40,7 @@ from experiments.papers.quantnet.config import (
 )
 from experiments.running.terminal import (
     EXIT_LOOKAHEAD,
+    EXIT_PIPE,
     Terminated,
     complain,
     plain_terminal,
@@ -108,7 +110,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code.
 
     0 on success, 1 for a refused input or a file that cannot be used, 2 for a wrong command line, 3 for an
-    agent or an environment that knows the future, 130 if interrupted, 143 if terminated.
+    agent or an environment that knows the future, 4 for a run in which a unit failed, 130 if interrupted,
+    141 if nobody reads on, 143 if terminated.
     """
     try:
         words = with_config_file(sys.argv[1:] if argv is None else argv, CONFIGURED)
@@ -119,6 +122,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except QnError as error:
         complain(str(error))
         return EXIT_LOOKAHEAD if isinstance(error, LookAheadError) else 1
+    except BrokenPipeError:  # who reads has seen enough, as behind `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_PIPE
     except OSError as error:
         place = f"{error.filename}: " if error.filename is not None else ""
         complain(f"{place}the operating system says: {reason_of(error)}. Nothing that was finished is lost.")

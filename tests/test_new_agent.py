@@ -13,6 +13,7 @@ from agents.agent import AGENTS, CONTRACT, register
 from experiments.cli import main
 from experiments.commands.agents import contract_in_words
 from experiments.commands.new_agent import NewAgent
+from experiments.running.terminal import EXIT_PIPE
 from experiments.storage.store import RunFolder
 from qn_env.errors import ConfigError
 from qn_env.sources.synthetic import ragged
@@ -112,6 +113,17 @@ def test_the_contract_is_told_and_every_agent_says_what_it_is(capsys: pytest.Cap
     lines = capsys.readouterr().out.splitlines()
     assert all(entry.about for entry in AGENTS.values())
     assert any(line.startswith("macd ") and line.endswith(AGENTS["macd"].about) for line in lines)
+
+
+def test_output_that_nobody_reads_on_is_no_error() -> None:
+    script = "import sys, experiments.cli as c; sys.exit(c.main(['agents']))"
+    done = subprocess.run(
+        ["bash", "-c", f'"{sys.executable}" -c "{script}" | (exec 0<&-; sleep 1); exit ${{PIPESTATUS[0]}}'],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[1],
+    )
+    assert (done.returncode, done.stderr) == (EXIT_PIPE, "")
 
 
 def test_the_readme_has_the_contract() -> None:

@@ -23,6 +23,7 @@ from experiments import RunConfig, compare
 from experiments.cli import main
 from experiments.running.protocols import Protocol, holdout
 from experiments.running.runner import load_panel, run
+from experiments.running.terminal import EXIT_FAILED
 from experiments.running.units import Unit, Variant, evaluate, evaluation_environment, train_agent
 from experiments.storage.manifest import Manifest
 from experiments.storage.store import RunFolder, unit_name
@@ -719,7 +720,9 @@ def test_the_list_of_agents_names_every_registered_one_and_whether_it_learns(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main(["agents"]) == 0
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    listed, told = capsys.readouterr().out.split("\n\n")
+    assert "qn new-agent" in told
+    lines = [line.split() for line in listed.splitlines()]
     assert [line[0] for line in lines] == list(AGENTS)
     assert [line[1] == "learns" for line in lines] == [entry.learns for entry in AGENTS.values()]
 
@@ -821,6 +824,78 @@ def test_a_run_on_the_union_calendar_is_judged_on_the_same_dates_in_all_markets(
     for name, market in panel.markets.items():
         own = panel.dates[market.rows]
         assert begin[name] == pd.Timestamp(own[own >= test_from][0])
+
+
+# Failures and seeds without effect.
+
+
+STUBBORN = "own_agents:Stubborn"
+OWN = """
+import numpy as np
+
+class Stubborn:
+    warmup = 0
+
+    def __init__(self, fails=False):
+        self.fails = fails
+
+    def fit(self, env, *, seed, validation=None):
+        if self.fails and seed == 1:
+            raise ValueError("cannot learn from this")
+        return self
+
+    def reset(self):
+        pass
+
+    def act(self, observation):
+        return np.sign(observation["returns"][-1])
+
+class Failing(Stubborn):
+    def __init__(self):
+        super().__init__(fails=True)
+"""
+
+
+@pytest.fixture
+def own_agents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "own_agents.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "own_agents", raising=False)
+    return tmp_path
+
+
+def test_seeds_that_decide_the_same_are_named_and_counted_once(
+    own_agents: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["run", "--agents", f"{STUBBORN},buy-and-hold", "--seeds", "3", "--out", "run", "--jobs", "1"]
+    assert main(argv) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert (
+        f"Note: {STUBBORN}: seeds 1, 2 decide the same as seed 0, to the byte; counted once. Has chance no "
+        "part (learns = False)?"
+    ) in told
+    folder = RunFolder.of_finished(own_agents / "run")
+    assert folder.record()["duplicates"] == [{"agent": STUBBORN, "seed": k, "same_as": 0} for k in (1, 2)]
+    assert folder.record()["agents"][STUBBORN]["seeds"] == [0]
+    board = folder.leaderboard().set_index(["agent", "cost_bps"])
+    assert board.loc[(STUBBORN, 2.0), "seeds"] == 1
+    assert set(folder.results().query("agent == @STUBBORN")["seed"]) == {0}
+    assert "decide the same as seed 0" in (own_agents / "run" / "report.html").read_text()
+
+
+def test_a_failed_unit_is_told_with_its_file_and_an_exit_code_of_its_own(
+    own_agents: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["run", "--agents", "own_agents:Failing,macd", "--seeds", "2", "--out", "run", "--jobs", "1"]
+    assert main(argv) == EXIT_FAILED == 4
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Failed: ")]
+    file = own_agents / "run" / "units" / "own_agents--Failing-seed1" / "error.txt"
+    assert line == f"Failed: own_agents:Failing, seed 1: ValueError: cannot learn from this ({file})"
+    assert "Traceback" in file.read_text()
+    assert set(RunFolder.of_finished(own_agents / "run").leaderboard()["agent"]) == {
+        "own_agents:Failing",
+        "macd",
+    }
 
 
 # Warm starts.

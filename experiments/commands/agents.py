@@ -27,7 +27,7 @@ def list_agents(config: Agents) -> int:
         return 0
     width = max(len(name) for name in AGENTS)
     for name, entry in AGENTS.items():
-        print(f"{name:<{width}}  {entry.about or entry.path}")
+        print(f"{name:<{width}}  {'learns' if entry.learns else 'rule':<6}  {entry.about or entry.path}")
     print("\nYours: package.module:Class (qn new-agent), by the contract of qn agents --contract.")
     return 0
 

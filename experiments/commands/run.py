@@ -12,10 +12,15 @@ if TYPE_CHECKING:
 
 
 def run_command(config: RunConfig) -> int:
-    """Run what a configuration describes and print the leaderboard; 3 where an agent saw the future."""
+    """Run what a configuration describes and print the leaderboard.
+
+    Returns:
+        0; 3 where an agent saw the future, 4 where a unit failed for another reason.
+    """
     from experiments.report import write_report
-    from experiments.running.runner import failed_lookahead, load_panel, run
-    from experiments.running.terminal import EXIT_LOOKAHEAD, print_wrapped
+    from experiments.results.leaderboard import duplicates_in_words
+    from experiments.running.runner import failed_lookahead, failure_in_words, load_panel, run
+    from experiments.running.terminal import EXIT_FAILED, EXIT_LOOKAHEAD, print_wrapped
     from experiments.storage.store import RunFolder
 
     panel = load_panel(config)
@@ -29,14 +34,19 @@ def run_command(config: RunConfig) -> int:
     write_config(folder.path / "config.json", ["run"], config)
     folder.enter("config.json")
     _print_leaderboard(folder)
-    failed = folder.record()["failed"]
+    record = folder.record()
+    failed = record["failed"]
     for note in folder.unreadable_checkpoints():
         print_wrapped(f"Note: {note}")
+    for note in duplicates_in_words(record.get("duplicates", [])):
+        print_wrapped(f"Note: {note}")
     for failure in failed:
-        print(f"failed: {failure['agent']} seed {failure['seed']}: {failure['error']}")
+        print(f"Failed: {failure_in_words(failure, folder)}")
     print(f"Results, checkpoints and page: {folder.path} (open {write_report(folder.path)})")
     print("Research, not investment advice.")
-    return EXIT_LOOKAHEAD if failed_lookahead(failed) else 0
+    if failed_lookahead(failed):
+        return EXIT_LOOKAHEAD
+    return EXIT_FAILED if failed else 0
 
 
 def _print_leaderboard(folder: RunFolder) -> None:

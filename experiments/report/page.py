@@ -33,6 +33,7 @@ from experiments.report.tables import (
 )
 from experiments.report.trust import facts, study_texts
 from experiments.results.evidence import Evidence, cost_curve
+from experiments.results.leaderboard import duplicates_in_words
 from experiments.results.run import Run
 from experiments.results.series import (
     MAX_POINTS,
@@ -94,6 +95,7 @@ def context(run: Run, evidence: Evidence, shown: Sequence[Table]) -> dict[str, o
         "days": _days(run),
         "statement": whole_dates(statement(run)),
         "few_seeds": few_seeds(run),
+        "duplicates": duplicates_in_words(run.about.get("duplicates", [])),
         "settings": agent_settings(run),
         "command": command(run.about["config"]),
         "duration": duration(float(run.about["seconds"])),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ from experiments.results.metrics import performance
 from experiments.results.tables import ALL, scaled_ex_ante
 from experiments.settings.config import SEEDS
 from experiments.statistics import mean_sharpe, sharpe_interval
+from experiments.storage.records import DuplicateRecord
 from qn_env.arrays import FloatArray
 
 # Fewer common days, and agents are ranked by the mean over markets instead of by a portfolio.
@@ -201,3 +202,25 @@ def _block(cost: float, rows: pd.DataFrame) -> str:
 def _number(value: float, form: str) -> str:
     """A number, or a dash where it is undefined."""
     return format(value, form) if np.isfinite(value) else "-"
+
+
+def duplicates_in_words(duplicates: Sequence[DuplicateRecord]) -> list[str]:
+    """Of every agent, which seeds decide the same.
+
+    Examples:
+        >>> print(*duplicates_in_words([{"agent": "m", "seed": 1, "same_as": 0}]))
+        m: seed 1 decides the same as seed 0, to the byte; counted once. Has chance no part (learns = False)?
+    """
+    same: dict[tuple[str, int], list[int]] = {}
+    for one in duplicates:
+        same.setdefault((one["agent"], one["same_as"]), []).append(one["seed"])
+    notes = []
+    for (agent, first), seeds in same.items():
+        which = (
+            f"seed {seeds[0]} decides" if len(seeds) == 1 else f"seeds {', '.join(map(str, seeds))} decide"
+        )
+        notes.append(
+            f"{agent}: {which} the same as seed {first}, to the byte; counted once. Has chance no part "
+            "(learns = False)?"
+        )
+    return notes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import shutil
 import subprocess
@@ -26,7 +27,7 @@ from experiments.running.protocols import Fold, Protocol
 from experiments.running.settling import carry_over
 from experiments.running.units import Unit, Variant, place, run_chain, takes_a_start
 from experiments.settings.config import WITHOUT_EFFECT, PanelConfig, RunConfig, check_costs
-from experiments.storage.records import AgentRecord, FailureRecord
+from experiments.storage.records import AgentRecord, DuplicateRecord, FailureRecord
 from experiments.storage.store import RunFolder, unit_name
 from qn_env.checks import check_is, check_names, check_path
 from qn_env.errors import ConfigError, LookAheadError, QnError, did_you_mean
@@ -105,12 +106,15 @@ def run(
             shutil.copytree(training, folder.training(name), dirs_exist_ok=True)
     failed = _run_units(units, folds, folder, config.jobs)
     if not _complete(units, folder, failed):
-        _refuse_empty(units, failed)
+        _refuse_empty(units, failed, folder)
     if extra is not None:
         units = [*units, *extra(units, folds, folder)]
-    _write_tables(folder, folds, config, _complete(units, folder, failed))
+    duplicates = _write_tables(folder, folds, config, _complete(units, folder, failed))
+    again = {(one["agent"], one["seed"]) for one in duplicates}
+    units = [unit for unit in units if (unit.label, unit.seed) not in again]
     record = _record(config, panel, folds, units) | {
         "failed": failed,
+        "duplicates": duplicates,
         "started": started.isoformat(timespec="seconds"),
         "seconds": round(time.perf_counter() - clock, 1),
     }
@@ -262,26 +266,48 @@ def _complete(units: Sequence[Unit], folder: RunFolder, failed: Sequence[Failure
     return [unit for key, unit in first.items() if key not in broken and unit.label not in peeked]
 
 
-def _refuse_empty(units: Sequence[Unit], failed: Sequence[FailureRecord]) -> NoReturn:
+def _refuse_empty(units: Sequence[Unit], failed: Sequence[FailureRecord], folder: RunFolder) -> NoReturn:
     """Say why there is nothing to report."""
     kind = LookAheadError if failed_lookahead(failed) else QnError
+    first = failure_in_words(failed[0], folder)
     if len(failed) == len(units):
-        raise kind(f"not a single unit finished; the first said: {failed[0]['error']}")
+        raise kind(f"not a single unit finished; the first said: {first}")
     raise kind(
-        f"no agent finished every window, {len(failed)} of {len(units)} units failed; the first said: "
-        f"{failed[0]['error']}"
+        f"no agent finished every window, {len(failed)} of {len(units)} units failed; the first said: {first}"
     )
+
+
+def failure_in_words(failure: FailureRecord, folder: RunFolder) -> str:
+    """Who failed and why, and the file with the whole of it."""
+    window = failure.get("window", "")
+    file = folder.unit(unit_name(failure["agent"], failure["seed"], window)) / "error.txt"
+    where = f" in {window}" if window else ""
+    return f"{failure['agent']}, seed {failure['seed']}{where}: {failure['error']} ({file})"
 
 
 def _write_tables(
     folder: RunFolder, folds: Mapping[str, Fold], config: RunConfig, done: Sequence[Unit]
-) -> None:
-    """The tidy table, the daily portfolio returns and the leaderboard, from the stored units."""
+) -> list[DuplicateRecord]:
+    """The tidy table, the daily portfolio returns and the leaderboard, from the stored units.
+
+    A seed that decides the same as an earlier one of its agent, to the byte, is no further draw of chance: it
+    is counted once.
+
+    Returns:
+        The seeds that are not counted.
+    """
+    first: dict[tuple[str, bytes], int] = {}  # agent and what it decided, to the seed
+    duplicates: list[DuplicateRecord] = []
     blocks = pd.concat([fold.blocks for fold in folds.values()], ignore_index=True)
     results, portfolios, markets = [], [], {}
     order = {label: i for i, label in enumerate(dict.fromkeys([*config.agents, *(u.label for u in done)]))}
     for unit in sorted(done, key=lambda u: (order[u.label], u.seed)):
         days = _agent_days(folder, folds, unit)
+        decided = hashlib.sha256(days["signal"].to_numpy().tobytes()).digest()
+        seed = first.setdefault((unit.label, decided), unit.seed)
+        if seed != unit.seed:
+            duplicates.append({"agent": unit.label, "seed": unit.seed, "same_as": seed})
+            continue
         by_market = market_days(days)
         daily = portfolio_table(by_market, blocks, config.costs)
         labels = {"agent": unit.label, "seed": unit.seed}
@@ -296,6 +322,7 @@ def _write_tables(
         folder.results(), folder.portfolio(), markets, seed=config.seed, learnt=learnt, quick=config.quick
     )
     folder.write_leaderboard(board)
+    return duplicates
 
 
 def _agent_days(folder: RunFolder, folds: Mapping[str, Fold], unit: Unit) -> pd.DataFrame:

@@ -20,6 +20,8 @@ from qn_env.storage import UncheckedWarning
 UNSEEN = ("Cc", "Cf", "Cs")
 LAYOUT = "\n\t"
 EXIT_LOOKAHEAD = 3  # exit code of a command that found look-ahead
+EXIT_FAILED = 4  # of a run in which a unit failed for another reason
+EXIT_PIPE = 141  # of a command whose output nobody reads any more
 LONGEST = 2000  # characters of an error
 
 

@@ -59,6 +59,14 @@ class FailureRecord(TypedDict):
     error: str
 
 
+class DuplicateRecord(TypedDict):
+    """A seed that decides the same as an earlier one, to the byte, and is not counted again."""
+
+    agent: str
+    seed: int
+    same_as: int
+
+
 class ConfigRecord(TypedDict):
     """The settings of a run that others than the run itself look at."""
 
@@ -84,6 +92,7 @@ class RunRecord(TypedDict):
     versions: dict[str, str]
     git: dict[str, str | bool] | None
     failed: list[FailureRecord]
+    duplicates: NotRequired[list[DuplicateRecord]]
     started: str
     seconds: float
     manifest: NotRequired[str]
