@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -145,14 +147,29 @@ def make_agent(name: str, *, quick: bool = False, options: Mapping[str, object] 
             an
             agent (looked at before it is built), options it does not take.
     """
-    entry = AGENTS.get(name, Entry(path=name))
-    chosen = {**entry.options, **(entry.quick if quick else {}), **(options or {})}
+    chosen = options_of(name, quick=quick, options=options)
     try:
         agent: Agent = class_of(name)(**chosen)
     except TypeError as error:
         given = ", ".join(f"{key}={value!r}" for key, value in chosen.items()) or "no options"
         raise ConfigError(f"{name}: cannot be built with {given}: {error}.") from error
     return agent
+
+
+def options_of(
+    name: str, *, quick: bool = False, options: Mapping[str, object] | None = None
+) -> dict[str, object]:
+    """The keyword arguments that `make_agent` builds an agent with."""
+    entry = AGENTS.get(name, Entry(path=name))
+    return {**entry.options, **(entry.quick if quick else {}), **(options or {})}
+
+
+def source_digest(name: str) -> str:
+    """SHA-256 of the file an agent's class is in, whether it has changed since; empty where there is none."""
+    try:
+        return hashlib.sha256(Path(inspect.getfile(class_of(name))).read_bytes()).hexdigest()
+    except (OSError, TypeError):  # made by hand, in a notebook
+        return ""
 
 
 def class_of(name: str) -> type:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from collections.abc import Iterator
@@ -200,6 +201,26 @@ def test_settings_that_differ_are_listed_and_places_are_not(a: RunFolder, b: Run
     if b.record()["git"] is not None:
         assert found["git.commit"].b is None
     assert str(found["versions.numpy"]) == f'versions.numpy: "{np.__version__}" | "1.0"'
+
+
+def test_an_agent_whose_file_or_options_changed_is_told_from_what_it_was(
+    a: RunFolder, place: Path, panel: Panel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = place / "compared_agents.py"
+    digest = hashlib.sha256(USER_MODULE.encode()).hexdigest()
+    assert a.record()["agents"]["guess"]["source"] == digest
+    assert a.record()["agents"]["mine"]["built_with"] == {"rule": "macd"}
+    path.write_text(USER_MODULE + "# and a line more\n")
+    try:
+        changed = finished(tmp_path / "changed", panel, "macd", 2, "long-only")
+    finally:
+        path.write_text(USER_MODULE)
+    (found,) = differences(a.record(), changed.record())
+    assert found.name == "agents.guess.source"
+    assert compare_runs(Compare(a.path, changed.path)) == 0
+    told = capsys.readouterr().out
+    now = changed.record()["agents"]["guess"]["source"]
+    assert f'  agents.guess.source:\n    A: "{digest}"\n    B: "{now}"\n' in told, "whole, below each other"
 
 
 def test_runs_of_other_data_are_not_subtracted(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from experiments.storage.records import RunRecord
     from experiments.storage.store import RunFolder
 
-SHOWN = 40  # characters of a setting that are printed
+BESIDE = 40  # characters of a value that stands beside the other run's; longer ones stand below each other
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,9 @@ class Setting(NamedTuple):
 
     def __str__(self) -> str:
         a, b = (json.dumps(value) for value in (self.a, self.b))
-        return f"{self.name}: {_short(a)} | {_short(b)}"
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
+        if max(len(a), len(b)) <= BESIDE:
+            return f"{self.name}: {a} | {b}"
+        return f"{self.name}:\n    A: {a}\n    B: {b}"
 
 
 def compare_runs(config: Compare) -> int:

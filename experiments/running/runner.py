@@ -18,7 +18,15 @@ from typing import Any, NoReturn
 
 import pandas as pd
 
-from agents.agent import Agent, learns, make_agent, settings_of, warmup_of
+from agents.agent import (
+    Agent,
+    learns,
+    make_agent,
+    options_of,
+    settings_of,
+    source_digest,
+    warmup_of,
+)
 from experiments.results.leaderboard import leaderboard
 from experiments.results.tables import market_days, portfolio_table, results_table
 from experiments.running.executors import run_in_processes
@@ -356,6 +364,8 @@ def _record(
         entry: AgentRecord = {
             "agent": unit.variant.agent,
             "options": dict(unit.variant.options),
+            "built_with": options_of(unit.variant.agent, quick=unit.quick, options=unit.variant.options),
+            "source": source_digest(unit.variant.agent),
             "windows": {name: dict(options) for name, options in unit.variant.windows.items()},
             "vol_target": unit.vol_target,
             "train_cost_bps": settings_of(agent).train_cost_bps,

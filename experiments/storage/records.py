@@ -46,6 +46,8 @@ class AgentRecord(TypedDict):
     warmup: int
     learns: bool
     warm_start: NotRequired[bool]
+    built_with: NotRequired[dict[str, object]]  # every option, registered ones included
+    source: NotRequired[str]  # SHA-256 of the file its class is in
     seeds: list[int]
 
 
