@@ -11,6 +11,7 @@ from qn_env.errors import ConfigError, in_a_line
 
 METHODS = ("fit", "reset", "act")
 FORM = "package.module:Class"
+PACKAGES = ("agents", "experiments", "qn_env")  # which a user's folder cannot be called
 
 
 def imported_class(path: str, *, beside_the_user: bool = False) -> type:
@@ -49,6 +50,12 @@ def _import_module(path: str, module_name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is None or not module_name.startswith(error.name):
             raise ConfigError(f"{path}: cannot be imported: {in_a_line(error)}.") from error
+        ours = module_name.partition(".")[0]
+        if ours in PACKAGES and (Path.cwd() / ours).is_dir():
+            raise ConfigError(
+                f"{path}: {ours!r} is a package of qn_env, and yours of the same name in {Path.cwd()} is "
+                "hidden by it; rename your folder."
+            ) from error
         raise ConfigError(
             f"{path}: no module named {error.name!r}; start the command where it can be imported."
         ) from error

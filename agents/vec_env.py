@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
+import gymnasium
 import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
@@ -12,28 +14,32 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
 from qn_env.arrays import Numbers
+from qn_env.checks import in_words
 from qn_env.errors import ConfigError
 from qn_env.setup import Observation
 from qn_env.vector import TradingVectorEnv
 
 
 class SB3VecEnv(VecEnv):
-    """Plays a `TradingVectorEnv` in SAME_STEP mode for Stable-Baselines3.
+    """Plays a `TradingVectorEnv` for Stable-Baselines3, in SAME_STEP mode whatever mode it was made in.
 
     Infos hold only what Stable-Baselines3 reads: `terminal_observation` and `TimeLimit.truncated` where an
     episode ends. With `flat`, an observation is one float32 vector (`MlpPolicy`), in the order of
     `gymnasium.spaces.flatten`; else the Dict (`MultiInputPolicy`).
     """
 
-    def __init__(self, env: TradingVectorEnv, *, flat: bool = True) -> None:
-        """Wrap an environment made with `autoreset_mode="SameStep"`.
+    def __init__(self, env: gymnasium.vector.VectorEnv[Any, Any, Any], *, flat: bool = True) -> None:
+        """Play the environments of `gymnasium.make_vec("qn_env/Trading-v0", ...)` or of the class itself.
 
         Raises:
-            ConfigError: another autoreset mode.
+            ConfigError: another vector environment, or wrappers around it, which would be left out.
         """
-        if env.autoreset_mode is not AutoresetMode.SAME_STEP:
-            raise ConfigError('SB3VecEnv needs TradingVectorEnv(..., autoreset_mode="SameStep").')
-        self.env = env
+        if not isinstance(env, TradingVectorEnv):
+            raise ConfigError(
+                f"env is {in_words(env)}, expected the TradingVectorEnv of "
+                'gymnasium.make_vec("qn_env/Trading-v0", num_envs=...), without wrappers.'
+            )
+        self.env = env.with_autoreset(AutoresetMode.SAME_STEP)
         self._flat = flat
         single = env.single_observation_space
         space: spaces.Dict | spaces.Box = single

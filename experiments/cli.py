@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import make_dataclass
 from functools import reduce
+from importlib.metadata import version
 from operator import or_
 from typing import Annotated, Any, NamedTuple
 
@@ -102,7 +103,8 @@ DESCRIPTION = (
     "Is this trading policy any good? run, search and paper take --config FILE (TOML or JSON, options by "
     "name) or the name of a paper's configuration, and write theirs into their folder as config.json. "
     "Code of "
-    "your own that a file names is run only if you repeat its name: --trust NAME."
+    "your own that a file names is run only if you repeat its name: --trust NAME. qn --version prints the "
+    "version, qn --tyro-print-completion bash (or zsh, tcsh) a completion for your shell."
 )
 
 
@@ -114,7 +116,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     141 if nobody reads on, 143 if terminated.
     """
     try:
-        words = with_config_file(sys.argv[1:] if argv is None else argv, CONFIGURED)
+        typed = sys.argv[1:] if argv is None else argv
+        if list(typed) == ["--version"]:
+            print(f"qn_env {version('qn-env')}")
+            return 0
+        words = with_config_file(typed, CONFIGURED)
         options: Any = tyro.cli(OPTIONS, args=words, prog="qn", description=DESCRIPTION)
         options = options.study if isinstance(options, Paper) else options
         with raise_when_terminated(), plain_terminal():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from qn_env.errors import ConfigError
@@ -24,3 +26,23 @@ def require(module: str, *, what: str = "A report", extra: str = "report") -> An
         raise ConfigError(
             f'{what} needs the package {package!r}, which is not installed: pip install "qn-env[{extra}]"'
         ) from error
+
+
+PAGE = ("plotly", "matplotlib", "jinja2")  # what a page with figures is made with
+
+
+def check_installed(packages: Sequence[str], *, what: str, extra: str = "report") -> None:
+    """Refuse to begin what needs packages in the end that are not installed; nothing is imported.
+
+    Raises:
+        ConfigError: some are not there; all of them are named.
+
+    Examples:
+        >>> check_installed(("math",), what="Nothing")
+    """
+    missing = [package for package in packages if find_spec(package) is None]
+    if missing:
+        raise ConfigError(
+            f"{what} needs the package{'s' * (len(missing) > 1)} {', '.join(missing)}, not installed: "
+            f'pip install "qn-env[{extra}]"'
+        )

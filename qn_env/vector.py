@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Unpack
+from copy import copy
+from typing import Self, Unpack
 
 import gymnasium
 import numpy as np
@@ -87,6 +88,15 @@ class TradingVectorEnv(VectorEnv[Observation, ArrayType, ArrayType]):
         self._generators: list[np.random.Generator] = []
         self._begun = False
         self._allocate()
+
+    def with_autoreset(self, mode: AutoresetMode) -> Self:
+        """The same environments in another autoreset mode, not begun yet."""
+        other = copy(self)
+        other.autoreset_mode = mode
+        other.metadata = {**self.metadata, "autoreset_mode": mode}
+        other._generators, other._begun = [], False
+        other._allocate()
+        return other
 
     def reset(
         self,

@@ -168,6 +168,12 @@ def test_unknown_names_and_broken_paths_are_refused_with_a_hint(tmp_path, monkey
         make_agent("qantnet")
     with pytest.raises(ConfigError, match="no module named 'nowhere'"):
         make_agent("nowhere.module:Agent")
+    (tmp_path / "taken" / "agents").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "taken")
+    with pytest.raises(
+        ConfigError, match=r"'agents' is a package of qn_env, and yours .* rename your folder"
+    ):
+        make_agent("agents.mine:Agent")
     with pytest.raises(ConfigError, match="has no class 'Missing'"):
         make_agent("agents.rules:Missing")
     (tmp_path / "half_agent.py").write_text(

@@ -17,7 +17,7 @@ from finished import AGENTS, LEARNER, finished_run, small_panel, write_panel
 
 from experiments.cli import main
 from experiments.running.scratch import scratch
-from experiments.running.terminal import plain_terminal, printable
+from experiments.running.terminal import EXIT_FAILED, plain_terminal, printable
 from experiments.storage.csvfile import write_csv
 from experiments.storage.store import RunFolder
 
@@ -115,10 +115,10 @@ def test_a_worker_that_is_killed_is_tried_again_and_the_run_ends_well(place, cap
 
 
 def test_a_worker_that_dies_again_and_again_is_reported_and_the_others_have_figures(place, capsys):
-    main(words("mortal_agents:Doomed,macd,buy-and-hold", "--jobs", "2"))
+    assert main(words("mortal_agents:Doomed,macd,buy-and-hold", "--jobs", "2")) == EXIT_FAILED
     shown = capsys.readouterr().out
     why = "its process died 3 times (killed, or out of memory)"
-    assert f"failed: mortal_agents:Doomed seed 0: {why}" in shown
+    assert f"Failed: mortal_agents:Doomed, seed 0: {why} (" in shown
     folder = RunFolder(place / "out")
     assert set(folder.leaderboard()["agent"]) == {"macd", "buy-and-hold"}
     assert why in (folder.unit("mortal_agents--Doomed-seed0") / "error.txt").read_text()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
@@ -113,6 +115,44 @@ def test_the_contract_is_told_and_every_agent_says_what_it_is(capsys: pytest.Cap
     lines = capsys.readouterr().out.splitlines()
     assert all(entry.about for entry in AGENTS.values())
     assert any(line.startswith("macd ") and line.endswith(AGENTS["macd"].about) for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("argv", "missing", "extra"),
+    [
+        (["run", "--agents", "macd", "--out", "r"], ("plotly", "jinja2"), "report"),
+        (["run", "--agents", "macd", "--out", "r", "--tensorboard"], ("tensorboard",), "tracking"),
+        (["paper", "dmn", "--quick", "--out", "r"], ("matplotlib",), "report"),
+        (["paper", "quantnet", "--quick", "--out", "r"], ("statsmodels",), "report"),
+    ],
+)
+def test_a_missing_extra_is_named_before_anything_is_trained(
+    argv: list[str],
+    missing: tuple[str, ...],
+    extra: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    def found(package: str) -> object:
+        return None if package in missing else find_spec(package)
+
+    monkeypatch.setattr("qn_env.extras.find_spec", found)
+    monkeypatch.chdir(tmp_path)
+    assert main(argv) == 1
+    told = capsys.readouterr()
+    assert ", ".join(missing) in told.err
+    assert f'pip install "qn-env[{extra}]"' in told.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_version_and_a_completion_are_printed(capsys: pytest.CaptureFixture) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"qn_env {version('qn-env')}\n"
+    with pytest.raises(SystemExit) as ended:
+        main(["--tyro-print-completion", "bash"])
+    assert ended.value.code in (0, None)
+    assert "complete" in capsys.readouterr().out
 
 
 def test_output_that_nobody_reads_on_is_no_error() -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from experiments.settings.config import RunConfig
 from experiments.settings.configfile import write_config
+from qn_env.extras import PAGE, check_installed
 
 if TYPE_CHECKING:
     from experiments.storage.store import RunFolder
@@ -23,6 +24,9 @@ def run_command(config: RunConfig) -> int:
     from experiments.running.terminal import EXIT_FAILED, EXIT_LOOKAHEAD, print_wrapped
     from experiments.storage.store import RunFolder
 
+    check_installed(PAGE, what="The page of a run")
+    if config.tensorboard:
+        check_installed(("tensorboard",), what="Recording scalars", extra="tracking")
     panel = load_panel(config)
     T, N = panel.shape
     print(

@@ -13,6 +13,11 @@ from experiments.papers.quantnet.config import (
     QuantNetTransfer,
 )
 from experiments.settings.configfile import claim_folder, write_config
+from qn_env.extras import check_installed
+
+# What the pages of the studies are made with.
+_DRAWN = ("matplotlib", "jinja2")
+PAGES = {"quantnet": (*_DRAWN, "statsmodels"), "quantnet-table7": _DRAWN, "dmn": _DRAWN}
 
 
 def study_quantnet(config: QuantNetStudy) -> int:
@@ -65,7 +70,12 @@ def study_dmn(config: DmnStudy) -> int:
 
 
 def _take_folder(name: str, config: StudyData | QuantNetTransfer) -> None:
-    """Make the folder of a study, or take the one where it was begun, and write its settings."""
+    """Make the folder of a study, or take the one where it was begun, and write its settings.
+
+    What its page needs and is not installed is named here, before the first training.
+    """
+    if name in PAGES:
+        check_installed(PAGES[name], what="The page of a study")
     claim_folder(config.out, ["paper", name])
     write_config(config.out / "config.json", ["paper", name], config)
 
