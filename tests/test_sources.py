@@ -463,7 +463,7 @@ BROKEN_CSV = {
     "\n": "cannot be read as csv",
     "date,A\n": "no rows",
     "date\n2020-01-02\n": "no asset columns",
-    "Date,A\n2020-01-02,1\n": "the first column is 'Date', expected 'date'",
+    "day,A\n2020-01-02,1\n": "the first column is 'day', expected 'date'",
     "date;A\n2020-01-02;1\n": "the first column is 'date;A', expected 'date'.*commas",
     "A,date\n1,2020-01-02\n": "the first column is 'A', expected 'date'",
     "date,A,A\n2020-01-02,1,2\n": "column 'A' appears 2 times",
@@ -580,3 +580,90 @@ def test_the_panel_at_paper_scale_comes_from_its_seed() -> None:
     first, again, other = (quantnet2020(seed=seed).returns for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first[-1], other[-1])
+
+
+# Bars of one asset, copies of files, and numbers that nobody should believe.
+
+BARS = """Date,Open,High,Low,Close,Adj Close,Volume
+2020-01-02,10,12,9,11,5.5,1000
+2020-01-03,11,13,10,12,6.6,3000000
+2020-01-06,12,13,11,12,6.6,10
+"""
+
+
+def test_bars_are_one_asset_at_its_adjusted_close(tmp_path: Path) -> None:
+    folder = tmp_path / "shares"
+    folder.mkdir()
+    (folder / "AAPL.csv").write_text(BARS)
+    (folder / "MSFT.csv").write_text(
+        BARS.replace("Adj Close,", "").replace(",5.5,", ",").replace(",6.6,", ",")
+    )
+    panel = read_panel(folder)
+    assert (panel.assets, panel.market_of) == (("AAPL", "MSFT"), ("shares", "shares"))
+    np.testing.assert_allclose(panel.returns[1:, 0], [0.2, 0.0])
+    np.testing.assert_allclose(panel.returns[1:, 1], [12 / 11 - 1, 0.0])
+    (note, others) = panel.notes[:2]
+    assert "AAPL.csv: bars of one asset; its price is 'Adj Close'. Left out: Open, High, Low, Close" in note
+    assert "the same of MSFT" in others
+    (folder / "meta.csv").write_text("instrument,market\nAAPL,NASDAQ\nMSFT,LSE\n")
+    assert read_panel(folder).market_of == ("NASDAQ", "LSE")
+    (folder / "meta.csv").write_text("instrument,market\nAAPL,NASDAQ\n")
+    with pytest.raises(DataError, match=r"1 columns are not listed in .*meta\.csv: MSFT"):
+        read_panel(folder)
+
+
+def test_bars_among_files_of_another_form_or_in_a_frame_are_refused(tmp_path: Path) -> None:
+    write(prices_of_two(), tmp_path / "US.csv")
+    (tmp_path / "AAPL.csv").write_text(BARS)
+    with pytest.raises(DataError, match=r"AAPL hold the bars of one asset each .*, US a column"):
+        read_panel(tmp_path)
+    frame = pd.DataFrame({"open": [1.0, 2.0], "high": [2.0, 2.0], "close": [1.5, 2.0]}, index=days(2))
+    with pytest.raises(DataError, match=r"open, high, close are the bars of one asset, and .* for 3"):
+        from_prices(frame, "US")
+    assert from_prices(frame[["close"]], "US").assets == ("close",), "a single column says nothing of bars"
+
+
+@pytest.mark.parametrize(
+    "name", ["US (1)", "US - Copy", "US - Copy (2)", "US copy", "US copy 2", "Copy of US"]
+)
+def test_a_copy_of_a_file_is_no_market(tmp_path: Path, name: str) -> None:
+    for stem in ("US", name):
+        write(prices_of_two(), tmp_path / f"{stem}.csv")
+    with pytest.raises(DataError, match=r"looks like a copy of US\.csv"):
+        read_panel(tmp_path)
+    (tmp_path / "US.csv").unlink()
+    assert read_panel(tmp_path).market_of == (name, name), "alone it is a name like any other"
+
+
+def test_a_move_that_no_price_makes_and_a_series_that_is_there_twice_are_named() -> None:
+    rng = np.random.default_rng(0)
+    walk = 100.0 * np.exp(rng.normal(0.0, 0.01, (80, 3)).cumsum(axis=0))
+    frame = pd.DataFrame(walk, columns=["A", "B", "C"], index=days(80))
+    frame["D"] = 2.0 * frame["B"]  # the same returns, but for rounding
+    frame["E"] = frame["B"]
+    frame.loc[frame.index[40] :, "A"] *= 20.0
+    notes = from_prices(frame, "US", source="mine").notes
+    assert any(n.startswith("mine: 'A' moves by +1,9") and "on 2020-02-10: a split" in n for n in notes)
+    assert any(n.startswith("mine: B, D, E have the same return on every day") for n in notes)
+    calm = from_prices(frame[["B", "C"]], "US")
+    assert calm.notes == ()
+
+
+def test_rows_that_stand_newest_first_are_read_in_the_order_of_time() -> None:
+    forward = from_prices(prices_of_two(), "US")
+    backward = from_prices(prices_of_two()[::-1], "US", source="mine")
+    np.testing.assert_array_equal(forward.dates, backward.dates)
+    np.testing.assert_array_equal(forward.returns, backward.returns)
+    assert backward.notes == ("mine: the rows stand newest first; they were read in the order of time.",)
+    mixed = prices_of_two().iloc[[1, 0, 2, 3]]
+    with pytest.raises(DataError, match="expected strictly increasing"):
+        from_prices(mixed, "US")
+
+
+@pytest.mark.parametrize("name", ["Date", "dates", "DATETIME", " Timestamp"])
+def test_the_column_of_dates_may_be_called_as_exports_call_it(tmp_path: Path, name: str) -> None:
+    write(prices_of_two(), tmp_path / "US.csv")
+    plain = read_panel(tmp_path)
+    text = (tmp_path / "US.csv").read_text()
+    (tmp_path / "US.csv").write_text(text.replace("date", name, 1))
+    assert read_panel(tmp_path).fingerprint == plain.fingerprint

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +18,13 @@ import pyarrow.parquet as arrow_parquet
 from qn_env.checks import check_known, check_names, check_path
 from qn_env.errors import ConfigError, DataError, did_you_mean
 from qn_env.panel import Panel
+from qn_env.sources.bars import is_bars, price_of
 from qn_env.sources.frames import KINDS, Kind, check_once, few, from_frame, join
 
 SUFFIXES = (".parquet", ".csv")
+DATE_NAMES = ("date", "dates", "datetime", "timestamp")  # of the column of dates, in any case
+# How copies of a file are called.
+COPIES = (r"(.+) \(\d+\)", r"(.+) - Copy(?: \(\d+\))?", r"(.+) copy(?: \d+)?", r"Copy of (.+)")
 RESERVED = ("meta", "markets")  # descriptions, never a market's data
 # What spreadsheets and statistics programs write for a number that is missing; among names they are names.
 MISSING = tuple(arrow_csv.ConvertOptions().null_values)
@@ -29,7 +34,9 @@ def read_panel(folder: str | Path, *, kind: Kind | None = None, exclude: Sequenc
     """Read a panel folder of Parquet or CSV files.
 
     The folder holds either one file `returns` or `prices` with a table `meta` (columns `instrument` or
-    `asset`, and `market`), or one file per market, named after it. The first column of a data file is
+    `asset`, and `market`), or one file per market, named after it, or one file per asset with its bars (open,
+    high, low, close, volume), whose price is the adjusted close where there is one; the assets are then those
+    of one market, named after the folder, or of the markets in `meta`. The first column of a data file is
     `date`, each other column one asset; an empty cell is a day on which the asset does not trade. So is, with
     a note, a cell of a CSV file with a word for it (`MISSING`: NA, null, nan, ...); in `meta` all words are
     names.
@@ -131,12 +138,63 @@ def _read_market_files(shelf: _Shelf, kind: Kind, exclude: tuple[str, ...]) -> P
     """One file per market."""
     markets = {stem: path for stem, path in shelf.files.items() if stem not in RESERVED}
     _check_excluded(shelf.folder, exclude, list(markets))
-    panels = []
-    for name, path in markets.items():
-        if name not in exclude:
-            frame, words = _read_data(path)
-            panels.append(from_frame(frame, name, kind=kind, source=str(path), notes=words))
+    _refuse_copies(shelf, list(markets))
+    kept = {name: path for name, path in markets.items() if name not in exclude}
+    read = {name: _read_data(path) for name, path in kept.items()}
+    bars = [name for name, (frame, _) in read.items() if is_bars([str(column) for column in frame.columns])]
+    if bars and kind == "prices":
+        return _join_bars(shelf, read, bars)
+    panels = [
+        from_frame(frame, name, kind=kind, source=str(kept[name]), notes=words)
+        for name, (frame, words) in read.items()
+    ]
     return join(panels, source=str(shelf.folder), notes=shelf.notes((), exclude))
+
+
+def _join_bars(
+    shelf: _Shelf, read: Mapping[str, tuple[pd.DataFrame, list[str]]], bars: Sequence[str]
+) -> Panel:
+    """Files with the bars of one asset each: the assets of one market, or of those in the table meta.
+
+    Raises:
+        DataError: other files beside them.
+    """
+    others = [name for name in read if name not in bars]
+    if others:
+        raise DataError(
+            f"{shelf.folder}: {few(bars)} hold the bars of one asset each (open, high, low, close), "
+            f"{few(others)} a column for each asset. Put them into folders of their own."
+        )
+    market_of = dict.fromkeys(bars, shelf.folder.resolve().name)
+    if "meta" in shelf.files:
+        path, listed = _read_meta(shelf)
+        _check_listed(shelf.folder, path, list(bars), listed)
+        market_of = {name: listed[name] for name in bars}
+    places = list(dict.fromkeys(market_of.values()))
+    panels, notes = [], []
+    for name in sorted(bars, key=lambda one: places.index(market_of[one])):
+        (frame, words), source = read[name], str(shelf.files[name])
+        price, note = price_of(frame, name, source)
+        panels.append(from_frame(price, market_of[name], kind="prices", source=source, notes=words))
+        notes.append(note)
+    notes[1:] = [f"{shelf.folder}: the same of {few(bars[1:])}."] if len(bars) > 1 else []
+    return join(panels, source=str(shelf.folder), notes=[*notes, *shelf.notes((), ())])
+
+
+def _refuse_copies(shelf: _Shelf, names: Sequence[str]) -> None:
+    """Refuse a file that a browser or a file manager made of another one.
+
+    Raises:
+        DataError: it is there beside the one it is a copy of.
+    """
+    for name in names:
+        for pattern in COPIES:
+            found = re.fullmatch(pattern, name)
+            if found and found[1] in names:
+                raise DataError(
+                    f"{shelf.files[name]}: looks like a copy of {shelf.files[found[1]].name}, and would be a "
+                    "market of its own. Remove one of them, or give it a name of its own."
+                )
 
 
 def _check_excluded(folder: Path, exclude: tuple[str, ...], markets: Sequence[str]) -> None:
@@ -200,15 +258,20 @@ def _check_listed(path: Path, meta_path: Path, columns: list[str], market_of: di
 def _read_data(path: Path) -> tuple[pd.DataFrame, list[str]]:
     """[T, N] the numbers of a data file, by date, and a note on words for missing ones."""
     table, words = read_numbers(path)
-    if table.index.name == "date":
+    if _is_date(table.index.name):
         return table, words
-    if not len(table.columns) or table.columns[0] != "date":
+    if not len(table.columns) or not _is_date(table.columns[0]):
         first = repr(str(table.columns[0])) if len(table.columns) else "missing"
         raise DataError(
             f"{path}: the first column is {first}, expected 'date'. Put the dates first, in a column named "
             "date (columns of a CSV file are separated by commas)."
         )
-    return table.set_index("date"), words
+    return table.set_index(table.columns[0]), words
+
+
+def _is_date(name: object) -> bool:
+    """Whether a column of that name holds the dates."""
+    return str(name).strip().lower() in DATE_NAMES
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -233,7 +296,7 @@ def read_numbers(path: Path) -> tuple[pd.DataFrame, list[str]]:
         return _as_frame(path, table), []
     columns, words = {}, Counter[str]()
     for name in table.column_names:
-        columns[name], missing = (table[name], ()) if name == "date" else _to_numbers(table[name])
+        columns[name], missing = (table[name], ()) if _is_date(name) else _to_numbers(table[name])
         words.update(missing)
     frame = pa.table(columns).to_pandas()
     said = f"{words.total()} cells hold a word for missing ({few(sorted(words))})"

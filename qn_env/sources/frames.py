@@ -14,9 +14,12 @@ from qn_env.checks import check_is, check_items, check_known, check_names, check
 from qn_env.dates import read_days
 from qn_env.errors import DataError
 from qn_env.panel import Panel
+from qn_env.sources.bars import refuse_bars
 
 Kind = Literal["prices", "returns"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+LARGEST_MOVE = 9.0  # of a day, decimal: ten times the price before
+ALIKE_DAYS = 60  # returns that two series have to share before they are called one
 
 
 def from_prices(
@@ -84,7 +87,8 @@ def from_frame(
     """`from_prices` or `from_returns`, by name.
 
     Args:
-        frame: [T, N] numbers, NaN where an asset does not trade.
+        frame: [T, N] numbers, NaN where an asset does not trade; rows in the order of time, or all newest
+            first.
         market_of: the market of each asset, or one name for all.
         kind: what the numbers are.
         source: what error messages call this data.
@@ -92,7 +96,7 @@ def from_frame(
 
     Raises:
         ConfigError: an unknown kind.
-        DataError: dates or numbers that cannot be used as they are.
+        DataError: dates or numbers that cannot be used as they are, or columns that are one asset's bars.
     """
     check_known("kind", kind, KINDS)
     check_text("source", source)
@@ -100,15 +104,20 @@ def from_frame(
     assets = [str(name) for name in frame.columns]
     _check_shape(source, frame)
     check_once(source, assets)
+    refuse_bars(source, assets)
     markets, stray = _markets(source, assets, market_of)
     dates, cut = read_days(source, frame.index)
     values = _numbers(source, dates, assets, frame)
+    if len(dates) > 2 and (dates[1:] < dates[:-1]).all():
+        dates, values = dates[::-1].copy(), values[::-1].copy()
+        cut = [*cut, f"{source}: the rows stand newest first; they were read in the order of time."]
     _check_observed(source, assets, values)
     tradable = ~np.isnan(values)
     if kind == "prices":
         _check_prices(source, dates, assets, values)
         values = _returns_between_observations(values)
-    remarks = (*_sentences(notes), *stray, *cut)
+    doubts = implausible(source, dates, assets, values)
+    remarks = (*_sentences(notes), *stray, *cut, *doubts)
     return Panel.build(dates, assets, markets, values, tradable=tradable, notes=remarks, source=source)
 
 
@@ -200,6 +209,36 @@ def few(names: Iterable[str], *, most: int = 5) -> str:
     listed = list(names)
     more = f" and {len(listed) - most} more" if len(listed) > most else ""
     return ", ".join(listed[:most]) + more
+
+
+def implausible(source: str, dates: DateArray, assets: Sequence[str], returns: FloatArray) -> list[str]:
+    """Notes on numbers that are read as they are, and that nobody should believe without looking.
+
+    Args:
+        source: what the notes call this data.
+        dates: [T].
+        assets: N names.
+        returns: [T, N], NaN where there is none.
+    """
+    notes = []
+    far = np.argwhere(np.nan_to_num(returns) > LARGEST_MOVE)
+    if len(far):
+        t, j = far[0]
+        some = f" and {len(far) - 1} more such days" if len(far) > 1 else ""
+        notes.append(
+            f"{source}: {assets[j]!r} moves by {returns[t, j]:+,.0%} on {dates[t]}{some}: a split, a bad "
+            "print, another unit, or no price at all? It is taken as it is."
+        )
+    same: dict[bytes, list[str]] = {}
+    for name, column in zip(assets, returns.T, strict=True):
+        if np.isfinite(column).sum() >= ALIKE_DAYS:
+            same.setdefault(np.ascontiguousarray(column).tobytes(), []).append(name)
+    notes += [
+        f"{source}: {few(names)} have the same return on every day: one series under several names?"
+        for names in same.values()
+        if len(names) > 1
+    ]
+    return notes
 
 
 def _sentences(notes: Iterable[str]) -> tuple[str, ...]:
