@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import NamedTuple, Protocol, Self, runtime_checkable
+from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 
 import numpy as np
 
@@ -238,6 +238,22 @@ def settings_of(agent: Agent) -> Settings:
 def warmup_of(agent: Agent) -> int:
     """Trading days an agent needs before its first valid signal."""
     return int(getattr(agent, "warmup", 0))
+
+
+def repr_of(agent: object, config: Any, *always: str) -> str:
+    """How an agent shows itself: its class and what of its configuration is not the default.
+
+    Args:
+        agent: of any class.
+        config: a dataclass.
+        always: fields that are shown in any case.
+    """
+    changed = [
+        f"{field.name}={value!r}"
+        for field in fields(config)
+        if (value := getattr(config, field.name)) != field.default or field.name in always
+    ]
+    return f"{type(agent).__name__}({', '.join(changed)})"
 
 
 def learns(agent: Agent) -> bool:

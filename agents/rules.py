@@ -191,6 +191,9 @@ class RuleAgent:
         self.settings = Settings(window=1, features=chosen.features, vol_target=chosen.vol_target)
         self.columns_: tuple[tuple[int, int], ...] = ()
 
+    def __repr__(self) -> str:
+        return f"RuleAgent({self.rule!r})"
+
     def fit(self, env: TradingEnv, *, seed: int, validation: TradingEnv | None = None) -> Self:
         """Note the markets' slices of the asset axis."""
         del seed, validation

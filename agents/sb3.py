@@ -97,6 +97,9 @@ class SB3Agent:
         self._mean: FloatArray = np.zeros(0)
         self._spread: FloatArray = np.ones(0)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.algorithm!r}, timesteps={self.timesteps})"
+
     @property
     def space(self) -> Space:
         """What a random search draws from; timesteps are its budget and stay."""

@@ -83,6 +83,13 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
     metadata: Info = {"render_modes": ["human", "rgb_array"], "render_fps": 30}  # noqa: RUF012 - Gymnasium's
     _screen: Screen | None = None  # only with a render mode: an episode that nobody sees pays nothing
 
+    def __repr__(self) -> str:
+        config = self.config
+        rate = config.cost_bps
+        paid = f"{rate:g} bps" if isinstance(rate, int | float) else "costs per asset"
+        target = f", target volatility {config.vol_target:g}" if isinstance(config.vol_target, float) else ""
+        return f"<TradingEnv: window {config.window}, {paid}{target}, {config.panel!r}>"
+
     @tells_settings
     def __init__(
         self,

@@ -45,6 +45,10 @@ class Episode:
         """Windows as `source` gives them."""
         self._source = source
 
+    def __repr__(self) -> str:
+        B, L, N = self.shape
+        return f"<Episode: {B} window{'s' * (B != 1)} of {L} days, {N} asset{'s' * (N != 1)}>"
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """B windows, L days, N assets."""
@@ -177,6 +181,9 @@ class Episodes:
                 own = torch.tensor(market.compact(features), dtype=torch.float32)
                 unit = None if units is None else units.get(name)
                 self._tensors[name] = MarketTensors.of(setup.tape.of_market(market), own, self._device, unit)
+
+    def __repr__(self) -> str:
+        return f"<Episodes: {len(self.markets)} markets of {self.panel!r}>"
 
     @property
     def markets(self) -> tuple[str, ...]:

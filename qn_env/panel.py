@@ -77,6 +77,11 @@ class Panel:
     tradable: BoolArray
     notes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        T, N = self.shape
+        span = f", {self.dates[0]} to {self.dates[-1]}" if T else ""
+        return f"<Panel: {N} assets in {len(self.markets)} markets, {T} days{span}>"
+
     @classmethod
     def build(
         cls,

@@ -163,6 +163,27 @@ def test_after_its_warmup_a_rule_does_not_depend_on_older_days(name):
     np.testing.assert_allclose(whole[100 + ready :], part[ready:], rtol=0, atol=tolerance)
 
 
+def test_agents_panels_and_episodes_show_what_they_are():
+    shown = {name: repr(make_agent(name)) for name in ("macd", "dmn-lstm-sharpe", "dmn-mlp-mse", "quantnet")}
+    assert shown == {
+        "macd": "RuleAgent('macd')",
+        "dmn-lstm-sharpe": "DeepMomentum(network='lstm', loss='sharpe')",
+        "dmn-mlp-mse": "DeepMomentum(network='mlp', loss='mse', batch=2048, learning_rate=0.001)",
+        "quantnet": "QuantNet(encoder='lstm', transfer='linear')",
+    }
+    assert repr(make_agent("ppo")) == "SB3Agent('PPO', timesteps=20480)"
+    panel = noise(markets=2, assets=3, days=40, seed=0)
+    told = f"<Panel: 6 assets in 2 markets, 40 days, {panel.dates[0]} to {panel.dates[-1]}>"
+    assert repr(panel) == told
+    env = TradingEnv(panel, window=5, cost_bps=2.5, vol_target=0.15)
+    assert repr(env) == f"<TradingEnv: window 5, 2.5 bps, target volatility 0.15, {told}>"
+    assert repr(TradingEnv(panel, cost_bps=[1.0] * 6, window=5)).startswith(
+        "<TradingEnv: window 5, costs per"
+    )
+    assert repr(env.episodes()) == f"<Episodes: 2 markets of {told}>"
+    assert repr(env.episodes().sample(length=7, batch=4)["M0"]) == "<Episode: 4 windows of 7 days, 3 assets>"
+
+
 def test_unknown_names_and_broken_paths_are_refused_with_a_hint(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="Did you mean 'quantnet'"):
         make_agent("qantnet")

@@ -13,7 +13,7 @@ import torch
 from msgspec import Meta
 from torch import Tensor
 
-from agents.agent import Settings
+from agents.agent import Settings, repr_of
 from agents.checkpoint import load_json, load_tensors, save_json, save_tensors
 from agents.dmn.config import FEATURE_NAMES, DmnConfig
 from agents.dmn.losses import LOSSES, VOL_TARGET
@@ -77,6 +77,9 @@ class DeepMomentum:
         self._earlier: Network | None = None
         self._hidden_inputs: tuple[int, ...] = ()
         self._memory: Memory | None = None
+
+    def __repr__(self) -> str:
+        return repr_of(self, self.config, "network", "loss")
 
     @property
     def space(self) -> Space:

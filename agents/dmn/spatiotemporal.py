@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from agents.agent import Settings
+from agents.agent import Settings, repr_of
 from agents.checkpoint import load_json, load_tensors, save_json, save_tensors
 from agents.dmn.config import FEATURE_NAMES, check_training
 from agents.dmn.losses import VOL_TARGET
@@ -138,6 +138,9 @@ class SpatioTemporal:
         self.monitor = Monitor()
         self._earlier: tuple[SpatioTemporalNetwork, list[list[str]]] | None = None
         self._seen: tuple[FloatArray, FloatArray] | None = None
+
+    def __repr__(self) -> str:
+        return repr_of(self, self.config)
 
     @property
     def space(self) -> Space:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents.agent import Settings
+from agents.agent import Settings, repr_of
 from agents.checkpoint import load_json, load_tensors, save_json, save_tensors
 from agents.quantnet.config import QuantNetConfig
 from agents.quantnet.network import QuantNetwork
@@ -72,6 +72,9 @@ class QuantNet:
         self.monitor = Monitor()
         self._earlier: MarketNetwork | None = None
         self._state: dict[str, State] = {}
+
+    def __repr__(self) -> str:
+        return repr_of(self, self.config, "encoder", "transfer")
 
     @property
     def space(self) -> Space:
