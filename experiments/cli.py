@@ -20,6 +20,7 @@ from experiments.commands.agents import Agents, list_agents
 from experiments.commands.audit import Audit, audit
 from experiments.commands.compare import Compare, compare_runs
 from experiments.commands.new_agent import NewAgent, new_agent
+from experiments.commands.panel import PanelImport, PanelShow, import_panel, show_panel
 from experiments.commands.probes import Probes, probes
 from experiments.commands.report import Report, report_again
 from experiments.commands.run import run_command
@@ -81,6 +82,11 @@ STUDIES = (
     Command("quantnet-transfer", QuantNetTransfer, study_quantnet_transfer, takes_file=True),
     Command("dmn", DmnStudy, study_dmn, takes_file=True),
 )
+# Those behind the word panel.
+PANELS = (
+    Command("show", PanelShow, show_panel),
+    Command("import", PanelImport, import_panel),
+)
 # Those that take --config FILE, by the words that are typed.
 CONFIGURED: dict[tuple[str, ...], type] = {
     **{(command.name,): command.options for command in COMMANDS if command.takes_file},
@@ -93,11 +99,25 @@ def _one_of(choices: Sequence[tuple[str, type]]) -> Any:
     return reduce(or_, (Annotated[of, tyro.conf.subcommand(name, prefix_name=False)] for name, of in choices))
 
 
-_STUDY = _one_of([(study.name, study.options) for study in STUDIES])
-_WITHOUT_PREFIXES = (tyro.conf.OmitSubcommandPrefixes, tyro.conf.OmitArgPrefixes)
-Paper: Any = make_dataclass("Paper", [("study", Annotated[_STUDY, *_WITHOUT_PREFIXES])], frozen=True)
-Paper.__doc__ = "Repeat a paper's study on any panel; a study that was killed goes on where it was."
-OPTIONS = _one_of([*((command.name, command.options) for command in COMMANDS), ("paper", Paper)])
+def _group(name: str, commands: Sequence[Command], about: str) -> Any:
+    """The options of commands behind a word of their own; `chosen` are those of the one that was typed."""
+    choice = _one_of([(command.name, command.options) for command in commands])
+    plain = (tyro.conf.OmitSubcommandPrefixes, tyro.conf.OmitArgPrefixes)
+    of_them = Annotated[choice, *plain]  # type: ignore[valid-type] # a type that is made here
+    made: Any = make_dataclass(name, [("chosen", of_them)], frozen=True)
+    made.__doc__ = about
+    return made
+
+
+Paper = _group(
+    "Paper",
+    STUDIES,
+    "Repeat a paper's study on any panel; a study that was killed goes on where it was.",
+)
+PanelGroup = _group("PanelGroup", PANELS, "What a panel folder holds, and one made of files as they are.")
+OPTIONS = _one_of(
+    [*((command.name, command.options) for command in COMMANDS), ("panel", PanelGroup), ("paper", Paper)]
+)
 
 DESCRIPTION = (
     "Is this trading policy any good? run, search and paper take --config FILE (TOML or JSON, options by "
@@ -122,7 +142,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         words = with_config_file(typed, CONFIGURED)
         options: Any = tyro.cli(OPTIONS, args=words, prog="qn", description=DESCRIPTION)
-        options = options.study if isinstance(options, Paper) else options
+        options = options.chosen if isinstance(options, Paper | PanelGroup) else options
         with raise_when_terminated(), plain_terminal():
             return _command_of(options).run(options)
     except QnError as error:
@@ -145,4 +165,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _command_of(options: object) -> Command:
     """The command whose options these are."""
-    return next(command for command in (*COMMANDS, *STUDIES) if command.options is type(options))
+    return next(command for command in (*COMMANDS, *PANELS, *STUDIES) if command.options is type(options))

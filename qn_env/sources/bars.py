@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
@@ -12,6 +12,13 @@ from qn_env.errors import DataError
 # What the columns of bars are called, in small letters and single spaces.
 PRICES = ("adj close", "adjusted close", "close")  # the first that is there is the price
 OTHERS = ("open", "high", "low", "volume", "dividends", "stock splits", "vwap", "trades", "open interest")
+FIELDS = frozenset((*PRICES, *OTHERS))
+
+
+def price_field(names: Iterable[str]) -> str | None:
+    """The field that is the price, by names in small letters; None where there is none."""
+    known = set(names)
+    return next((name for name in PRICES if name in known), None)
 
 
 def is_bars(names: Sequence[str]) -> bool:
@@ -22,7 +29,7 @@ def is_bars(names: Sequence[str]) -> bool:
         (True, False)
     """
     plain = {_plain(name) for name in names}
-    return bool(plain & set(PRICES)) and bool(plain & {"open", "high", "low"}) and plain <= {*PRICES, *OTHERS}
+    return price_field(plain) is not None and bool(plain & {"open", "high", "low"}) and plain <= FIELDS
 
 
 def price_of(frame: pd.DataFrame, asset: str, source: str) -> tuple[pd.DataFrame, str]:

@@ -25,7 +25,7 @@ SUFFIXES = (".parquet", ".csv")
 DATE_NAMES = ("date", "dates", "datetime", "timestamp")  # of the column of dates, in any case
 # How copies of a file are called.
 COPIES = (r"(.+) \(\d+\)", r"(.+) - Copy(?: \(\d+\))?", r"(.+) copy(?: \d+)?", r"Copy of (.+)")
-RESERVED = ("meta", "markets")  # descriptions, never a market's data
+RESERVED = ("meta", "markets", "volume")  # beside the data, never a market's data
 # What spreadsheets and statistics programs write for a number that is missing; among names they are names.
 MISSING = tuple(arrow_csv.ConvertOptions().null_values)
 
@@ -258,9 +258,9 @@ def _check_listed(path: Path, meta_path: Path, columns: list[str], market_of: di
 def _read_data(path: Path) -> tuple[pd.DataFrame, list[str]]:
     """[T, N] the numbers of a data file, by date, and a note on words for missing ones."""
     table, words = read_numbers(path)
-    if _is_date(table.index.name):
+    if is_date(table.index.name):
         return table, words
-    if not len(table.columns) or not _is_date(table.columns[0]):
+    if not len(table.columns) or not is_date(table.columns[0]):
         first = repr(str(table.columns[0])) if len(table.columns) else "missing"
         raise DataError(
             f"{path}: the first column is {first}, expected 'date'. Put the dates first, in a column named "
@@ -269,7 +269,7 @@ def _read_data(path: Path) -> tuple[pd.DataFrame, list[str]]:
     return table.set_index(table.columns[0]), words
 
 
-def _is_date(name: object) -> bool:
+def is_date(name: object) -> bool:
     """Whether a column of that name holds the dates."""
     return str(name).strip().lower() in DATE_NAMES
 
@@ -296,7 +296,7 @@ def read_numbers(path: Path) -> tuple[pd.DataFrame, list[str]]:
         return _as_frame(path, table), []
     columns, words = {}, Counter[str]()
     for name in table.column_names:
-        columns[name], missing = (table[name], ()) if _is_date(name) else _to_numbers(table[name])
+        columns[name], missing = (table[name], ()) if is_date(name) else _to_numbers(table[name])
         words.update(missing)
     frame = pa.table(columns).to_pandas()
     said = f"{words.total()} cells hold a word for missing ({few(sorted(words))})"
