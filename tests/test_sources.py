@@ -667,3 +667,26 @@ def test_the_column_of_dates_may_be_called_as_exports_call_it(tmp_path: Path, na
     text = (tmp_path / "US.csv").read_text()
     (tmp_path / "US.csv").write_text(text.replace("date", name, 1))
     assert read_panel(tmp_path).fingerprint == plain.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("rhythm", "rate", "times"), [("W-FRI", 52, "2.20"), ("D", 365, "0.83"), ("MS", 12, "4.58")]
+)
+def test_a_market_that_does_not_trade_on_working_days_is_told_what_it_does_to_a_sharpe_ratio(
+    rhythm: str, rate: int, times: str
+) -> None:
+    days = pd.date_range("2010-01-01", "2019-12-31", freq=rhythm)
+    frame = pd.DataFrame({"A": np.linspace(1.0, 2.0, len(days))}, index=days)
+    (note,) = from_prices(frame, "mine").notes
+    assert note == (
+        f"mine: {rate} dates a year; annualised figures count 252, which makes a Sharpe ratio {times} times "
+        "what it is."
+    )
+
+
+def test_working_days_with_holidays_are_no_other_rhythm() -> None:
+    days = pd.date_range("2010-01-01", "2019-12-31", freq="B")
+    keep = np.random.default_rng(0).uniform(size=len(days)) < 0.9
+    frame = pd.DataFrame({"A": np.linspace(1.0, 2.0, len(days))}, index=days)[keep]
+    assert from_prices(frame, "mine").notes == ()
+    assert from_prices(frame[:50], "mine").notes == ()

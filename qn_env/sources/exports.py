@@ -21,8 +21,8 @@ from qn_env.checks import check_known, check_path
 from qn_env.errors import DataError
 from qn_env.extras import require
 from qn_env.sources.bars import FIELDS, price_field
+from qn_env.sources.doubts import few
 from qn_env.sources.files import MISSING, is_date
-from qn_env.sources.frames import few
 
 DateOrder = Literal["iso", "dmy", "mdy"]
 Decimal = Literal[".", ","]

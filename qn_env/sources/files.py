@@ -19,13 +19,15 @@ from qn_env.checks import check_known, check_names, check_path
 from qn_env.errors import ConfigError, DataError, did_you_mean
 from qn_env.panel import Panel
 from qn_env.sources.bars import is_bars, price_of
-from qn_env.sources.frames import KINDS, Kind, check_once, few, from_frame, join
+from qn_env.sources.doubts import few
+from qn_env.sources.frames import KINDS, Kind, check_once, from_frame, join
 
 SUFFIXES = (".parquet", ".csv")
 DATE_NAMES = ("date", "dates", "datetime", "timestamp")  # of the column of dates, in any case
 # How copies of a file are called.
 COPIES = (r"(.+) \(\d+\)", r"(.+) - Copy(?: \(\d+\))?", r"(.+) copy(?: \d+)?", r"Copy of (.+)")
-RESERVED = ("meta", "markets", "volume")  # beside the data, never a market's data
+DESCRIBE = ("meta", "markets")  # what describes the data
+RESERVED = (*DESCRIBE, "volume")  # beside the data, never a market's data
 # What spreadsheets and statistics programs write for a number that is missing; among names they are names.
 MISSING = tuple(arrow_csv.ConvertOptions().null_values)
 
@@ -114,7 +116,7 @@ def _read_one_file(shelf: _Shelf, kind: Kind | None, exclude: tuple[str, ...]) -
     _check_listed(path, meta_path, [str(name) for name in frame.columns], market_of)
     _check_excluded(shelf.folder, exclude, list(market_of.values()))
     kept = {asset: market for asset, market in market_of.items() if market not in exclude}
-    unread = [p.name for stem, p in shelf.files.items() if stem not in (*KINDS, *RESERVED)]
+    unread = [p.name for stem, p in shelf.files.items() if stem not in (*KINDS, *DESCRIBE)]
     notes = shelf.notes(unread, exclude)
     if all(name in shelf.files for name in KINDS):
         notes.insert(0, f"{shelf.folder}: holds returns and prices; the {chosen} were read.")
@@ -148,7 +150,7 @@ def _read_market_files(shelf: _Shelf, kind: Kind, exclude: tuple[str, ...]) -> P
         from_frame(frame, name, kind=kind, source=str(kept[name]), notes=words)
         for name, (frame, words) in read.items()
     ]
-    return join(panels, source=str(shelf.folder), notes=shelf.notes((), exclude))
+    return join(panels, source=str(shelf.folder), notes=shelf.notes(_beside(shelf), exclude))
 
 
 def _join_bars(
@@ -178,7 +180,12 @@ def _join_bars(
         panels.append(from_frame(price, market_of[name], kind="prices", source=source, notes=words))
         notes.append(note)
     notes[1:] = [f"{shelf.folder}: the same of {few(bars[1:])}."] if len(bars) > 1 else []
-    return join(panels, source=str(shelf.folder), notes=[*notes, *shelf.notes((), ())])
+    return join(panels, source=str(shelf.folder), notes=[*notes, *shelf.notes(_beside(shelf), ())])
+
+
+def _beside(shelf: _Shelf) -> list[str]:
+    """Files beside those of the markets that are not read."""
+    return [path.name for stem, path in shelf.files.items() if stem in RESERVED and stem not in DESCRIBE]
 
 
 def _refuse_copies(shelf: _Shelf, names: Sequence[str]) -> None:

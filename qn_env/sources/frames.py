@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -15,11 +16,10 @@ from qn_env.dates import read_days
 from qn_env.errors import DataError
 from qn_env.panel import Panel
 from qn_env.sources.bars import refuse_bars
+from qn_env.sources.doubts import few, implausible, other_rhythms
 
 Kind = Literal["prices", "returns"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-LARGEST_MOVE = 9.0  # of a day, decimal: ten times the price before
-ALIKE_DAYS = 60  # returns that two series have to share before they are called one
 
 
 def from_prices(
@@ -118,7 +118,9 @@ def from_frame(
         values = _returns_between_observations(values)
     doubts = implausible(source, dates, assets, values)
     remarks = (*_sentences(notes), *stray, *cut, *doubts)
-    return Panel.build(dates, assets, markets, values, tradable=tradable, notes=remarks, source=source)
+    panel = Panel.build(dates, assets, markets, values, tradable=tradable, notes=remarks, source=source)
+    rhythms = other_rhythms({name: panel.dates[market.rows] for name, market in panel.markets.items()})
+    return replace(panel, notes=(*panel.notes, *rhythms))
 
 
 def from_market_frames(
@@ -197,48 +199,6 @@ def check_once(source: str, names: Sequence[str]) -> None:
             f"{source}: column {twice[0]!r} appears {names.count(twice[0])} times ({len(twice)} such names); "
             "expected each name once. Rename or remove the others."
         )
-
-
-def few(names: Iterable[str], *, most: int = 5) -> str:
-    """The first names, and how many more there are.
-
-    Examples:
-        >>> few("abcdefg")
-        'a, b, c, d, e and 2 more'
-    """
-    listed = list(names)
-    more = f" and {len(listed) - most} more" if len(listed) > most else ""
-    return ", ".join(listed[:most]) + more
-
-
-def implausible(source: str, dates: DateArray, assets: Sequence[str], returns: FloatArray) -> list[str]:
-    """Notes on numbers that are read as they are, and that nobody should believe without looking.
-
-    Args:
-        source: what the notes call this data.
-        dates: [T].
-        assets: N names.
-        returns: [T, N], NaN where there is none.
-    """
-    notes = []
-    far = np.argwhere(np.nan_to_num(returns) > LARGEST_MOVE)
-    if len(far):
-        t, j = far[0]
-        some = f" and {len(far) - 1} more such days" if len(far) > 1 else ""
-        notes.append(
-            f"{source}: {assets[j]!r} moves by {returns[t, j]:+,.0%} on {dates[t]}{some}: a split, a bad "
-            "print, another unit, or no price at all? It is taken as it is."
-        )
-    same: dict[bytes, list[str]] = {}
-    for name, column in zip(assets, returns.T, strict=True):
-        if np.isfinite(column).sum() >= ALIKE_DAYS:
-            same.setdefault(np.ascontiguousarray(column).tobytes(), []).append(name)
-    notes += [
-        f"{source}: {few(names)} have the same return on every day: one series under several names?"
-        for names in same.values()
-        if len(names) > 1
-    ]
-    return notes
 
 
 def _sentences(notes: Iterable[str]) -> tuple[str, ...]:
