@@ -27,7 +27,7 @@ def test_every_python_block_runs(folder, capsys):
     for block in BLOCKS:
         exec(compile(block, "README.md", "exec"), names)
     assert (folder / "runs" / "reversal" / "results.parquet").exists()
-    assert set(names["table"]["agent"]) == {"my_agents:WeeklyReversal", "buy-and-hold"}
+    assert set(names["found"].table["agent"]) == {"my_agents:WeeklyReversal", "buy-and-hold"}
     assert names["position"].grad is not None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import sys
@@ -16,6 +17,7 @@ import pytest
 from safetensors.torch import load_file
 
 import agents.dmn.agent
+import agents.rules
 import experiments.running.units
 from agents.agent import AGENTS, load_agent, make_agent, settings_of, signals_of, warmup_of
 from agents.audit import audit_agent
@@ -178,7 +180,7 @@ def users_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def run_into(folder: Path, panel: Panel, **settings: Any) -> RunFolder:
-    table = compare(PLAYED, panel, out=folder, seeds=2, costs=COSTS, **settings)
+    table = compare(PLAYED, panel, out=folder, seeds=2, costs=COSTS, **settings).table
     found = RunFolder(folder)
     pd.testing.assert_frame_equal(found.results(), table)
     return found
@@ -279,7 +281,7 @@ def fold_rows(panel: Panel, market: str) -> int:
 
 
 def test_an_agent_that_looks_ahead_with_one_seed_has_no_figures_at_all(panel: Panel, tmp_path: Path) -> None:
-    table = compare([TEMPTED, "macd"], panel, out=tmp_path / "run", seeds=2, costs=COSTS, jobs=1)
+    table = compare([TEMPTED, "macd"], panel, out=tmp_path / "run", seeds=2, costs=COSTS, jobs=1).table
     folder = RunFolder(tmp_path / "run")
     (failure,) = folder.record()["failed"]
     assert {key: failure[key] for key in ("agent", "seed", "window", "kind")} == {
@@ -335,7 +337,7 @@ def test_nothing_is_written_for_a_run_that_cannot_start(panel: Panel, tmp_path: 
 
 def test_compare_takes_every_setting_of_a_run(panel: Panel, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"protocol": "expanding", "test_years": 1, "calendar": "union", "jobs": 1}
-    table = compare(RULES, panel, out=tmp_path / "a", costs=[3], **settings)
+    table = compare(RULES, panel, out=tmp_path / "a", costs=[3], **settings).table
     config = RunConfig(agents=RULES, costs=(3.0,), out=tmp_path / "b", **settings)
     expected = RunFolder(run(config, panel)).results()
     pd.testing.assert_frame_equal(table.drop(columns="run"), expected.drop(columns="run"), check_exact=True)
@@ -389,9 +391,12 @@ def test_the_record_says_what_ran_on_what(finished: RunFolder, panel: Panel) -> 
     assert record["panel"]["fingerprint"] == panel.fingerprint
     assert record["panel"]["markets"] == holdout(panel).blocks.to_dict("records")
     assert record["panel"]["assets"] == 5
+    rules = Path(agents.rules.__file__).read_bytes()
     assert record["agents"]["buy-and-hold"] == {
         "agent": "buy-and-hold",
         "options": {},
+        "built_with": {"rule": "buy-and-hold"},
+        "source": hashlib.sha256(rules).hexdigest(),
         "windows": {},
         "vol_target": None,
         "train_cost_bps": 0.0,
@@ -561,7 +566,7 @@ def test_days_of_another_version_are_refused(finished: RunFolder, tmp_path: Path
 
 
 def test_acting_day_by_day_and_in_one_pass_give_the_same_run(panel: Panel, tmp_path: Path) -> None:
-    table = compare([STREAK, TWIN], panel, out=tmp_path / "run", costs=COSTS, jobs=1)
+    table = compare([STREAK, TWIN], panel, out=tmp_path / "run", costs=COSTS, jobs=1).table
     one, two = (
         table[table["agent"] == name].drop(columns="agent").reset_index(drop=True) for name in (STREAK, TWIN)
     )
@@ -747,7 +752,7 @@ def test_workers_import_the_agent_of_the_folder_the_run_starts_in(
         monkeypatch.chdir(here)
         monkeypatch.syspath_prepend(str(here))
         sys.modules.pop("same_name", None)
-        table = compare(["same_name:Fixed", "buy-and-hold"], panel, out="run", costs=[0], jobs=2)
+        table = compare(["same_name:Fixed", "buy-and-hold"], panel, out="run", costs=[0], jobs=2).table
         assert (here / "run" / "results.parquet").exists()
         mine = table[(table["agent"] == "same_name:Fixed") & (table["metric"] == "ann_return")]
         found.append(mine["value"].to_numpy())
@@ -765,7 +770,7 @@ def test_windows_of_an_expanding_run_are_joined_and_each_is_a_unit_of_its_own(tm
         test_years=1,
         costs=[5.0],
         jobs=1,
-    )
+    ).table
     folder = RunFolder(tmp_path / "run")
     windows = ["2003-2003", "2004-2004", "2005-2005"]
     assert folder.record()["panel"]["windows"] == windows
@@ -824,6 +829,34 @@ def test_a_run_on_the_union_calendar_is_judged_on_the_same_dates_in_all_markets(
     for name, market in panel.markets.items():
         own = panel.dates[market.rows]
         assert begin[name] == pd.Timestamp(own[own >= test_from][0])
+
+
+# What comes back.
+
+
+def test_a_comparison_shows_its_leaderboard_and_draws_what_became_of_one(
+    panel: Panel, tmp_path: Path
+) -> None:
+    found = compare(RULES, panel, out=tmp_path / "run", costs=[0, 5], jobs=1)
+    assert found.path == tmp_path / "run"
+    folder = RunFolder(tmp_path / "run")
+    pd.testing.assert_frame_equal(found.table, folder.results())
+    board = found.leaderboard()
+    assert set(board["cost_bps"]) == {5.0}, "of the highest cost"
+    assert board["sharpe"].is_monotonic_decreasing
+    assert set(found.leaderboard(0)["cost_bps"]) == {0.0}
+    with pytest.raises(ConfigError, match="cost is 3, expected one of the run's: 0, 5"):
+        found.leaderboard(3)
+    shown = found._repr_html_()
+    assert "<table" in shown
+    assert all(agent in shown for agent in RULES)
+    assert f"{board['sharpe'].iloc[0]:.2f}" in shown
+    assert "Net of 5 bps" in repr(found)
+    figure = found.plot(cost=0)
+    assert [line.name for line in figure.data] == found.leaderboard(0)["agent"].tolist()
+    days = folder.portfolio().query("agent == 'macd' and cost_bps == 0")
+    (line,) = (line for line in figure.data if line.name == "macd")
+    assert line.y[-1] == pytest.approx((1.0 + days["net"]).prod())
 
 
 # Failures and seeds without effect.

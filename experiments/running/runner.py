@@ -27,6 +27,7 @@ from agents.agent import (
     source_digest,
     warmup_of,
 )
+from experiments.results.comparison import Comparison
 from experiments.results.leaderboard import leaderboard
 from experiments.results.tables import market_days, portfolio_table, results_table
 from experiments.running.executors import run_in_processes
@@ -139,8 +140,8 @@ def compare(
     costs: Sequence[float] = (0.0, 2.0),
     seeds: int | None = None,
     **settings: Any,
-) -> pd.DataFrame:
-    """Compare agents out of sample and after costs; write a run folder and return its tidy table.
+) -> Comparison:
+    """Compare agents out of sample and after costs; write a run folder and return what it found.
 
     Args:
         agents: registered names or import paths `package.module:Class`.
@@ -152,8 +153,7 @@ def compare(
             that choose the data only where `panel` is not given.
 
     Returns:
-        Columns run, agent, market, asset, seed, split, cost_bps, metric, value; "*" stands for all assets
-        of a market, and for all markets.
+        The figures: `table` (tidy), `leaderboard()`, `portfolio`, `plot()`; a notebook shows the leaderboard.
 
     Raises:
         ConfigError: a setting that does not exist, and what `run` raises.
@@ -174,7 +174,7 @@ def compare(
         seeds=seeds,
         **settings,
     )
-    return RunFolder(run(config, panel)).results()
+    return Comparison(run(config, panel))
 
 
 def _units(config: RunConfig, variants: Mapping[str, Variant], windows: Sequence[str]) -> list[Unit]:

@@ -1,0 +1,100 @@
+"""What `compare` gives back: the figures of a run, and how a notebook shows them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from experiments.results.headings import HEADINGS
+from experiments.results.leaderboard import as_text
+from experiments.results.metrics import growth_of_one
+from experiments.storage.store import RunFolder
+from qn_env.errors import ConfigError
+from qn_env.extras import require
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+# Columns of the leaderboard as a notebook shows them.
+SHOWN = ("sharpe", "ann_return", "ann_volatility", "max_drawdown", "turnover")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A finished run; in a notebook it shows its leaderboard.
+
+    Attributes:
+        path: the run folder; `qn report` writes its page.
+    """
+
+    path: Path
+
+    @property
+    def folder(self) -> RunFolder:
+        """The run folder, with everything a run writes."""
+        return RunFolder(self.path)
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """Tidy: run, agent, market, asset, seed, split, cost_bps, metric, value; "*" stands for all."""
+        return self.folder.results()
+
+    @cached_property
+    def portfolio(self) -> pd.DataFrame:
+        """Daily returns of every agent's portfolio, by seed and cost."""
+        return self.folder.portfolio()
+
+    def leaderboard(self, cost: float | None = None) -> pd.DataFrame:
+        """The ranking at a cost, best first; default: the highest cost of the run.
+
+        Raises:
+            ConfigError: a cost that the run does not have.
+        """
+        board = self.folder.leaderboard()
+        return board[board["cost_bps"] == self._cost(cost)].reset_index(drop=True)
+
+    def plot(self, cost: float | None = None) -> go.Figure:
+        """Growth of one, net, of every agent's portfolio, the mean over its seeds; a Plotly figure.
+
+        Raises:
+            ConfigError: a cost that the run does not have, or no Plotly.
+        """
+        graphs = require("plotly.graph_objects", what="A figure")
+        chosen = self._cost(cost)
+        days = self.portfolio[self.portfolio["cost_bps"] == chosen]
+        figure: go.Figure = graphs.Figure()
+        for agent in self.leaderboard(cost)["agent"]:
+            net = days[days["agent"] == agent].pivot(index="date", columns="seed", values="net").mean(axis=1)
+            grown = growth_of_one(net.to_numpy()[:, None])[:, 0]
+            figure.add_scatter(x=net.index, y=grown, name=agent, mode="lines")
+        figure.update_layout(
+            title=f"Growth of one, net of {chosen:g} bps", template="plotly_white", hovermode="x unified"
+        )
+        return figure
+
+    def __repr__(self) -> str:
+        return f"{as_text(self.folder.leaderboard())}\n\n{self.path}"
+
+    def _repr_html_(self) -> str:
+        """The leaderboard at the highest cost, for notebooks."""
+        board = self.leaderboard()
+        columns = {"agent": "Agent", **{name: HEADINGS[name].title for name in SHOWN}}
+        forms = {HEADINGS[name].title: f"{{:{HEADINGS[name].form}}}".format for name in SHOWN}
+        shown = board[list(columns)].rename(columns=columns)
+        ends = zip(board["sharpe_low"], board["sharpe_high"], strict=True)
+        shown.insert(2, "95% interval", [f"[{low:.2f}, {high:.2f}]" for low, high in ends])
+        html = shown.to_html(index=False, formatters=forms, border=0)
+        return f"<p>Net of {self._cost(None):g} bps per unit of turnover; {self.path}</p>{html}"
+
+    def _cost(self, cost: float | None) -> float:
+        known = sorted(self.folder.leaderboard()["cost_bps"].unique())
+        if cost is None:
+            return float(known[-1])
+        if cost not in known:
+            told = ", ".join(f"{one:g}" for one in known)
+            raise ConfigError(f"cost is {cost}, expected one of the run's: {told}.")
+        return float(cost)
