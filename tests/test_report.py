@@ -19,7 +19,7 @@ from experiments.report import write_report
 from experiments.report.line_styles import DASHES, LineStyle, line_styles
 from experiments.report.tables import UNDEFINED, heat_map, leaderboard, rank_figure
 from experiments.report.trust import facts
-from experiments.results.evidence import Evidence, audit_verdict, cost_curve, gather_evidence
+from experiments.results.evidence import Evidence, audit_verdict, cost_curve, cost_scale, gather_evidence
 from experiments.results.run import Run, read_run
 from experiments.results.series import Curve, asset_sharpes, bin_edges, path, thin
 from experiments.statistics import rank_agents
@@ -591,3 +591,13 @@ def test_histogram_bins_hold_every_value(scale: float) -> None:
     assert edges[-1] > 2 * scale
     assert np.abs(edges).min() == 0
     assert len(edges) <= 28
+
+
+def test_the_scale_of_the_cost_figure_is_that_of_agents_that_can_pay() -> None:
+    curve = pd.DataFrame({"calm": [1.0, 0.8, 0.6], "ruined": [0.9, -20.0, -41.0]}, index=[0.0, 10.0, 20.0])
+    low, high = cost_scale(curve)
+    assert low == pytest.approx(-2.0 - 0.15)
+    assert high == pytest.approx(1.0 + 0.15)
+    low, high = cost_scale(curve[["calm"]])
+    assert (low, high) == pytest.approx((0.6 - 0.02, 1.0 + 0.02))
+    assert cost_scale(curve * np.nan) == (-1.0, 1.0)

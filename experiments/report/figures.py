@@ -12,7 +12,7 @@ import numpy as np
 from experiments.artefacts.drawing import STYLE, date_axis, plain
 from experiments.report.line_styles import LineStyle, line_styles
 from experiments.report.tables import common_edges, finite, sample_caption
-from experiments.results.evidence import Evidence, cost_curve
+from experiments.results.evidence import Evidence, cost_curve, cost_scale
 from experiments.results.run import Run
 from experiments.results.series import Curve, asset_sharpes, curves, is_long, run_dates
 from experiments.statistics import Ranking
@@ -135,6 +135,7 @@ def costs(run: Run, appearance: Mapping[str, LineStyle]) -> Figure:
     axes.set_xlabel("cost, basis points per unit of turnover")
     axes.set_title("Net Sharpe ratio by cost, mean over seeds")
     axes.margins(x=0.01)
+    axes.set_ylim(*cost_scale(curve))
     _legend(figure, appearance)
     return figure
 

@@ -32,7 +32,7 @@ from experiments.report.tables import (
     undefined_days,
 )
 from experiments.report.trust import facts, study_texts
-from experiments.results.evidence import Evidence, cost_curve
+from experiments.results.evidence import Evidence, cost_curve, cost_scale
 from experiments.results.leaderboard import duplicates_in_words
 from experiments.results.run import Run
 from experiments.results.series import (
@@ -156,6 +156,7 @@ def cost_data(run: Run) -> dict[str, object]:
     return {
         "bps": jsonable(curve.index.to_numpy()),
         "sharpe": [jsonable(curve[agent].to_numpy()) for agent in run.agents],
+        "scale": list(cost_scale(curve)),
     }
 
 

@@ -192,7 +192,7 @@ def _differences(evidence: Evidence) -> Table:
         caption=(
             "Portfolio, means over seeds, after Ledoit and Wolf (2008): neither dependent days nor a common "
             "market feign evidence. Corrected for the number of rows (Holm 1979); below 0.05 the two differ. "
-            "About these seeds."
+            "They say what these seeds earned; other seeds would have earned something else."
         ),
         data=evidence.differences,
         shown=pd.DataFrame(shown, columns=["Agent", "Against", "Difference", "Error", "p", "p, corrected"]),

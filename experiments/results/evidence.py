@@ -50,6 +50,7 @@ from qn_env.storage import write_atomically
 REFERENCE = "buy-and-hold"  # what an agent has to beat; where it did not run, the best agent
 BLOCKS = 16  # of the days, for the probability of backtest overfitting
 SWEEP_BPS, SWEEP_POINTS = 20.0, 41  # costs of the curve, at least up to the first
+DEEPEST = 2.0  # how far below zero its figure goes, times its highest ratio
 
 
 class Tried(NamedTuple):
@@ -182,6 +183,20 @@ def cost_curve(run: Run) -> pd.DataFrame:
     daily = daily_portfolios(run)
     curves = {agent: [_mean(sharpes(days, cost)) for cost in costs] for agent, days in daily.items()}
     return pd.DataFrame(curves, index=pd.Index(costs, name="cost_bps"))
+
+
+def cost_scale(curve: pd.DataFrame) -> tuple[float, float]:
+    """Lowest and highest Sharpe ratio of a figure of `cost_curve`.
+
+    An agent that costs ruin many times over would leave no room for the others: its line runs off below.
+    """
+    values = curve.to_numpy()[np.isfinite(curve.to_numpy())]
+    if not len(values):
+        return -1.0, 1.0
+    high = max(float(values.max()), 0.5)
+    low = max(float(values.min()), -DEEPEST * high)
+    room = 0.05 * (high - low)
+    return low - room, high + room
 
 
 def audit_verdict(run: Run, agent: str) -> str:
