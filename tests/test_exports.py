@@ -155,6 +155,7 @@ REFUSED = {
         ["2 things are wrong", "- 4 dates", "- 1 cells"],
     ),
     "a day twice": (LONG + "A,2020-04-01,101\n", {}, ["'A' stands there twice on 2020-04-01"]),
+    "a day twice in a wide table": (WIDE + "2020-04-02,1,2\n", {}, ["2020-04-02 stands there twice (1 such"]),
     "no dates": ("day,A\n1,2\n", {}, ["no column called date, dates, datetime or timestamp; found day, A"]),
     "a column twice": ("date,A,A\n2020-04-01,1,2\n", {}, ["with the same one: A"]),
     "a short row": (WIDE + "2020-04-07,1\n", {}, ["row 6 has 2 cells, expected 3 (1 such rows)"]),

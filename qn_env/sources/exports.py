@@ -151,7 +151,8 @@ def understand(rows: Sequence[Sequence[str]], reading: Reading, *, source: str, 
     }
     if wrong:
         raise _refusal(source, wrong)
-    frames = {field: _pivot(days, table.assets, values, wrong) for field, values in fields.items()}
+    arrange = _columns if table.shape == "wide" else _pivot
+    frames = {field: arrange(days, table.assets, values, wrong) for field, values in fields.items()}
     if wrong:
         raise _refusal(source, wrong)
     price = _price(table, reading)
@@ -164,7 +165,10 @@ def understand(rows: Sequence[Sequence[str]], reading: Reading, *, source: str, 
 
 
 class _Table(NamedTuple):
-    """Cells of text: one entry of `dates`, `assets` and of every field for each number."""
+    """Cells of text: one entry of `dates`, `assets` and of every field for each number.
+
+    Of a wide table, which may have millions, each date and asset once, and the columns behind each other.
+    """
 
     shape: Shape
     dates: list[str]
@@ -209,10 +213,9 @@ def _layout(rows: Sequence[Sequence[str]], name: str, wrong: list[str]) -> _Tabl
     if price_field(plain.values()) is not None and set(plain.values()) <= FIELDS and len(others) > 1:
         values = {plain[k]: [row[k] for row in body] for k in others}
         return _Table("bars", dates, [name] * len(dates), values, f"bars of one asset, {name!r}.")
-    cells = [row[k] for row in body for k in others]
+    cells = [row[k] for k in others for row in body]
     told = f"one column for each asset, {len(others)} of them."
-    dates = [day for day in dates for _ in others]
-    return _Table("wide", dates, [head[k] for _ in body for k in others], {"": cells}, told)
+    return _Table("wide", dates, [head[k] for k in others], {"": cells}, told)
 
 
 def _fields_over_tickers(rows: Sequence[Sequence[str]]) -> _Table:
@@ -341,8 +344,25 @@ def _pivot(
         if line not in wrong:
             wrong.append(line)
         return pd.DataFrame()
-    table = cells.unstack().sort_index()[list(dict.fromkeys(assets))]
-    table = table.dropna(how="all").dropna(how="all", axis=1)
+    return _without_gaps(cells.unstack()[list(dict.fromkeys(assets))], wrong)
+
+
+def _columns(
+    days: Sequence[str], assets: Sequence[str], values: Sequence[float], wrong: list[str]
+) -> pd.DataFrame:
+    """[T, N] of numbers that stand column behind column."""
+    index = pd.Index(days)
+    twice = index[index.duplicated()]
+    if len(twice):
+        wrong.append(f"{twice[0]} stands there twice ({len(twice)} such rows)")
+        return pd.DataFrame()
+    numbers = np.array(values).reshape(len(assets), len(days)).T
+    return _without_gaps(pd.DataFrame(numbers, index=index, columns=list(assets)), wrong)
+
+
+def _without_gaps(table: pd.DataFrame, wrong: list[str]) -> pd.DataFrame:
+    """In the order of time, without days and assets that have no number."""
+    table = table.sort_index().dropna(how="all").dropna(how="all", axis=1)
     if table.empty:
         wrong.append("no number at all")
     return table.rename_axis(index="date", columns=None)
