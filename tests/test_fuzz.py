@@ -50,6 +50,7 @@ from experiments.storage.store import RunFolder, as_parquet
 from qn_env import TradingEnv
 from qn_env.errors import QnError
 from qn_env.sources import read_panel, read_rate
+from qn_env.sources.exports import read_export
 from qn_env.storage import SEAL, UncheckedWarning, write_sealed
 
 SECONDS = 10.0  # more than any file of a test may take
@@ -251,6 +252,13 @@ def _files(home: Path) -> None:
     places = pd.DataFrame({"market": ["M0", "M1"], "country": ["NA", "DE"], "region": ["Africa", "Europe"]})
     (home / "places").mkdir()
     places.to_csv(home / "places" / "markets.csv", index=False)
+    (home / "exports").mkdir()
+    wide = pd.DataFrame({"Date": days, "A": np.linspace(1.0, 2.0, 60), "B": 3.0})
+    wide.to_csv(home / "exports" / "wide.csv", index=False, sep=";")
+    tidy = wide.melt("Date", var_name="Ticker", value_name="Close")
+    tidy.to_csv(home / "exports" / "long.csv", index=False)
+    wide.assign(Date=pd.to_datetime(days)).to_parquet(home / "exports" / "wide.parquet", index=False)
+    wide[:5].to_excel(home / "exports" / "wide.xlsx", index=False)
     (home / "config").mkdir()
     content = {"agents": ["macd", "buy-and-hold"], "costs": [0.0, 2.5], "seeds": 3, "quick": True}
     (home / "config" / "config.json").write_text(json.dumps(content))
@@ -315,6 +323,10 @@ def loaders(tmp_path_factory: pytest.TempPathFactory) -> Loaders:
             home / "rates", one("r", lambda path: read_rate(path, "rf", "fraction-a-day"), *rates)
         ),
         "factors": Loader(home / "factors", one("f", read_factors, "factors.csv")),
+        "exports": Loader(
+            home / "exports",
+            one("e", read_export, "wide.csv", "long.csv", "wide.parquet", "wide.xlsx"),
+        ),
         "places": Loader(home / "places", lambda folder: repr(read_places(folder))),
     }
     return Loaders(found)
@@ -322,7 +334,7 @@ def loaders(tmp_path_factory: pytest.TempPathFactory) -> Loaders:
 
 NAMES = (
     *("run", "compared", "played", "quantnet", "dmn", "rule", "trials", "probes", "transfer", "importance"),
-    *("training", "plan", "config", "markets-csv", "table", "rates", "factors", "places"),
+    *("training", "plan", "config", "markets-csv", "table", "rates", "factors", "places", "exports"),
 )
 
 # Damage.

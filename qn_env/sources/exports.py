@@ -8,6 +8,7 @@ in one error.
 from __future__ import annotations
 
 import csv
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from qn_env.checks import check_known, check_path
-from qn_env.errors import DataError
+from qn_env.errors import DataError, QnError, in_a_line
 from qn_env.extras import require
 from qn_env.sources.bars import FIELDS, price_field
 from qn_env.sources.doubts import few
@@ -30,16 +31,18 @@ SEPARATORS = (",", ";", "\t", "|")
 # What a column of names is called in a long table, one row for each asset and day.
 NAMES = ("symbol", "ticker", "asset", "instrument", "name", "code", "isin", "ric", "permno", "sid")
 PATTERNS: Mapping[DateOrder, re.Pattern[str]] = {
-    "iso": re.compile(r"(?P<y>\d{4})-?(?P<m>\d{2})-?(?P<d>\d{2})"),
-    "dmy": re.compile(r"(?P<d>\d{1,2})[./-](?P<m>\d{1,2})[./-](?P<y>\d{4})"),
-    "mdy": re.compile(r"(?P<m>\d{1,2})[./-](?P<d>\d{1,2})[./-](?P<y>\d{4})"),
+    "iso": re.compile(r"(?P<y>\d{4})-?(?P<m>\d{2})-?(?P<d>\d{2})", re.ASCII),
+    "dmy": re.compile(r"(?P<d>\d{1,2})[./-](?P<m>\d{1,2})[./-](?P<y>\d{4})", re.ASCII),
+    "mdy": re.compile(r"(?P<m>\d{1,2})[./-](?P<d>\d{1,2})[./-](?P<y>\d{4})", re.ASCII),
 }
 # A time of day and a zone behind a date; the date stays as it is written.
-TIME = re.compile(r"(?:[T ]\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?)?(?P<zone> ?(?:Z|UTC|[+-]\d{2}:?\d{2}))?")
+TIME = re.compile(
+    r"(?:[T ]\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?)?(?P<zone> ?(?:Z|UTC|[+-]\d{2}:?\d{2}))?", re.ASCII
+)
 NUMBERS: Mapping[Decimal | None, re.Pattern[str]] = {
-    None: re.compile(r"[+-]?\d*\.?\d*(?:[eE][+-]?\d+)?"),
-    ".": re.compile(r"[+-]?(?:\d+|\d{1,3}(?:,\d{3})+)?(?:\.\d*)?(?:[eE][+-]?\d+)?"),
-    ",": re.compile(r"[+-]?(?:\d+|\d{1,3}(?:\.\d{3})+)?(?:,\d*)?(?:[eE][+-]?\d+)?"),
+    None: re.compile(r"[+-]?\d*\.?\d*(?:[eE][+-]?\d+)?", re.ASCII),
+    ".": re.compile(r"[+-]?(?:\d+|\d{1,3}(?:,\d{3})+)?(?:\.\d*)?(?:[eE][+-]?\d+)?", re.ASCII),
+    ",": re.compile(r"[+-]?(?:\d+|\d{1,3}(?:\.\d{3})+)?(?:,\d*)?(?:[eE][+-]?\d+)?", re.ASCII),
 }
 Shape = Literal["wide", "long", "bars", "fields over tickers"]
 
@@ -315,8 +318,12 @@ def _numbers(cells: Sequence[str], reading: Reading, field: str, wrong: list[str
         text = cell.strip().replace("\N{NO-BREAK SPACE}", "")
         if text in MISSING or text in ("-", "\N{EN DASH}"):
             numbers.append(np.nan)
-        elif pattern.fullmatch(text) and any(sign.isdigit() for sign in text):
-            numbers.append(float(text.replace(thousands, "").replace(point, ".")))
+        elif (
+            pattern.fullmatch(text)
+            and any(sign.isdecimal() for sign in text)
+            and math.isfinite(number := float(text.replace(thousands, "").replace(point, ".")))
+        ):
+            numbers.append(number)
         else:
             numbers.append(np.nan)
             bad.append(text)
@@ -379,18 +386,21 @@ def _refusal(source: str, wrong: Iterable[str]) -> DataError:
 
 def _rows_of(path: Path, reading: Reading) -> list[list[str]]:
     """The cells of a file as text."""
-    readers: dict[str, Callable[[Path], list[list[str]]]] = {".parquet": _from_parquet, ".xlsx": _from_excel}
     if not path.is_file():
         raise DataError(f"{path}: no such file.")
-    if (reader := readers.get(path.suffix.lower())) is not None:
-        return reader(path)
+    readers: dict[str, Callable[[Path], list[list[str]]]] = {".parquet": _from_parquet, ".xlsx": _from_excel}
     try:
+        if (reader := readers.get(path.suffix.lower())) is not None:
+            return reader(path)
         text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is no text in UTF-8 ({error}). Save it as CSV in UTF-8.") from error
-    first = text.split("\n", 1)[0]
-    separator = reading.separator or max(SEPARATORS, key=first.count)
-    return list(csv.reader(text.splitlines(), delimiter=separator))
+        first = text.split("\n", 1)[0]
+        separator = reading.separator or max(SEPARATORS, key=first.count)
+        return list(csv.reader(text.splitlines(), delimiter=separator))
+    except QnError:
+        raise
+    except Exception as error:  # whatever the libraries make of wrong content
+        form = "text in UTF-8" if path.suffix.lower() not in readers else path.suffix.lower()[1:]
+        raise DataError(f"{path}: cannot be read as {form} ({in_a_line(error)}). Save it again.") from error
 
 
 def _from_parquet(path: Path) -> list[list[str]]:
