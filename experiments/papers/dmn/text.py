@@ -33,7 +33,9 @@ def text_of_exhibits(
     cells = [["The paper's orderings, Sharpe ratios", "margin", "95% interval", "here"]]
     for row in orderings.to_dict("records"):
         between = interval_column("", "margin", "+.2f").text(pd.DataFrame([row]))[0]
-        cells.append([row["claim"], format_value(row["margin"], "+.2f"), between, row["verdict"]])
+        some = 0 < row["compared"] < row["of"]
+        here = f"{row['verdict']} ({row['compared']} of {row['of']} pairs)" if some else row["verdict"]
+        cells.append([row["claim"], format_value(row["margin"], "+.2f"), between, here])
     return "\n".join([*lines, "", *align_columns(cells)]) + "\n"
 
 
