@@ -20,7 +20,8 @@ from experiments.storage.store import RunFolder
 from qn_env.errors import ConfigError
 from qn_env.sources.synthetic import ragged
 
-KINDS = ("rule", "sklearn", "torch", "sb3")
+# A training of Stable-Baselines3 and what its audit plays take a minute.
+KINDS = ("rule", "sklearn", "torch", pytest.param("sb3", marks=pytest.mark.slow))
 WINDOWS = ["--protocol", "holdout", "--jobs", "1"]
 
 
