@@ -80,3 +80,15 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
     near = get_close_matches(given, names, n=1)
     hint = f"Did you mean {near[0]!r}? " if near else ""
     return f"{hint}Known: {', '.join(names)}."
+
+
+def few(names: Iterable[str], *, most: int = 5) -> str:
+    """The first names, and how many more there are.
+
+    Examples:
+        >>> few("abcdefg")
+        'a, b, c, d, e and 2 more'
+    """
+    listed = list(names)
+    more = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + more

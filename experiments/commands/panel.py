@@ -100,8 +100,8 @@ def import_panel(config: PanelImport) -> int:
     _write(prices, folder / "prices.parquet")
     if volumes:
         _write(pd.concat(volumes, axis=1).sort_index(), folder / "volume.parquet")
-    rows = "".join(f"{_cell(asset)},{_cell(market)}\n" for asset, market in market_of.items())
-    write_atomically(folder / "meta.csv", f"instrument,market\n{rows}".encode())
+    meta = pd.DataFrame({"instrument": list(market_of), "market": list(market_of.values())})
+    write_atomically(folder / "meta.csv", meta.to_csv(index=False).encode())
     print(f"Written: {folder} (qn run --panel {folder})\n")
     print(in_words(read_panel(folder)))
     return 0
@@ -172,7 +172,3 @@ def _write(table: pd.DataFrame, path: Path) -> None:
     from qn_env.storage import write_atomically
 
     write_atomically(path, as_parquet(table.rename_axis(index="date").reset_index()))
-
-
-def _cell(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"' if any(sign in name for sign in ',"\n') else name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 
 import pandas as pd
@@ -28,7 +27,7 @@ def is_bars(names: Sequence[str]) -> bool:
         >>> is_bars(["Open", "High", "Low", "Close", "Adj Close", "Volume"]), is_bars(["AAPL", "Close"])
         (True, False)
     """
-    plain = {_plain(name) for name in names}
+    plain = {plain_field(name) for name in names}
     return price_field(plain) is not None and bool(plain & {"open", "high", "low"}) and plain <= FIELDS
 
 
@@ -42,10 +41,10 @@ def price_of(frame: pd.DataFrame, asset: str, source: str) -> tuple[pd.DataFrame
         asset: its name.
         source: what the note calls this data.
     """
-    by_name = {_plain(str(name)): name for name in frame.columns}
+    by_name = {plain_field(str(name)): name for name in frame.columns}
     chosen = by_name[next(name for name in PRICES if name in by_name)]
     left = [str(name) for name in frame.columns if name != chosen]
-    doubt = ", adjusted for splits and dividends or not" if _plain(str(chosen)) == "close" else ""
+    doubt = ", adjusted for splits and dividends or not" if plain_field(str(chosen)) == "close" else ""
     note = f"{source}: bars of one asset; its price is {chosen!r}{doubt}. Left out: {', '.join(left)}."
     return frame[[chosen]].set_axis([asset], axis=1), note
 
@@ -64,5 +63,11 @@ def refuse_bars(source: str, names: Sequence[str]) -> None:
         )
 
 
-def _plain(name: str) -> str:
-    return re.sub(r"[\s_]+", " ", name.strip().lower())
+def plain_field(name: str) -> str:
+    """The name of a field in small letters and with single spaces.
+
+    Examples:
+        >>> plain_field("Adj_Close"), plain_field(" Stock  Splits ")
+        ('adj close', 'stock splits')
+    """
+    return " ".join(name.lower().replace("_", " ").split())

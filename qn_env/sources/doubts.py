@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from qn_env.arrays import DateArray, FloatArray
+from qn_env.errors import few
 from qn_env.features import DAYS_PER_YEAR
 
 LARGEST_MOVE = 9.0  # of a day, decimal: ten times the price before
@@ -70,15 +71,3 @@ def other_rhythms(dates: Mapping[str, DateArray]) -> list[str]:
         f"Sharpe ratio {(DAYS_PER_YEAR / max(rate, 1)) ** 0.5:.2f} times what it is."
         for rate, markets in of_rate.items()
     ]
-
-
-def few(names: Iterable[str], *, most: int = 5) -> str:
-    """The first names, and how many more there are.
-
-    Examples:
-        >>> few("abcdefg")
-        'a, b, c, d, e and 2 more'
-    """
-    listed = list(names)
-    more = f" and {len(listed) - most} more" if len(listed) > most else ""
-    return ", ".join(listed[:most]) + more

@@ -19,10 +19,9 @@ import numpy as np
 import pandas as pd
 
 from qn_env.checks import check_known, check_path
-from qn_env.errors import DataError, QnError, in_a_line
+from qn_env.errors import DataError, QnError, few, in_a_line
 from qn_env.extras import require
-from qn_env.sources.bars import FIELDS, price_field
-from qn_env.sources.doubts import few
+from qn_env.sources.bars import FIELDS, plain_field, price_field
 from qn_env.sources.files import MISSING, is_date
 
 DateOrder = Literal["iso", "dmy", "mdy"]
@@ -207,7 +206,7 @@ def _layout(rows: Sequence[Sequence[str]], name: str, wrong: list[str]) -> _Tabl
     dates = [row[place].strip() for row in body]
     label = next((k for k, cell in enumerate(head) if cell.lower() in NAMES), None)
     others = [k for k in range(len(head)) if k not in (place, label)]
-    plain = {k: " ".join(head[k].lower().replace("_", " ").split()) for k in others}
+    plain = {k: plain_field(head[k]) for k in others}
     if label is not None:
         values = {plain[k]: [row[k] for row in body] for k in others}
         assets = [row[label].strip() for row in body]
@@ -223,7 +222,7 @@ def _layout(rows: Sequence[Sequence[str]], name: str, wrong: list[str]) -> _Tabl
 
 def _fields_over_tickers(rows: Sequence[Sequence[str]]) -> _Table:
     """Fields in the first row, tickers in the second, as yfinance writes them."""
-    fields = [" ".join(cell.lower().split()) for cell in rows[0][1:]]
+    fields = [plain_field(cell) for cell in rows[0][1:]]
     tickers = [cell.strip() for cell in rows[1][1:]]
     assets = list(dict.fromkeys(tickers))
     place = {(field, ticker): k + 1 for k, (field, ticker) in enumerate(zip(fields, tickers, strict=True))}
@@ -244,7 +243,7 @@ def _price(table: _Table, reading: Reading) -> str:
     if table.shape == "wide":
         return ""
     if reading.field is not None:
-        return " ".join(reading.field.lower().replace("_", " ").split())
+        return plain_field(reading.field)
     found = price_field(table.values)
     if found is None and len(table.values) == 1:
         found = next(iter(table.values))
@@ -433,5 +432,5 @@ def _as_text(value: object) -> str:
 
 def _fields_first(frame: pd.DataFrame) -> pd.DataFrame:
     """Columns (field, ticker), whichever of both stands above."""
-    upper = {" ".join(str(name).lower().split()) for name in frame.columns.get_level_values(0)}
+    upper = {plain_field(str(name)) for name in frame.columns.get_level_values(0)}
     return frame if upper & FIELDS else frame.swaplevel(axis=1)

@@ -16,10 +16,9 @@ import pyarrow.csv as arrow_csv
 import pyarrow.parquet as arrow_parquet
 
 from qn_env.checks import check_known, check_names, check_path
-from qn_env.errors import ConfigError, DataError, did_you_mean
+from qn_env.errors import ConfigError, DataError, did_you_mean, few
 from qn_env.panel import Panel
 from qn_env.sources.bars import is_bars, price_of
-from qn_env.sources.doubts import few
 from qn_env.sources.frames import KINDS, Kind, check_once, from_frame, join
 
 SUFFIXES = (".parquet", ".csv")

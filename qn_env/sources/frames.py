@@ -13,10 +13,10 @@ import pandas as pd
 from qn_env.arrays import BoolArray, DateArray, FloatArray
 from qn_env.checks import check_is, check_items, check_known, check_names, check_text
 from qn_env.dates import read_days
-from qn_env.errors import DataError
+from qn_env.errors import DataError, few
 from qn_env.panel import Panel
 from qn_env.sources.bars import refuse_bars
-from qn_env.sources.doubts import few, implausible, other_rhythms
+from qn_env.sources.doubts import implausible, other_rhythms
 
 Kind = Literal["prices", "returns"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -11,6 +11,7 @@ from experiments.artefacts.page import Front
 from experiments.artefacts.page import write_page as write_front_and_items
 from experiments.papers.quantnet.measure import NO_TRANSFER_LIKE, Measured
 from experiments.papers.quantnet.published import BUY_AND_HOLD_NOTE, LABELS
+from experiments.papers.quantnet.tables import label
 
 NOTES = (
     "Published figures are references, not targets: they are of 3,103 stocks in 58 markets whose data cannot "
@@ -42,7 +43,7 @@ def write_page(
         record=measured.record,
         seeds=measured.seeds,
         budget=budget,
-        label=lambda agent: LABELS.get(agent, agent),
+        label=label,
     )
     return write_front_and_items(path, [_titled(item) for item in items], images, front)
 
