@@ -291,7 +291,7 @@ def validation_sharpe(agent: SB3Agent, env: TradingEnv) -> float:
         observation, reward, terminated, truncated, _ = env.step(agent.act(observation))
         rewards.append(reward)
         done = terminated or truncated
-    return float(sharpe(np.array(rewards)))
+    return float(sharpe(np.array(rewards), bars_per_year=env.panel.bars_per_year))
 
 
 def _dict_space(env: TradingEnv) -> spaces.Dict:

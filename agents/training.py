@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
+from agents.progress import shows_bars, tqdm
 from agents.resuming import Keeper, Parts
 from qn_env.errors import QnError
 from qn_env.extras import require
@@ -61,8 +61,7 @@ class Monitor:
         if self.progress is not None:
             yield self.progress
             return
-        # disable=None: no bar where the output is no terminal.
-        with tqdm(total=total, desc=title, disable=None, leave=False) as bar:
+        with tqdm(total=total, desc=title, disable=not shows_bars(), leave=False) as bar:
             yield lambda done, _total: bar.update(done - bar.n) and None
 
     @contextmanager

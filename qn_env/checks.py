@@ -22,6 +22,7 @@ from qn_env.arrays import Numbers
 from qn_env.errors import ConfigError, did_you_mean
 
 MOST_DAYS = 150_000  # the trading days between 1678 and 2261, the years whose dates pandas holds
+MOST_BARS = 100_000_000  # rows of a panel or of a span: three years of seconds
 MOST_YEARS = 200  # longer than any record of daily prices
 MOST_WINDOW = 20_000  # days shown at once: eighty years
 MOST_LAG = 1_000  # four years between a decision and its trade; so many orders are kept

@@ -14,7 +14,7 @@ from qn_env.arrays import BoolArray, FloatArray
 from qn_env.checks import MOST_COST_BPS, MOST_FEE_BPS, as_array, check_is, check_items, check_number, in_words
 from qn_env.economics import BASIS_POINT, Costs
 from qn_env.errors import ConfigError
-from qn_env.features import DAYS_PER_YEAR, EwVolatility
+from qn_env.features import EwVolatility
 from qn_env.panel import Panel
 
 PerAsset: TypeAlias = float | Mapping[str, float] | ArrayLike
@@ -79,12 +79,12 @@ class HalfSpread:
 class SquareRootImpact:
     """Square-root impact: coefficient * sigma_t * sqrt(capital * turnover / volume) per unit of turnover.
 
-    Grinold and Kahn (2000), Almgren et al. (2005). `sigma_t` is the daily EW volatility known at t; where
+    Grinold and Kahn (2000), Almgren et al. (2005). `sigma_t` is the EW volatility of a bar known at t; where
     there is no estimate yet the impact is zero.
     """
 
     capital: float  # money behind a weight of 1 in one asset
-    volume: PerAsset  # daily traded value, in the same money
+    volume: PerAsset  # traded value of a bar (of a day, where bars are days), in the same money
     coefficient: float = 1.0
 
     def __post_init__(self) -> None:
@@ -137,8 +137,8 @@ class Financing:
 
 
 def _daily(annual_bps: PerDay, panel: Panel) -> FloatArray:
-    """[N] or [T, N] decimal rate per trading day of a yearly fee in basis points."""
-    return per_day("annual_bps", annual_bps, panel, MOST_FEE_BPS) * BASIS_POINT / DAYS_PER_YEAR
+    """[N] or [T, N] decimal rate per bar of a yearly fee in basis points."""
+    return per_day("annual_bps", annual_bps, panel, MOST_FEE_BPS) * BASIS_POINT / panel.bars_per_year
 
 
 def total(costs: Sequence[Cost], panel: Panel) -> Costs[FloatArray]:

@@ -1,16 +1,17 @@
-"""Days as they may be written: YYYY-MM-DD, or a date object without a time zone; nothing is guessed."""
+"""Days and moments as they may be written: YYYY-MM-DD, with a time of day or without; nothing is guessed."""
 
 from __future__ import annotations
 
 import re
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from qn_env.arrays import DateArray
+from qn_env.arrays import BoolArray, DateArray
 from qn_env.checks import in_words
 from qn_env.errors import ConfigError, DataError
+from qn_env.year import is_intraday
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +22,9 @@ DateLike: TypeAlias = str | date | np.datetime64
 FIRST_DAY, LAST_DAY = np.datetime64("1678-01-01", "D"), np.datetime64("2261-12-31", "D")
 # Looser than this, a day-first date is read as month-first without a word.
 ISO_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[ T][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?)?")
+ZONE = re.compile(r" ?(?:Z|UTC|[+-][0-9]{2}:?[0-9]{2})")
+# So many rows a day, as a median, on so many days, and they are bars within days and no repeated days.
+WITHIN_DAYS, LEAST_SESSIONS = 2, 3
 _HOW = f"write YYYY-MM-DD, from {FIRST_DAY} to {LAST_DAY}, without a time zone"
 
 
@@ -63,23 +67,101 @@ def _day(value: object) -> np.datetime64 | None:
     return None
 
 
+def as_moment(value: DateLike, dates: DateArray, name: str = "date") -> np.datetime64:
+    """A point on a panel's calendar: a day of days; of bars within days a day too, or datetime64[s] in UTC.
+
+    Args:
+        value: as `as_day` takes it; with a time of day, text YYYY-MM-DD HH:MM[:SS], and a zone or UTC.
+        dates: [T] the calendar.
+        name: what error messages call it.
+
+    Raises:
+        ConfigError: as `as_day`.
+    """
+    if not is_intraday(dates):
+        return as_day(value, name)
+    moment = _moment(value)
+    if moment is None:
+        return as_day(value, name)
+    as_day(moment, name)  # within its years
+    return moment
+
+
+def after(dates: DateArray, moment: np.datetime64) -> BoolArray:
+    """[T] which dates lie after a moment; after a day, those of the next one on.
+
+    Examples:
+        >>> noon = np.array(["2020-01-01T12:00", "2020-01-02T00:00"], dtype="datetime64[s]")
+        >>> after(noon, np.datetime64("2020-01-01"))
+        array([False,  True])
+    """
+    later: BoolArray = dates.astype(moment.dtype) > moment
+    return later
+
+
+def _moment(value: object) -> np.datetime64 | None:
+    """Of a value with a time of day, in UTC; None of any other."""
+    if isinstance(value, np.datetime64):
+        fine = np.datetime_data(value.dtype)[0] not in ("Y", "M", "W", "D", "generic")
+        return value.astype("datetime64[s]") if fine and not np.isnat(value) else None
+    if isinstance(value, str):
+        zone = ZONE.search(value, len("YYYY-MM-DD"))
+        plain = value[: zone.start()] if zone else value
+        if ISO_DAY.fullmatch(plain) is None or len(plain) == len("YYYY-MM-DD"):
+            return None
+        try:
+            value = datetime.fromisoformat(value.replace("UTC", "Z").replace(" Z", "Z"))
+        except ValueError:
+            return None
+    if not isinstance(value, datetime) or bool(value != value):
+        return None
+    naive = value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo is not None else value
+    return np.datetime64(naive, "s")
+
+
+def read_dates(source: str, index: pd.Index) -> tuple[DateArray, list[str]]:
+    """[T] the dates of a panel: days, or moments in UTC where days have several rows, and notes on them.
+
+    Args:
+        source: what error messages call it.
+        index: dates, or text YYYY-MM-DD, with or without a time of day and a time zone behind it.
+
+    Raises:
+        DataError: an entry that is no such date, by its row, or a few days that have several rows.
+    """
+    stamps, zoned = _stamps(source, index)
+    days = stamps.astype("datetime64[D]")
+    _, rows = np.unique(days, return_counts=True)
+    timed = bool((stamps != days).any())
+    if timed and len(rows) >= LEAST_SESSIONS and np.median(rows) >= WITHIN_DAYS:
+        notes = [f"{source}: the times have a zone and were brought to UTC."] if zoned is not None else []
+        return (stamps if zoned is None else zoned).astype("datetime64[s]"), notes
+    return _one_a_day(source, stamps, zoned=zoned is not None)
+
+
 def read_days(source: str, index: pd.Index) -> tuple[DateArray, list[str]]:
     """[T] days of an index of dates or ISO text, and a note if times of day were cut off.
 
     Args:
         source: what error messages call it.
-        index: dates without time zone, or text YYYY-MM-DD, with or without a time of day.
+        index: as in `read_dates`.
 
     Raises:
         DataError: an entry that is no such date, by its row, or several times on one day.
     """
+    stamps, zoned = _stamps(source, index)
+    return _one_a_day(source, stamps, zoned=zoned is not None)
+
+
+def _one_a_day(source: str, stamps: DateArray, *, zoned: bool) -> tuple[DateArray, list[str]]:
+    """[T] days, as written, of moments; several on one day are refused."""
     import pandas as pd
 
-    stamps = _stamps(source, index)
     days: DateArray = stamps.astype("datetime64[D]")
+    told = [f"{source}: the dates have a time zone; the day is as it is written."] if zoned else []
     late = stamps != days
     if not late.any():
-        return days, []
+        return days, told
     first = pd.Timestamp(stamps[late][0])
     same = np.flatnonzero(days[1:] == days[:-1])
     if len(same):
@@ -87,7 +169,7 @@ def read_days(source: str, index: pd.Index) -> tuple[DateArray, list[str]]:
             f"{source}: several times on {days[same[0]]} ({len(same)} such rows; first time of day {first}); "
             "expected one row per day. Keep one row, say the last, of each day."
         )
-    return days, [f"{source}: times of day cut off in {int(late.sum())} rows, the first at {first}."]
+    return days, [f"{source}: times of day cut off in {int(late.sum())} rows, the first at {first}.", *told]
 
 
 def check_increasing(source: str, days: DateArray) -> None:
@@ -96,7 +178,7 @@ def check_increasing(source: str, days: DateArray) -> None:
     Raises:
         DataError: the first one that is not later than the one before.
     """
-    bad = np.flatnonzero(~(np.diff(days) > np.timedelta64(0, "D")))
+    bad = np.flatnonzero(~(np.diff(days) > np.timedelta64(0)))
     if len(bad):
         what = "appears twice" if days[bad[0] + 1] == days[bad[0]] else f"follows {days[bad[0]]}"
         raise DataError(
@@ -105,23 +187,36 @@ def check_increasing(source: str, days: DateArray) -> None:
         )
 
 
-def _stamps(source: str, index: pd.Index) -> DateArray:
-    """[T] points in time; text must be written YYYY-MM-DD, so that 03/04/2020 is refused and not guessed."""
+def _stamps(source: str, index: pd.Index) -> tuple[DateArray, DateArray | None]:
+    """[T] points in time as they are written, and in UTC where they have a zone, else None.
+
+    Text must be written YYYY-MM-DD, so that 03/04/2020 is refused and not guessed.
+    """
     import pandas as pd
 
-    if isinstance(index, pd.DatetimeIndex) and index.tz is None:
-        times = index
+    utc: DateArray | None = None
+    if isinstance(index, pd.DatetimeIndex):
+        times = index if index.tz is None else index.tz_localize(None)
+        utc = None if index.tz is None else index.tz_convert("UTC").tz_localize(None).to_numpy()
     else:
         texts = [str(entry) for entry in index]
-        iso = [text if ISO_DAY.fullmatch(text) else None for text in texts]
+        zones = [ZONE.search(text, len("YYYY-MM-DD")) for text in texts]
+        zoned = bool(texts) and all(zones)
+        plain = [
+            text[: zone.start()] if zoned and zone else text for text, zone in zip(texts, zones, strict=True)
+        ]
+        iso = [text if ISO_DAY.fullmatch(text) else None for text in plain]
         times = pd.to_datetime(iso, format="ISO8601", errors="coerce")
+        if zoned and not times.hasnans:
+            with_zone = pd.to_datetime(texts, format="ISO8601", errors="coerce", utc=True)
+            utc = with_zone.tz_localize(None).to_numpy()
     stamps: DateArray = times.to_numpy()
     within = (stamps >= FIRST_DAY) & (stamps < LAST_DAY + 1)  # of NaT neither is true
     bad = np.flatnonzero(~within)
     if len(bad):
         raise DataError(
             f"{source}: date in data row {bad[0] + 1} is {str(index[bad[0]])!r}, expected a day written "
-            f"YYYY-MM-DD without time zone, from {FIRST_DAY} to {LAST_DAY} ({len(bad)} such rows). Write all "
-            "dates as YYYY-MM-DD."
+            f"YYYY-MM-DD, from {FIRST_DAY} to {LAST_DAY} ({len(bad)} such rows). Write all "
+            "dates as YYYY-MM-DD, with a time zone behind all of them or behind none."
         )
-    return stamps
+    return stamps, utc

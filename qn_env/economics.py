@@ -13,7 +13,7 @@ from typing import Generic, Literal, NamedTuple, TypeVar
 import numpy as np
 
 from qn_env.arrays import Array, BoolArray, FloatArray, Index, IntArray, Mask, Namespace
-from qn_env.features import DAYS_PER_YEAR
+from qn_env.year import DAYS_PER_YEAR
 
 BASIS_POINT = 1e-4
 
@@ -284,16 +284,22 @@ def equal_market_share(listed: BoolArray, market_index: IntArray) -> FloatArray:
     return share
 
 
-def volatility_scale(volatility: FloatArray, target: float | FloatArray | None) -> FloatArray:
+def volatility_scale(
+    volatility: FloatArray,
+    target: float | FloatArray | None,
+    *,
+    bars_per_year: float = DAYS_PER_YEAR,
+) -> FloatArray:
     """[...] weight per unit of signal: target over annualised volatility, 1 without target, 0 where unknown.
 
     Args:
-        volatility: [...] daily ex-ante standard deviation known at t, NaN where there is no estimate.
+        volatility: [...] ex-ante standard deviation of a bar known at t, NaN where there is no estimate.
         target: annualised volatility, one or per asset [N] (0.15 is 15%), or None (Lim et al. 2019, Eq. 1).
+        bars_per_year: what the standard deviation is annualised by.
     """
     if target is None:
         return np.ones_like(volatility)
-    scale: FloatArray = np.nan_to_num(target / (np.sqrt(DAYS_PER_YEAR) * volatility), nan=0.0)
+    scale: FloatArray = np.nan_to_num(target / (np.sqrt(bars_per_year) * volatility), nan=0.0)
     return scale
 
 

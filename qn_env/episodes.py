@@ -59,6 +59,11 @@ class Episode:
         """Days between a decision and its trade."""
         return self._source.lag
 
+    @property
+    def bars_per_year(self) -> float:
+        """What ratios of these windows are annualised by: 252 of daily bars."""
+        return self._source.bars_per_year
+
     @cached_property
     def inputs(self) -> Tensor:
         """[B, L, N] float32 returns of day t, 0 where an asset does not trade."""
@@ -257,7 +262,7 @@ class Episodes:
         arrays = {key: np.concatenate([c[key] for c in chunks]) for key in chunks[0]}
         parts = {key: torch.tensor(values, device=self._device) for key, values in arrays.items()}
         rates = Costs(parts.pop("turnover"), *(parts.pop(key, None) for key in Costs._fields[1:]))
-        return Episode(_stack(parts, rates, tape.lag))
+        return Episode(_stack(parts, rates, tape))
 
     def _draw(self, markets: int | Sequence[str] | None) -> tuple[str, ...]:
         names = self.markets
@@ -313,22 +318,22 @@ def _keep_freed_memory() -> None:
     torch.empty(31 << 20, dtype=torch.uint8)
 
 
-def _stack(parts: dict[str, Tensor], rates: Costs[Tensor], lag: int) -> PaddedWindows:
+def _stack(parts: dict[str, Tensor], rates: Costs[Tensor], tape: Tape) -> PaddedWindows:
     """Trajectories, padded at their ends: every day that is not padding is open, listed and counted."""
     listed = parts["listed"]
     needed_parts = {
-        "order": lag > 0,
+        "order": tape.lag > 0,
         "listed": not bool(listed.all()),
         "counted": not bool(listed.all()),
         "scale": bool((parts["scale"][listed] != 1.0).any()),
     }
     more = {
-        "order": order_of(listed, listed, lag),
+        "order": order_of(listed, listed, tape.lag),
         "exits": torch.zeros_like(parts["scale"]),
         "counted": listed,
     }
     matters = frozenset(name for name, so in needed_parts.items() if so)
-    return PaddedWindows(parts | more, rates, simplify(rates), matters, lag)
+    return PaddedWindows(parts | more, rates, simplify(rates), matters, tape.lag, tape.bars_per_year)
 
 
 def order_of(live: Tensor, decides: Tensor, lag: int) -> Tensor:

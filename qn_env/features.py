@@ -3,29 +3,66 @@
 A feature is called with returns on each asset's own trading days, one column per asset, the first
 observation in row 0 and NaN below the last one, and returns an array of the same shape. Row t uses rows up
 to t only. `Panel.feature` does the lining up, so that a holiday never counts as a day.
+
+Spans are written in trading days, of which a year has 252. Called on its own, a feature takes a row for such
+a day; a panel whose bars are others evaluates what `in_bars` makes of it, which looks as far back in time.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 import pandas as pd
 
 from qn_env.arrays import BoolArray, FloatArray
-from qn_env.checks import MOST_DAYS, as_array, check_is, check_number, check_whole, in_words, is_function
+from qn_env.checks import MOST_BARS, as_array, check_is, check_number, check_whole, in_words, is_function
 from qn_env.errors import ConfigError
+from qn_env.year import DAYS_PER_YEAR, bars_in, decay_a_bar
 
-DAYS_PER_YEAR = 252
-
-# A daily standard deviation below this is a price that does not move, not an estimate of risk.
+# A standard deviation below this is a price that does not move, not an estimate of risk.
 SMALLEST_VOLATILITY = 1e-8
+
+# From here on a moving sum of weights is taken in the frequency domain: directly it would take hours.
+LONG_WINDOW = 2_000
 
 MOST_WIDTH = 1e6  # standard deviations; nothing is clipped long before
 
 Feature = Callable[[FloatArray], FloatArray]
+
+
+@runtime_checkable
+class Spanning(Protocol):
+    """A feature whose spans are time, so that other bars need another number of them."""
+
+    def in_bars(self, bars_per_year: float) -> Feature:
+        """The feature of the same spans where a year has so many bars."""
+
+
+def in_bars(feature: Feature, bars_per_year: float) -> Feature:
+    """A feature on bars of which a year has so many; one that is a plain function stays as it is.
+
+    Examples:
+        >>> in_bars(MeanReturn(252), 52), in_bars(MeanReturn(252), 252)
+        (MeanReturn(days=52), MeanReturn(days=252))
+    """
+    if bars_per_year == DAYS_PER_YEAR or not isinstance(feature, Spanning):
+        return feature
+    return feature.in_bars(bars_per_year)
+
+
+def _span_in_bars(span: float, bars_per_year: float) -> float:
+    """The span of an exponential weighting, alpha = 2 / (span + 1), that forgets as much in the same time."""
+    alpha = 1.0 - decay_a_bar(1.0 - 2.0 / (span + 1.0), bars_per_year)
+    return 2.0 / alpha - 1.0
+
+
+def _scale_in_bars(scale: float, bars_per_year: float) -> float:
+    """The same of a weighting with alpha = 1 / scale."""
+    return 1.0 / (1.0 - decay_a_bar(1.0 - 1.0 / scale, bars_per_year))
 
 
 class Derived(ABC):
@@ -74,17 +111,22 @@ def _values(feature: Feature, given: object, shape: tuple[int, ...]) -> FloatArr
 
 @dataclass(frozen=True)
 class EwVolatility:
-    """Exponentially weighted standard deviation of daily returns, [T, N], daily, decimal.
+    """Exponentially weighted standard deviation of daily returns, [T, N], of a bar, decimal.
 
     The ex-ante volatility of Lim et al. (2019): pandas `ewm(span=60).std()`. NaN before `min_days` returns.
     """
 
-    span: int = 60
+    span: float = 60
     min_days: int = 21
 
     def __post_init__(self) -> None:
-        _check_days(self, "span")
+        _check_span(self, "span")
         _check_days(self, "min_days")
+
+    def in_bars(self, bars_per_year: float) -> Self:
+        """The feature of the same spans where a year has so many bars."""
+        span = _span_in_bars(self.span, bars_per_year)
+        return replace(self, span=span, min_days=bars_in(self.min_days, bars_per_year, 2))
 
     def __call__(self, returns: FloatArray) -> FloatArray:
         """Evaluate on returns [T, N]."""
@@ -102,6 +144,10 @@ class MeanReturn:
     def __post_init__(self) -> None:
         _check_days(self, "days")
 
+    def in_bars(self, bars_per_year: float) -> Self:
+        """The feature of the same spans where a year has so many bars."""
+        return replace(self, days=bars_in(self.days, bars_per_year))
+
     def __call__(self, returns: FloatArray) -> FloatArray:
         """Evaluate on returns [T, N]."""
         mean: FloatArray = pd.DataFrame(returns).rolling(self.days).mean().to_numpy()
@@ -116,6 +162,10 @@ class Volatility:
 
     def __post_init__(self) -> None:
         _check_days(self, "days")
+
+    def in_bars(self, bars_per_year: float) -> Self:
+        """The feature of the same spans where a year has so many bars."""
+        return replace(self, days=bars_in(self.days, bars_per_year, 2))
 
     def __call__(self, returns: FloatArray) -> FloatArray:
         """Evaluate on returns [T, N]."""
@@ -133,11 +183,16 @@ class WeightedAverage(Derived):
     """
 
     days: int = 252
-    span: int = 252
+    span: float = 252
 
     def __post_init__(self) -> None:
         _check_days(self, "days")
-        _check_days(self, "span")
+        _check_span(self, "span")
+
+    def in_bars(self, bars_per_year: float) -> Self:
+        """The feature of the same spans where a year has so many bars."""
+        span = _span_in_bars(self.span, bars_per_year)
+        return replace(self, days=bars_in(self.days, bars_per_year, 2), span=span)
 
     @property
     def parts(self) -> tuple[Feature, ...]:
@@ -146,11 +201,15 @@ class WeightedAverage(Derived):
 
     def combine(self, returns: FloatArray, *parts: FloatArray) -> FloatArray:
         """From sigma_t [T, N]."""
-        from scipy.signal import lfilter
+        from scipy.signal import lfilter, oaconvolve
 
         (volatility,) = parts
         weights = (1.0 - 2.0 / (self.span + 1.0)) ** np.arange(self.days)
-        average = lfilter(weights / np.sqrt((weights**2).sum()), [1.0], returns, axis=0)
+        weights /= np.sqrt((weights**2).sum())
+        if self.days <= LONG_WINDOW:
+            average = lfilter(weights, [1.0], returns, axis=0)
+        else:  # a missing return would be missing everywhere; the deviation knows where it is
+            average = oaconvolve(np.nan_to_num(returns), weights[:, None], axes=0)[: len(returns)]
         average[: self.days - 1] = np.nan
         trend: FloatArray = average / volatility
         return trend
@@ -177,6 +236,10 @@ class PriceDeviation(Derived):
     def __post_init__(self) -> None:
         _check_days(self, "days")
 
+    def in_bars(self, bars_per_year: float) -> Self:
+        """The feature of the same spans where a year has so many bars."""
+        return replace(self, days=bars_in(self.days, bars_per_year, 2))
+
     @property
     def parts(self) -> tuple[Feature, ...]:
         """Prices."""
@@ -196,6 +259,10 @@ class CumulativeReturn(Derived):
 
     def __post_init__(self) -> None:
         _check_days(self, "days")
+
+    def in_bars(self, bars_per_year: float) -> Self:
+        """The feature of the same spans where a year has so many bars."""
+        return replace(self, days=bars_in(self.days, bars_per_year))
 
     @property
     def parts(self) -> tuple[Feature, ...]:
@@ -219,16 +286,27 @@ class NormalisedReturn(Derived):
     """Return over `days` divided by sigma_t * sqrt(days), [T, N] (Lim et al. 2019, features)."""
 
     days: int = 1
-    span: int = 60
+    span: float = 60
+    min_days: int = 21  # before there is a sigma_t
 
     def __post_init__(self) -> None:
         _check_days(self, "days")
-        _check_days(self, "span")
+        _check_span(self, "span")
+        _check_days(self, "min_days")
+
+    def in_bars(self, bars_per_year: float) -> Self:
+        """The feature of the same spans where a year has so many bars."""
+        return replace(
+            self,
+            days=bars_in(self.days, bars_per_year),
+            span=_span_in_bars(self.span, bars_per_year),
+            min_days=bars_in(self.min_days, bars_per_year, 2),
+        )
 
     @property
     def parts(self) -> tuple[Feature, ...]:
         """The return and sigma_t."""
-        return CumulativeReturn(self.days), EwVolatility(self.span)
+        return CumulativeReturn(self.days), EwVolatility(self.span, self.min_days)
 
     def combine(self, returns: FloatArray, *parts: FloatArray) -> FloatArray:
         """From the return and sigma_t, each [T, N]."""
@@ -245,24 +323,38 @@ class MacdTrend(Derived):
     then by the 252-day standard deviation of the result.
     """
 
-    short: int = 8
-    long: int = 24
+    short: float = 8
+    long: float = 24
+    price_days: int = 63
+    trend_days: int = 252
 
     def __post_init__(self) -> None:
-        _check_days(self, "short")
-        _check_days(self, "long")
+        _check_span(self, "short")
+        _check_span(self, "long")
+        _check_days(self, "price_days")
+        _check_days(self, "trend_days")
+
+    def in_bars(self, bars_per_year: float) -> Self:
+        """The feature of the same spans where a year has so many bars."""
+        return replace(
+            self,
+            short=_scale_in_bars(self.short, bars_per_year),
+            long=_scale_in_bars(self.long, bars_per_year),
+            price_days=bars_in(self.price_days, bars_per_year, 2),
+            trend_days=bars_in(self.trend_days, bars_per_year, 2),
+        )
 
     @property
     def parts(self) -> tuple[Feature, ...]:
         """Prices and their deviation."""
-        return PriceIndex(), PriceDeviation(63)
+        return PriceIndex(), PriceDeviation(self.price_days)
 
     def combine(self, returns: FloatArray, *parts: FloatArray) -> FloatArray:
         """From prices and their deviation, each [T, N]."""
         prices, deviation = parts
         fast, slow = ew_means(prices, *(1.0 - 1.0 / S for S in (self.short, self.long)))
         q = (fast - slow) / deviation
-        trend: FloatArray = q / _deviation(q, 252)
+        trend: FloatArray = q / _deviation(q, self.trend_days)
         return trend
 
 
@@ -280,8 +372,13 @@ class Winsorised(Derived):
     def __post_init__(self) -> None:
         _check_feature(self, "feature", self.feature)
         name = type(self).__name__
-        check_number(f"{name}: half_life", self.half_life, 0.0, MOST_DAYS, above=True)
+        check_number(f"{name}: half_life", self.half_life, 0.0, MOST_BARS, above=True)
         check_number(f"{name}: width", self.width, 0.0, MOST_WIDTH, above=True)
+
+    def in_bars(self, bars_per_year: float) -> Self:
+        """The feature of the same spans where a year has so many bars."""
+        half_life = self.half_life * bars_per_year / DAYS_PER_YEAR
+        return replace(self, feature=in_bars(self.feature, bars_per_year), half_life=half_life)
 
     @property
     def parts(self) -> tuple[Feature, ...]:
@@ -309,6 +406,10 @@ class Defined(Derived):
         for feature in self.features:
             _check_feature(self, "features", feature)
 
+    def in_bars(self, bars_per_year: float) -> Self:
+        """The feature of the same spans where a year has so many bars."""
+        return replace(self, features=tuple(in_bars(one, bars_per_year) for one in self.features))
+
     @property
     def parts(self) -> tuple[Feature, ...]:
         """The features."""
@@ -324,7 +425,12 @@ class Defined(Derived):
 
 def _check_days(feature: Feature, name: str) -> None:
     """Refuse a feature's number of days that is none."""
-    check_whole(f"{type(feature).__name__}: {name}", getattr(feature, name), 1, MOST_DAYS)
+    check_whole(f"{type(feature).__name__}: {name}", getattr(feature, name), 1, MOST_BARS)
+
+
+def _check_span(feature: Feature, name: str) -> None:
+    """Refuse a span of exponential weights that is none."""
+    check_number(f"{type(feature).__name__}: {name}", getattr(feature, name), 1.0, MOST_BARS)
 
 
 def _check_feature(whole: Feature, name: str, part: object) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from qn_env.arrays import Array, Mask
 from qn_env.economics import namespace
-from qn_env.features import DAYS_PER_YEAR
+from qn_env.year import DAYS_PER_YEAR
 
 # Under the root of the losses' Sharpe ratios: a flat window has a finite gradient.
 LOSS_FLOOR = 1e-8
@@ -16,19 +16,26 @@ ROUNDING = 1e-12
 
 
 def sharpe(
-    net: Array, mask: Mask | None = None, *, axis: int = -1, ddof: int = 1, floor: float | None = None
+    net: Array,
+    mask: Mask | None = None,
+    *,
+    axis: int = -1,
+    ddof: int = 1,
+    floor: float | None = None,
+    bars_per_year: float = DAYS_PER_YEAR,
 ) -> Array:
-    """Annualised Sharpe ratio sqrt(252) * mean / std of daily net returns along `axis`.
+    """Annualised Sharpe ratio sqrt(bars_per_year) * mean / std of net returns along `axis`.
 
     Reports use ddof 1 and no floor: NaN where there are too few days or no variation. The losses of QuantNet
     (Eq. 7) and Deep Momentum Networks (Eq. 17) use ddof 0 and `floor` as the least variance.
 
     Args:
-        net: [...] daily net returns, decimal; NumPy or Torch.
-        mask: same shape, True where the day counts; default: every day.
-        axis: the axis of days.
+        net: [...] net returns of each bar, decimal; NumPy or Torch.
+        mask: same shape, True where the bar counts; default: every bar.
+        axis: the axis of bars.
         ddof: delta degrees of freedom of the variance.
-        floor: least variance (daily), or None.
+        floor: least variance of a trading day, or None.
+        bars_per_year: 252 of daily returns.
 
     Examples:
         >>> import numpy as np
@@ -39,31 +46,40 @@ def sharpe(
     variance = squares / _at_least_one(days - ddof)
     # Sums over the axis of days, one long by now, drop it (and leave a NumPy scalar of a single series).
     if floor is not None:
-        bounded: Array = (DAYS_PER_YEAR**0.5 * mean / variance.clip(floor) ** 0.5).sum(axis)
+        least = floor * (DAYS_PER_YEAR / bars_per_year)
+        bounded: Array = (bars_per_year**0.5 * mean / variance.clip(least) ** 0.5).sum(axis)
         return bounded
     xp = namespace(net)
     defined = (days > ddof) & (variance > (ROUNDING * mean) ** 2)
     ratio = mean / xp.where(defined, variance, xp.ones_like(variance)) ** 0.5
     known = xp.where(defined, ratio, xp.full_like(ratio, float("nan")))
-    annualised: Array = (DAYS_PER_YEAR**0.5 * known).sum(axis)
+    annualised: Array = (bars_per_year**0.5 * known).sum(axis)
     return annualised
 
 
 def sharpe_and_slope(
-    net: Array, mask: Mask | None, weights: float | Array, *, axis: int, floor: float
+    net: Array,
+    mask: Mask | None,
+    weights: float | Array,
+    *,
+    axis: int,
+    floor: float,
+    bars_per_year: float = DAYS_PER_YEAR,
 ) -> tuple[Array, Array]:
-    """The weighted sum of Sharpe ratios as the losses use them (ddof 0), and its derivative by daily return.
+    """The weighted sum of Sharpe ratios as the losses use them (ddof 0), and its derivative by each return.
 
     With m the mean, v the variance and k the number of days, d ratio / d net_t is
-    sqrt(252) / k * (1 / sqrt(v) - m (net_t - m) / v^1.5); at the floor v is a constant and the second term
-    is absent. Written out because automatic differentiation takes three times as many passes over memory.
+    sqrt(bars_per_year) / k * (1 / sqrt(v) - m (net_t - m) / v^1.5); at the floor v is a constant and the
+    second term is absent. Written out because automatic differentiation takes three times as many passes
+    over memory.
 
     Args:
         net: [...] as in `sharpe`.
         mask: same shape or None, as in `sharpe`.
         weights: of the ratios, a number or of the shape of `net` with 1 in place of `axis`.
-        axis: the axis of days.
-        floor: least variance (daily).
+        axis: the axis of bars.
+        floor: least variance of a trading day.
+        bars_per_year: 252 of daily returns.
 
     Returns:
         total: the sum; slope: the shape of `net`, 0 where `mask` is False.
@@ -71,11 +87,12 @@ def sharpe_and_slope(
     days, mean, spread, squares = _moments(net, mask, axis)
     days = _at_least_one(days)
     variance = squares / days
-    least = variance.clip(floor)
-    level = (least / DAYS_PER_YEAR) ** -0.5 * weights
+    lowest = floor * (DAYS_PER_YEAR / bars_per_year)
+    least = variance.clip(lowest)
+    level = (least / bars_per_year) ** -0.5 * weights
     ratio = level * mean
     # `spread` is ours to write into, and already 0 where `mask` is False.
-    spread *= (variance >= floor) * ratio / (least * -days)
+    spread *= (variance >= lowest) * ratio / (least * -days)
     level = level / days
     spread += level if mask is None else namespace(level).multiply(level, mask)
     return ratio.sum(), spread

@@ -1,4 +1,4 @@
-"""Panel and Market: daily returns of many assets, grouped into markets, on one union calendar."""
+"""Panel and Market: returns of many assets, bar by bar, grouped into markets, on one union calendar."""
 
 from __future__ import annotations
 
@@ -14,9 +14,18 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from qn_env.arrays import BoolArray, DateArray, FloatArray, IntArray, Scalar, read_only
-from qn_env.checks import check_items, check_names, check_seed, check_text, in_words, is_function
-from qn_env.dates import DateLike, as_day, check_increasing, read_days
+from qn_env.checks import (
+    check_items,
+    check_names,
+    check_number,
+    check_seed,
+    check_text,
+    in_words,
+    is_function,
+)
+from qn_env.dates import DateLike, after, as_moment, check_increasing, read_dates
 from qn_env.errors import ConfigError, DataError, did_you_mean
+from qn_env.year import DAYS_PER_YEAR, MOST_BARS_PER_YEAR, infer_bars_per_year, is_intraday
 
 if TYPE_CHECKING:
     from qn_env.features import Feature
@@ -55,19 +64,22 @@ class Market:
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """Daily simple returns of N assets in M markets on a union calendar of T days.
+    """Simple returns of N assets in M markets on a union calendar of T days (or bars of another length).
 
     Build one with `Panel.build`, which checks its input, or with a function of `qn_env.sources`.
     All arrays are read-only. The assets of a market stand side by side.
 
     Attributes:
-        dates: [T] datetime64[D], strictly increasing; on each at least one asset trades.
+        dates: [T] strictly increasing, datetime64[D], of bars within days datetime64[s] in UTC; on each at
+            least one asset trades.
         assets: [N] names, unique within a market.
         market_of: [N] market names, each market one contiguous run.
         returns: [T, N] float64 simple return since the asset's previous observation, booked on the later
             day; NaN where it does not trade and on an asset's first price.
         tradable: [T, N] bool, the asset has an observation on that day.
         notes: what a reader of results should know about the data.
+        bars_per_year: what is annualised by; spans of features are brought to it. Where it is not 252, a
+            day of any setting is a bar.
     """
 
     dates: DateArray
@@ -76,11 +88,13 @@ class Panel:
     returns: FloatArray
     tradable: BoolArray
     notes: tuple[str, ...] = ()
+    bars_per_year: float = DAYS_PER_YEAR
 
     def __repr__(self) -> str:
         T, N = self.shape
         span = f", {self.dates[0]} to {self.dates[-1]}" if T else ""
-        return f"<Panel: {N} assets in {len(self.markets)} markets, {T} days{span}>"
+        rows = "days" if self.bars_per_year == DAYS_PER_YEAR else f"bars ({self.bars_per_year:,g} a year)"
+        return f"<Panel: {N} assets in {len(self.markets)} markets, {T} {rows}{span}>"
 
     @classmethod
     def build(
@@ -93,20 +107,24 @@ class Panel:
         tradable: ArrayLike | None = None,
         notes: Iterable[str] = (),
         source: str = "panel",
+        bars_per_year: float | None = None,
     ) -> Self:
         """Check arrays, bring the assets of each market together, and freeze them.
 
         Args:
-            dates: [T] days, strictly increasing: datetime64, or what `as_day` takes.
+            dates: [T] days, strictly increasing: datetime64, or what `as_day` takes; or, of bars within days,
+                moments in UTC.
             assets: [N] names.
             market_of: [N] the market of each asset.
             returns: [T, N] simple returns, NaN where an asset does not trade.
             tradable: [T, N] bool; default: where a return is present.
             notes: remarks that travel with the panel.
             source: what error messages call this data.
+            bars_per_year: rows of a year; None: as the dates of the markets say, where it is plain (252, 365,
+                52 or 12, or bars within the sessions of 252 or 365 days), else 252.
 
         Raises:
-            ConfigError: an argument of another type.
+            ConfigError: an argument of another type, or bars within days whose number a year is not plain.
             DataError: shapes that disagree, unsorted or repeated dates, a name twice in a market, a return
                 that is infinite or not above -1, a return on a day marked as not tradable.
         """
@@ -131,9 +149,10 @@ class Panel:
             remarks += (
                 f"{source}: {len(dropped)} dates without any observation left out, from {dropped[0]}.",
             )
-        return cls(
+        panel = cls(
             read_only(days[keep]), names, groups, read_only(values[keep]), read_only(mask[keep]), remarks
         )
+        return replace(panel, bars_per_year=_bars_per_year(source, panel, bars_per_year))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -151,6 +170,11 @@ class Panel:
             rows = np.flatnonzero(self.tradable[:, columns].any(axis=1))
             by_name[name] = Market(name, columns, read_only(rows), self.assets[columns])
         return by_name
+
+    @property
+    def own_dates(self) -> dict[str, DateArray]:
+        """[T_i] by market, the dates on which any of its assets trades."""
+        return {name: self.dates[market.rows] for name, market in self.markets.items()}
 
     @cached_property
     def market_index(self) -> IntArray:
@@ -186,9 +210,11 @@ class Panel:
     def fingerprint(self) -> str:
         """SHA-256 over dates, names and numbers: equal for equal data, whatever its source."""
         digest = hashlib.sha256()
-        for array in (self.dates.astype("datetime64[D]").astype(np.int64), self.returns, self.tradable):
+        for array in (self.dates.astype(np.int64), self.returns, self.tradable):
             digest.update(np.ascontiguousarray(array).tobytes())
         digest.update(repr((self.assets, self.market_of)).encode())
+        if self.bars_per_year != DAYS_PER_YEAR or is_intraday(self.dates):
+            digest.update(repr((self.bars_per_year, str(self.dates.dtype))).encode())
         return digest.hexdigest()
 
     def select(self, markets: Iterable[str]) -> Panel:
@@ -226,8 +252,8 @@ class Panel:
         Raises:
             ConfigError: what is no date, or a mapping that leaves a market out.
         """
-        ends = per_market(end, self.markets, "end")
-        return self._without({name: self.dates > ends[name] for name in self.markets})
+        ends = per_market(end, self, "end")
+        return self._without({name: after(self.dates, ends[name]) for name in self.markets})
 
     def since(self, begin: Dates) -> Panel:
         """The panel from a date on, or from a date per market; assets stay as columns, as in `until`.
@@ -237,7 +263,7 @@ class Panel:
         Raises:
             ConfigError: as `until`.
         """
-        begins = per_market(begin, self.markets, "begin")
+        begins = per_market(begin, self, "begin")
         return self._without({name: self.dates < begins[name] for name in self.markets})
 
     def with_future_scrambled(self, day: DateLike, *, seed: int = 0) -> Panel:
@@ -250,7 +276,7 @@ class Panel:
             ConfigError: what is no date or no seed.
         """
         rng = np.random.default_rng(check_seed("seed", seed))
-        later = self.dates > as_day(day, "day")
+        later = after(self.dates, as_moment(day, self.dates, "day"))
         last = len(self.dates) - 1 - np.argmax(self.tradable[::-1], axis=0)
         closed = later[:, None] & self.tradable & (rng.random(self.shape) < 0.1)
         closed[last, np.arange(self.shape[1])] = False
@@ -324,23 +350,24 @@ class Panel:
 
     def _evaluate(self, features: Sequence[Feature]) -> list[FloatArray]:
         """[T, N] each, evaluated on every asset's own observations, brought to the top of its column."""
-        from qn_env.features import evaluate
+        from qn_env.features import evaluate, in_bars
 
         cache: dict[Feature, FloatArray] = self.__dict__.setdefault("_features", {})
         waiting = [feature for feature in dict.fromkeys(features) if feature not in cache]
         if waiting:
             evaluated = np.full((len(waiting), *self.shape), np.nan)
+            spanning = [in_bars(feature, self.bars_per_year) for feature in waiting]
             for columns in self._blocks():
                 known: dict[Feature, FloatArray] = {}
                 if self.tradable[:, columns].all():  # every day is every asset's own
                     own = self.returns[:, columns].copy()
-                    for number, feature in enumerate(waiting):
+                    for number, feature in enumerate(spanning):
                         evaluated[number, :, columns] = evaluate(feature, own, known)
                     continue
                 rows = self._own_rows[:, columns]
                 beyond = np.arange(len(rows))[:, None] >= self.tradable[:, columns].sum(axis=0)
                 own = np.take_along_axis(self.returns[:, columns], rows, axis=0)
-                for number, feature in enumerate(waiting):
+                for number, feature in enumerate(spanning):
                     values = np.where(beyond, np.nan, evaluate(feature, own, known))
                     np.put_along_axis(evaluated[number, :, columns], rows, values, axis=0)
             cache |= {feature: read_only(values) for feature, values in zip(waiting, evaluated, strict=True)}
@@ -373,27 +400,44 @@ class Panel:
         )
 
 
-def per_market(dates: Dates, markets: Iterable[str], name: str = "date") -> dict[str, np.datetime64]:
-    """One date for each market, from one for all of them or from a mapping.
+def per_market(dates: Dates, panel: Panel, name: str = "date") -> dict[str, np.datetime64]:
+    """One date for each market of a panel, from one for all of them or from a mapping.
 
     Args:
-        dates: as `as_day` takes them.
-        markets: the markets' names.
+        dates: as `as_moment` takes them.
+        panel: whose markets they are.
         name: what error messages call the dates.
 
     Raises:
         ConfigError: what is no date, or a mapping that leaves a market out.
     """
     if not isinstance(dates, Mapping):
-        return dict.fromkeys(markets, as_day(dates, name))
+        return dict.fromkeys(panel.markets, as_moment(dates, panel.dates, name))
     days: dict[str, np.datetime64] = {}
-    for market in markets:
+    for market in panel.markets:
         if market not in dates:
             raise ConfigError(
                 f"{name}: no date for market {market!r}; a mapping of dates must name every market."
             )
-        days[market] = as_day(dates[market], f"{name} of market {market!r}")
+        days[market] = as_moment(dates[market], panel.dates, f"{name} of market {market!r}")
     return days
+
+
+def _bars_per_year(source: str, panel: Panel, given: float | None) -> float:
+    """What is annualised by: what was given, or what the dates say.
+
+    Raises:
+        ConfigError: no such number, or bars within days that leave it open.
+    """
+    if given is not None:
+        return check_number(f"{source}: bars_per_year", given, 1.0, MOST_BARS_PER_YEAR)
+    found = infer_bars_per_year(panel.own_dates)
+    if found is None:
+        raise ConfigError(
+            f"{source}: the bars lie within days, and how many a year has cannot be told from them. Say "
+            "bars_per_year (on the command line --bars-per-year)."
+        )
+    return found
 
 
 def _between_first_and_last(tradable: BoolArray) -> BoolArray:
@@ -411,14 +455,14 @@ def _group(market_of: Sequence[str]) -> IntArray:
 
 
 def _days(source: str, dates: Iterable[DateLike]) -> tuple[DateArray, list[str]]:
-    """[T] days from datetime64 or from dates as one may write them, and a note on times that were cut off."""
+    """[T] dates from datetime64 or as one may write them, and notes on times and zones."""
     if isinstance(dates, np.ndarray) and dates.dtype.kind == "M" and dates.ndim == 1:
         if np.isnat(dates).any():
             raise DataError(f"{source}: {np.isnat(dates).sum()} dates are NaT, expected a day in every row.")
-        if np.datetime_data(dates.dtype)[0] == "D":  # as computed: of any year
+        if not is_intraday(dates):  # as computed: of any year
             return dates.copy(), []
     listed = check_items("dates", dates, lambda one: True, "a list of days")
-    return read_days(source, pd.Index(listed, dtype=object))
+    return read_dates(source, pd.Index(listed, dtype=object))
 
 
 def _numbers(name: str, values: ArrayLike) -> FloatArray:

@@ -10,7 +10,7 @@ import numpy as np
 from qn_env.arrays import BoolArray, FloatArray, IntArray
 from qn_env.checks import check_known
 from qn_env.economics import aggregate, equal_market_share, volatility_scale
-from qn_env.features import DAYS_PER_YEAR, EwVolatility
+from qn_env.features import EwVolatility
 from qn_env.panel import Panel
 from qn_env.tape import Tape
 
@@ -40,7 +40,7 @@ class Reward:
     name: RewardName
     share: FloatArray  # [T, N]
     risk: FloatArray | None  # [T, N], only for volatility_scaled
-    rate: float = 1.0 / DAYS_PER_YEAR  # adaptation of the differential Sharpe ratio
+    rate: float  # adaptation of the differential Sharpe ratio
 
     @classmethod
     def of(cls, name: RewardName, weighting: Weighting, panel: Panel, tape: Tape) -> Reward:
@@ -52,12 +52,15 @@ class Reward:
         check_known("reward", name, REWARDS)
         check_known("weighting", weighting, WEIGHTINGS)
         risk = (
-            volatility_scale(panel.feature(EwVolatility()), RISK_TARGET)
+            volatility_scale(panel.feature(EwVolatility()), RISK_TARGET, bars_per_year=panel.bars_per_year)
             if name == "volatility_scaled"
             else None
         )
         return cls(
-            name, share_of(tape.listed, panel, weighting) if weighting == "asset" else tape.share, risk
+            name,
+            share_of(tape.listed, panel, weighting) if weighting == "asset" else tape.share,
+            risk,
+            1.0 / panel.bars_per_year,
         )
 
     def start(self, *batch: int) -> FloatArray:

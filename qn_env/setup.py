@@ -13,8 +13,8 @@ from gymnasium import spaces
 
 from qn_env.arrays import BoolArray, FloatArray, IntArray, Numbers, read_only
 from qn_env.checks import (
+    MOST_BARS,
     MOST_COST_BPS,
-    MOST_DAYS,
     MOST_LAG,
     MOST_NUMBERS,
     MOST_VOLATILITY,
@@ -27,7 +27,7 @@ from qn_env.checks import (
     is_function,
 )
 from qn_env.costs import Cost, PerAsset, check_costs, per_asset
-from qn_env.dates import as_day
+from qn_env.dates import as_moment
 from qn_env.errors import ConfigError, did_you_mean
 from qn_env.features import Feature
 from qn_env.panel import Panel, per_market
@@ -44,9 +44,9 @@ VIEWS = get_args(View)
 # Least and largest value of every whole-number setting.
 _WHOLE = {
     "window": (1, MOST_WINDOW),
-    "warmup": (0, MOST_DAYS),
+    "warmup": (0, MOST_BARS),
     "execution_lag": (0, MOST_LAG),
-    "episode_days": (1, MOST_DAYS),
+    "episode_days": (1, MOST_BARS),
 }
 _WORDS: dict[str, tuple[str, ...]] = {"observation": VIEWS, "reward": REWARDS, "weighting": WEIGHTINGS}
 _FEATURES = "a list of features (qn_env.features)"
@@ -130,7 +130,7 @@ class EnvConfig:
         if self.vol_target is not None:
             per_asset("vol_target", self.vol_target, self.panel, MOST_VOLATILITY)
         if self.start is not None:
-            per_market(self.start, self.panel.markets, "start")
+            per_market(self.start, self.panel, "start")
         self.check_size(1)
 
     def check_size(self, envs: int) -> None:
@@ -278,10 +278,10 @@ class EnvSetup:
                 if name not in (*known, "reset_mask"):
                     raise ConfigError(f"unknown reset option {name!r}. {did_you_mean(str(name), known)}")
             if "start" in options:
-                day = as_day(options["start"], "start")
+                day = as_moment(options["start"], self.tape.dates, "start")
                 first = max(int(np.searchsorted(self.tape.dates, day)), self.first)
             if options.get("length") is not None:
-                days = check_whole("the episode's length", options["length"], 1, MOST_DAYS)
+                days = check_whole("the episode's length", options["length"], 1, MOST_BARS)
             if "markets" in options:
                 assets = self._assets_of(options["markets"])
         if first >= end:

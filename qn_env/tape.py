@@ -54,6 +54,7 @@ class Tape:
         costs: rates of every cost, [N] or [T, N]; row t is what is charged for a trade at the close of t and
             for holding from there: on a day on which the asset is closed, the rates of its last own day.
         lag: the market's trading days between a decision and its trade.
+        bars_per_year: the panel's.
     """
 
     dates: DateArray
@@ -68,6 +69,7 @@ class Tape:
     share: FloatArray
     costs: Costs[FloatArray]
     lag: int
+    bars_per_year: float
 
     @classmethod
     def of(
@@ -111,7 +113,9 @@ class Tape:
                 raise ConfigError(
                     f"vol_target is {targets.min()}, expected an annualised volatility > 0 or None."
                 )
-            scale = volatility_scale(panel.feature(EwVolatility()), targets)
+            scale = volatility_scale(
+                panel.feature(EwVolatility()), targets, bars_per_year=panel.bars_per_year
+            )
         decides = panel.tradable & _open_accounts(panel, start, 1 + execution_lag)
         scale = scale * (listed | decides)
         return cls(
@@ -127,6 +131,7 @@ class Tape:
             share=read_only(equal_market_share(listed, panel.market_index)),
             costs=_standing(total((Proportional(cost_bps), *costs), panel), panel.tradable),
             lag=execution_lag,
+            bars_per_year=panel.bars_per_year,
         )
 
     @property
@@ -309,7 +314,7 @@ def _open_accounts(panel: Panel, start: Start, days: int) -> BoolArray:
     if start is None:
         return np.ones(panel.shape, dtype=bool)
     account = np.zeros(panel.shape, dtype=bool)
-    begin = per_market(start, panel.markets, "start")
+    begin = per_market(start, panel, "start")
     for name, market in panel.markets.items():
         own = int(np.searchsorted(panel.dates[market.rows], begin[name]))
         row = market.rows[max(own - days, 0)] if own < len(market.rows) else len(panel.dates)

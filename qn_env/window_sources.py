@@ -29,6 +29,10 @@ class WindowSource(Protocol):
         """Days between a decision and its trade."""
 
     @property
+    def bars_per_year(self) -> float:
+        """What ratios are annualised by."""
+
+    @property
     def shape(self) -> tuple[int, int, int]:
         """B windows, L days, N assets."""
 
@@ -62,6 +66,7 @@ class MarketTensors:
             missing.
         first: the row of the first decision.
         lag: days between a decision and its trade.
+        bars_per_year: what ratios are annualised by.
     """
 
     parts: Mapping[str, Tensor]
@@ -70,6 +75,7 @@ class MarketTensors:
     needed_parts: Mapping[str, IntArray]
     first: int
     lag: int
+    bars_per_year: float
 
     @classmethod
     def of(
@@ -92,7 +98,9 @@ class MarketTensors:
             "order": tensor(np.where(order < len(order), order, -1)[:-1], torch.int64),
         }
         rates = tape.costs.each(lambda rate: tensor(rate, torch.float64))
-        return cls(parts, rates, simplify(rates), _needed_parts(tape), tape.first, tape.lag)
+        return cls(
+            parts, rates, simplify(rates), _needed_parts(tape), tape.first, tape.lag, tape.bars_per_year
+        )
 
     @property
     def days(self) -> int:
@@ -121,6 +129,11 @@ class SlicedWindows:
     def lag(self) -> int:
         """Days between a decision and its trade."""
         return self.tensors.lag
+
+    @property
+    def bars_per_year(self) -> float:
+        """What ratios are annualised by."""
+        return self.tensors.bars_per_year
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -166,6 +179,7 @@ class PaddedWindows:
     simple_rates: Costs[Tensor] | None
     needed_parts: frozenset[str]
     lag: int
+    bars_per_year: float
     rows: Tensor | None = None
 
     @property

@@ -33,13 +33,13 @@ def window_sharpe(
     """Mean annualised Sharpe ratio over windows and assets: a market's L_i, a float64 scalar.
 
     The same number and gradient as averaging `sharpe(episode.settle(signals).net, episode.counted, axis=1,
-    ddof=0, floor=floor)` where an asset has at least two counted days in the window. Where none has, it is 0
-    without gradient (`countable` tells). Differentiable once.
+    ddof=0, floor=floor, bars_per_year=episode.bars_per_year)` where an asset has at least two counted days in
+    the window. Where none has, it is 0 without gradient (`countable` tells). Differentiable once.
 
     Args:
         episode: the windows.
         signals: [B, L, N] decided at the close of each row, in [-1, 1].
-        floor: least variance (daily).
+        floor: least variance of a trading day.
         initial: as in `Episode.settle`.
     """
     return _apply([episode], [signals], floor, initial)
@@ -57,7 +57,7 @@ def mean_window_sharpe(
     Args:
         batch: windows by market.
         signals: [B, L, N] by market, the same markets.
-        floor: least variance (daily).
+        floor: least variance of a trading day.
         initial: as in `Episode.settle`.
     """
     return _apply(list(batch.values()), [signals[name] for name in batch], floor, initial)
@@ -141,7 +141,9 @@ def _chunk(episode: Episode, signals: Tensor, task: _Task, share: float, out: Te
     else:
         before = weights_before(weight, terms.listed, initial=task.initial, lag=episode.lag)
         net = settle(weight, before, returns, terms.costs, terms.exits).net
-    total, slope = sharpe_and_slope(net, counted, weights, axis=1, floor=task.floor)
+    total, slope = sharpe_and_slope(
+        net, counted, weights, axis=1, floor=task.floor, bars_per_year=episode.bars_per_year
+    )
     if out is not None:
         if terms.costs is None:
             slope *= returns

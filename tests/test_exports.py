@@ -183,6 +183,43 @@ def test_what_cannot_be_read_is_told_whole(name: str, tmp_path: Path) -> None:
         assert part in told
 
 
+def test_bars_within_days_keep_their_times(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    days = pd.bdate_range("2024-03-06", periods=5)  # summer time begins in New York on the 10th
+    stamps = [day + pd.Timedelta(hours=hour) for day in days for hour in range(9, 16)]
+    local = pd.DatetimeIndex(stamps).tz_localize("America/New_York")
+    prices = 100.0 * np.cumprod(1.0 + np.random.default_rng(0).normal(0.0, 0.01, len(local)))
+    rows = [f"{when},{price:.4f}" for when, price in zip(local, prices, strict=True)]
+    (tmp_path / "US.csv").write_text("\n".join(["Timestamp,SPY", *reversed(rows)]) + "\n")
+    export = read_export(tmp_path / "US.csv")
+    assert export.prices.index[0] == "2024-03-06 14:00:00"
+    assert export.prices.index[-1] == "2024-03-12 19:00:00"
+    assert "brought to UTC" in " ".join(export.notes)
+    assert main(["panel", "import", str(tmp_path / "US.csv"), "--out", str(tmp_path / "panel")]) == 0
+    panel = read_panel(tmp_path / "panel")
+    assert panel.bars_per_year == 7 * 252
+    np.testing.assert_array_equal(panel.dates, local.tz_convert("UTC").tz_localize(None).to_numpy())
+    assert "1,764 bars a year" in capsys.readouterr().out
+    mixed = [*rows[:-1], rows[-1].replace("-04:00", "")]
+    (tmp_path / "US.csv").write_text("\n".join(["Timestamp,SPY", *mixed]))
+    with pytest.raises(DataError, match="a time zone behind 34 of 35 times"):
+        read_export(tmp_path / "US.csv")
+
+
+def test_an_import_of_bars_of_no_plain_year_asks_for_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hours = pd.date_range("2022-01-02 22:00", "2023-06-30", freq="h")
+    of_week = 24 * hours.day_of_week + hours.hour
+    index = hours[(of_week < 4 * 24 + 22) | (of_week >= 6 * 24 + 22)]
+    rates = pd.DataFrame({"EURUSD": 1.0 + 0.01 * np.sin(np.arange(len(index)))}, index=index)
+    rates.rename_axis("date").to_csv(tmp_path / "fx.csv")
+    asked = ["panel", "import", str(tmp_path / "fx.csv"), "--out"]
+    assert main([*asked, str(tmp_path / "one")]) == 0
+    assert "--bars-per-year" in capsys.readouterr().out
+    assert main([*asked, str(tmp_path / "two"), "--bars-per-year", "6240"]) == 0
+    assert "6,240 bars a year" in capsys.readouterr().out
+
+
 def test_bad_readings_are_refused() -> None:
     for bad in ({"dates": "ymd"}, {"decimal": ";"}, {"separator": ":"}):
         with pytest.raises(ConfigError):

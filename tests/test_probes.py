@@ -383,12 +383,17 @@ def noise_interval(agent: str, train_days: int, seed: int) -> tuple[float, float
     return sharpe_interval(out_of_sample(agent, panel, train_days, seed=seed)[None], seed=seed)
 
 
-@pytest.mark.parametrize(("agent", "bar"), [("dmn-lstm-sharpe", 0.5), ("quantnet", 0.25)])
+AT_LENGTH = pytest.mark.slow  # a minute each; the LSTM of the other paper stands for both in the default run
+
+
+@pytest.mark.parametrize(
+    ("agent", "bar"), [("dmn-lstm-sharpe", 0.5), pytest.param("quantnet", 0.25, marks=AT_LENGTH)]
+)
 def test_a_planted_trend_is_found_from_2000_days(agent, bar):
     assert share_of_optimum(agent, 2000) >= bar
 
 
-@pytest.mark.parametrize("agent", ["dmn-lstm-sharpe", "quantnet"])
+@pytest.mark.parametrize("agent", ["dmn-lstm-sharpe", pytest.param("quantnet", marks=AT_LENGTH)])
 def test_in_noise_nothing_is_found(agent):
     low, high = noise_interval(agent, 2000, seed=0)
     assert low < 0.0 < high

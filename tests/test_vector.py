@@ -10,6 +10,7 @@ import pytest
 from changing import Quoted
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from hypothesis import given
+from hypothesis import settings as example_settings
 from hypothesis import strategies as st
 
 import qn_env
@@ -60,6 +61,7 @@ def assert_alike(mine: dict, theirs: dict) -> None:
     seed=st.integers(0, 99),
     mode=st.sampled_from(["NextStep", "SameStep"]),
 )
+@example_settings(max_examples=40)
 def test_every_environment_of_a_batch_is_a_scalar_one(panel, settings, seed, mode):
     B = 3
     vector = TradingVectorEnv(B, panel=panel, autoreset_mode=mode, **settings)

@@ -18,8 +18,8 @@ from torch.nn import functional
 from agents.dmn.config import LossName
 from qn_env.economics import Ledger
 from qn_env.episodes import Episode
-from qn_env.features import DAYS_PER_YEAR
 from qn_env.objectives import LOSS_FLOOR, sharpe
+from qn_env.window_sources import Rows
 
 # The volatility target s* of the paper, annualised.
 VOL_TARGET = 0.15
@@ -32,6 +32,11 @@ class Pairs(NamedTuple):
     counted: Tensor  # [B, L] bool, the pairs of Omega
     labelled: Tensor  # [B, L] bool, those with a target: all, but for the last days under an execution lag
     target: Tensor  # [B, L] float64 r_{t,t+1} / sigma_t (r_{t+lag,t+1+lag}), 0 where not labelled
+
+    @property
+    def bars_per_year(self) -> float:
+        """What ratios are annualised by."""
+        return self.episode.bars_per_year
 
     def settle(self, positions: Tensor) -> Ledger[Tensor]:
         """Settle positions [B, L]; where a pair does not count nothing is held, as at prediction."""
@@ -53,6 +58,13 @@ class DayPairs(NamedTuple):
     counted: Tensor  # [B, 1] bool
     labelled: Tensor  # [B, 1] bool
     target: Tensor  # [B, 1] float64
+    bars_per_year: float  # what ratios are annualised by
+
+    def take(self, rows: Rows) -> DayPairs:
+        """The pairs of the given numbers."""
+        return DayPairs(
+            self.earned[rows], self.counted[rows], self.labelled[rows], self.target[rows], self.bars_per_year
+        )
 
     def net(self, positions: Tensor) -> Tensor:
         """[B, 1] what positions earn."""
@@ -81,8 +93,8 @@ def side(z: Tensor) -> Tensor:
 
 def sharpe_loss(z: Tensor, pairs: Pairs | DayPairs) -> Tensor:
     """Minus the annualised Sharpe ratio pooled over Omega (Eq. 17); costs as in Eq. 36 are inside."""
-    net = pairs.net(direct(z))
-    ratio: Tensor = sharpe(net.flatten(), pairs.counted.flatten(), ddof=0, floor=LOSS_FLOOR)
+    net, counted = pairs.net(direct(z)).flatten(), pairs.counted.flatten()
+    ratio: Tensor = sharpe(net, counted, ddof=0, floor=LOSS_FLOOR, bars_per_year=pairs.bars_per_year)
     return -ratio
 
 
@@ -105,7 +117,7 @@ def binary_loss(z: Tensor, pairs: Pairs | DayPairs) -> Tensor:
 
 
 def turnover_penalty(positions: Tensor, pairs: Pairs | DayPairs) -> Tensor:
-    """Mean cost over Omega in units of a day's target volatility, s* / sqrt(252).
+    """Mean cost over Omega in units of a bar's target volatility, s* / sqrt(bars_per_year).
 
     The paper writes the turnover term (Eqs. 34-36) for losses on returns and leaves it open for those whose
     positions are signs, which have no slope. Taken here: the cost of smooth positions, tanh(Y) of a
@@ -114,7 +126,7 @@ def turnover_penalty(positions: Tensor, pairs: Pairs | DayPairs) -> Tensor:
     cost = pairs.cost(positions)
     if cost is None:
         return positions.new_zeros((), dtype=torch.float64)
-    return mean(cost, pairs.counted) * math.sqrt(DAYS_PER_YEAR) / VOL_TARGET
+    return mean(cost, pairs.counted) * math.sqrt(pairs.bars_per_year) / VOL_TARGET
 
 
 def mean(values: Tensor, counted: Tensor) -> Tensor:

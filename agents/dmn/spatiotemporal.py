@@ -280,7 +280,8 @@ def portfolio_sharpe(network: SpatioTemporalNetwork, episode: Episode) -> Tensor
     counted = episode.counted & (episode.features[..., DEFINED] > 0)
     assets = counted.sum(-1)
     mean = (episode.settle(signals).net * counted).sum(-1) / assets.clip(1)
-    ratio: Tensor = sharpe(mean.flatten(), (assets > 0).flatten(), ddof=0, floor=LOSS_FLOOR)
+    held, year = (assets > 0).flatten(), episode.bars_per_year
+    ratio: Tensor = sharpe(mean.flatten(), held, ddof=0, floor=LOSS_FLOOR, bars_per_year=year)
     return ratio
 
 

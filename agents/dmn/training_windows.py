@@ -69,7 +69,10 @@ class TrainingWindows:
         return AssetDays(
             history.flatten(0, 1),
             window * history.shape[1] + past + day,
-            DayPairs(*(part[learnt, None] for part in (earned, learnt, labelled, target))),
+            DayPairs(
+                *(earned[learnt, None], learnt[learnt, None], labelled[learnt, None], target[learnt, None]),
+                episode.bars_per_year,
+            ),
             past,
         )
 
@@ -113,9 +116,7 @@ class AssetDays:
 
     def take(self, rows: Rows) -> AssetDays:
         """The pairs of the given numbers."""
-        return AssetDays(
-            self.inputs, self.row[rows], DayPairs(*(part[rows] for part in self.pairs)), self.past
-        )
+        return AssetDays(self.inputs, self.row[rows], self.pairs.take(rows), self.past)
 
     @property
     def history(self) -> Tensor:

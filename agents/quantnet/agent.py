@@ -404,7 +404,7 @@ def pooled_sharpe(episode: Episode, signals: Tensor) -> Tensor:
         signals: [B, L, n].
     """
     net, counted = episode.settle(signals).net.flatten(0, 1), episode.counted.flatten(0, 1)
-    ratios = sharpe(net, counted, axis=0, ddof=0, floor=LOSS_FLOOR)
+    ratios = sharpe(net, counted, axis=0, ddof=0, floor=LOSS_FLOOR, bars_per_year=episode.bars_per_year)
     mean: Tensor = ratios[counted.sum(0) >= 2].mean()
     return mean
 

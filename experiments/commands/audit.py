@@ -19,6 +19,7 @@ from qn_env.checks import (
     check_text,
     check_whole,
 )
+from qn_env.year import DAYS_PER_YEAR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,6 +53,9 @@ class Audit:
 
     kind: Kind | None = None
     """What the panel's files hold, where their names do not say it (default: prices)."""
+
+    bars_per_year: float | None = None
+    """Rows of the panel in a year; default: as its dates say, 252 where they are not plain."""
 
     exclude: Annotated[tuple[str, ...], NAMES] = ()
     """Markets to leave out."""
@@ -238,10 +242,18 @@ def _changed_after(panel: Panel, ends: Mapping[str, np.datetime64], seed: int) -
 def _panel(config: Audit) -> Panel:
     from experiments.running.runner import load_panel
 
-    return load_panel(RunConfig(panel=config.panel, kind=config.kind, exclude=config.exclude))
+    return load_panel(
+        RunConfig(
+            panel=config.panel,
+            kind=config.kind,
+            bars_per_year=config.bars_per_year,
+            exclude=config.exclude,
+        )
+    )
 
 
 def _print_panel(panel: Panel) -> None:
     T, N = panel.shape
     first, last = panel.dates[0], panel.dates[-1]
-    print(f"Panel: {N} assets in {len(panel.markets)} markets, {T} days, {first} to {last}.", flush=True)
+    rows = "days" if panel.bars_per_year == DAYS_PER_YEAR else f"bars ({panel.bars_per_year:,g} a year)"
+    print(f"Panel: {N} assets in {len(panel.markets)} markets, {T} {rows}, {first} to {last}.", flush=True)

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,7 +14,7 @@ from tyro.conf import Positional
 
 from experiments.settings.config import WITHOUT_EFFECT
 from qn_env.errors import ConfigError
-from qn_env.features import DAYS_PER_YEAR
+from qn_env.year import DAYS_PER_YEAR
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,17 +137,18 @@ def compare_agents(a: RunFolder, b: RunFolder, cost_bps: float) -> pd.DataFrame:
     from experiments.results.leaderboard import still_shares
 
     left, right = _portfolios(a, cost_bps), _portfolios(b, cost_bps)
+    of_a, of_b = (partial(_figures, side, _bars_per_year(run)) for side, run in (("a", a), ("b", b)))
     still = {name: still_shares(folder.results()) for name, folder in zip(STILL, (a, b), strict=True)}
     same, rows = same_data(a, b), []
     for agent in dict.fromkeys([*left, *right]):
         if agent not in right:
-            rows.append(_figures("a", left[agent]) | {"note": ONLY_A})
+            rows.append(of_a(left[agent]) | {"note": ONLY_A})
         elif agent not in left:
-            rows.append(_figures("b", right[agent]) | {"note": ONLY_B})
+            rows.append(of_b(right[agent]) | {"note": ONLY_B})
         elif not same:
-            rows.append(_figures("a", left[agent]) | _figures("b", right[agent]) | {"note": "different data"})
+            rows.append(of_a(left[agent]) | of_b(right[agent]) | {"note": "different data"})
         else:
-            rows.append(_pair(left[agent], right[agent]))
+            rows.append(_pair(left[agent], right[agent], _bars_per_year(a)))
             if _identical(a, b, agent, left[agent], right[agent]):
                 rows[-1]["note"] = IDENTICAL
         rows[-1]["agent"] = agent
@@ -173,16 +175,20 @@ def _portfolios(folder: RunFolder, cost_bps: float) -> dict[str, pd.DataFrame]:
     }
 
 
-def _figures(side: str, net: pd.DataFrame) -> dict[str, object]:
+def _bars_per_year(folder: RunFolder) -> float:
+    return float(folder.record()["panel"].get("bars_per_year", DAYS_PER_YEAR))
+
+
+def _figures(side: str, bars_per_year: float, net: pd.DataFrame) -> dict[str, object]:
     """The columns of one run, from daily net returns [days, seeds]."""
     from experiments.statistics import mean_sharpe
 
     days, seeds = net.shape
-    ratio = mean_sharpe(net.to_numpy().T[:, :, None])
+    ratio = mean_sharpe(net.to_numpy().T[:, :, None], bars_per_year)
     return {f"days_{side}": days, f"seeds_{side}": seeds, f"sharpe_{side}": ratio}
 
 
-def _pair(a: pd.DataFrame, b: pd.DataFrame) -> dict[str, object]:
+def _pair(a: pd.DataFrame, b: pd.DataFrame, bars_per_year: float) -> dict[str, object]:
     """The columns of an agent on the days that both runs have."""
     import numpy as np
     from scipy.special import ndtri
@@ -191,14 +197,16 @@ def _pair(a: pd.DataFrame, b: pd.DataFrame) -> dict[str, object]:
 
     days = a.index.intersection(b.index)
     if len(days) < 2:
-        return _figures("a", a) | _figures("b", b) | {"note": "no common days"}
+        both = _figures("a", bars_per_year, a) | _figures("b", bars_per_year, b)
+        return both | {"note": "no common days"}
     a, b = a.loc[days], b.loc[days]
     # Every seed of one beside every seed of the other: the mean of the differences is that of the means.
     left, right = np.repeat(a.to_numpy(), b.shape[1], axis=1), np.tile(b.to_numpy(), (1, a.shape[1]))
     gap = sharpe_difference(left, right)
-    value, reach = (DAYS_PER_YEAR**0.5 * daily for daily in (gap.value, ndtri((1 + LEVEL) / 2) * gap.error))
+    value, reach = (bars_per_year**0.5 * daily for daily in (gap.value, ndtri((1 + LEVEL) / 2) * gap.error))
     of_difference = {"difference": value, "low": value - reach, "high": value + reach}
-    return _figures("a", a) | _figures("b", b) | of_difference | {"p_value": gap.p_value, "note": ""}
+    both = _figures("a", bars_per_year, a) | _figures("b", bars_per_year, b)
+    return both | of_difference | {"p_value": gap.p_value, "note": ""}
 
 
 def _identical(a: RunFolder, b: RunFolder, agent: str, left: pd.DataFrame, right: pd.DataFrame) -> bool:

@@ -52,6 +52,9 @@ class PanelImport:
     market: str | None = None
     """The market of all assets; default: the file's name where a file has many assets, else the folder's."""
 
+    bars_per_year: float | None = None
+    """Rows of the panel in a year, to show it; default: as its dates say."""
+
     def __post_init__(self) -> None:
         take_paths(self, "source", "out")
         for name in ("separator", "field", "market"):
@@ -68,6 +71,9 @@ class PanelShow:
 
     kind: Literal["prices", "returns"] | None = None
     """What its files hold, where their names do not say it."""
+
+    bars_per_year: float | None = None
+    """Rows of the panel in a year; default: as its dates say, 252 where they are not plain."""
 
     def __post_init__(self) -> None:
         take_paths(self, "folder")
@@ -103,7 +109,10 @@ def import_panel(config: PanelImport) -> int:
     meta = pd.DataFrame({"instrument": list(market_of), "market": list(market_of.values())})
     write_atomically(folder / "meta.csv", meta.to_csv(index=False).encode())
     print(f"Written: {folder} (qn run --panel {folder})\n")
-    print(in_words(read_panel(folder)))
+    try:
+        print(in_words(read_panel(folder, bars_per_year=config.bars_per_year)))
+    except ConfigError as error:  # the data are written; what else is to be said about them is said with them
+        print(f"Note: {error}")
     return 0
 
 
@@ -111,7 +120,7 @@ def show_panel(config: PanelShow) -> int:
     """Print what a folder holds."""
     from qn_env.sources import read_panel
 
-    print(in_words(read_panel(config.folder, kind=config.kind)))
+    print(in_words(read_panel(config.folder, kind=config.kind, bars_per_year=config.bars_per_year)))
     return 0
 
 
@@ -123,7 +132,8 @@ def in_words(panel: Panel) -> str:
     known = np.unique(years)
     width = max(map(len, panel.markets))
     lines = [
-        f"{panel.shape[1]} assets in {len(panel.markets)} markets, {panel.dates[0]} to {panel.dates[-1]}",
+        f"{panel.shape[1]} assets in {len(panel.markets)} markets, {panel.dates[0]} to {panel.dates[-1]}, "
+        f"{panel.bars_per_year:,g} bars a year",
         f"{'':<{width}}  assets    days  first       last        share trading {known[0]} to {known[-1]}",
     ]
     for name, market in panel.markets.items():

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from qn_env.features import DAYS_PER_YEAR
+from qn_env.year import DAYS_PER_YEAR
 
 
 class Optimum(NamedTuple):

@@ -13,7 +13,7 @@ from experiments.probes.registry import PROBES, Probe
 from experiments.probes.trials import Figures
 from experiments.statistics import LEVEL, Moments, deflated_sharpe, recorded_trials
 from qn_env.arrays import FloatArray
-from qn_env.features import DAYS_PER_YEAR
+from qn_env.year import DAYS_PER_YEAR
 
 COLUMNS = ["probe", "agent", "measure", "seeds", "value", "low", "high", "bar", "verdict"]
 

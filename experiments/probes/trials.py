@@ -10,8 +10,8 @@ from agents.agent import Agent, watch
 from agents.training import Monitor, Progress
 from experiments.probes.optima import Optimum
 from experiments.probes.play import Played, play_agent, train_agent
-from qn_env.features import DAYS_PER_YEAR
 from qn_env.panel import Panel
+from qn_env.year import DAYS_PER_YEAR
 
 # An untrained agent.
 Build = Callable[[], Agent]

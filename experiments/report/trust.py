@@ -84,7 +84,7 @@ def tables(run: Run, evidence: Evidence) -> list[Table]:
     """Every table of the statistics, at the headline cost."""
     probes = probe_table(run.folder)
     return [
-        _significance(evidence),
+        _significance(run, evidence),
         _differences(evidence),
         _delays(evidence),
         _markets(evidence),
@@ -136,7 +136,7 @@ def leaderboard_table(run: Run) -> Table:
     )
 
 
-def _significance(evidence: Evidence) -> Table:
+def _significance(run: Run, evidence: Evidence) -> Table:
     shown = [
         {
             "Agent": row["agent"],
@@ -154,11 +154,11 @@ def _significance(evidence: Evidence) -> Table:
         name="significance",
         title="Luck and look-ahead",
         caption=(
-            f"Portfolio over {days} days ({days / 252:.1f} years), net of {evidence.cost_bps:g} bp; of one "
-            "training. Error: standard error for dependent days. Probabilistic: probability of a true ratio "
-            f"above 0. Deflated: above what luck gives the best of {evidence.tried.trials.number} trials "
-            f"({evidence.tried.source}). Years needed: track "
-            "record until the former reaches 95%. Bailey and Lopez de Prado (2012, 2014)."
+            f"Portfolio over {days} {run.bars} ({days / run.bars_per_year:.1f} years), net of "
+            f"{evidence.cost_bps:g} bp; of one training. Error: standard error for dependent days. "
+            "Probabilistic: probability of a true ratio above 0. Deflated: above what luck gives the best of "
+            f"{evidence.tried.trials.number} trials ({evidence.tried.source}). Years needed: track record "
+            "until the former reaches 95%. Bailey and Lopez de Prado (2012, 2014)."
         ),
         data=evidence.agents[
             [

@@ -43,7 +43,6 @@ from experiments.storage.records import read_trial
 from experiments.storage.store import unit_name
 from qn_env.arrays import FloatArray
 from qn_env.errors import LookAheadError
-from qn_env.features import DAYS_PER_YEAR
 from qn_env.objectives import sharpe
 from qn_env.storage import write_atomically
 
@@ -119,7 +118,7 @@ def gather_evidence(run: Run) -> Evidence:
     rows = [
         {
             "agent": agent,
-            **_significance(daily[agent].net(cost), tried.trials),
+            **_significance(daily[agent].net(cost), tried.trials, run.bars_per_year),
             "break_even_bps": _break_even(daily[agent]),
             **_over_markets(markets, agent, reference, seed=int(run.about["config"].get("seed", 0))),
             "audit": audit_verdict(run, agent),
@@ -131,11 +130,18 @@ def gather_evidence(run: Run) -> Evidence:
         reference=reference,
         tried=tried,
         agents=pd.DataFrame(rows),
-        differences=_differences({agent: daily[agent].net(cost) for agent in best_first}, against),
-        delays=_delays({agent: daily[agent] for agent in best_first}, daily_portfolios(run, late=True), cost),
+        differences=_differences(
+            {agent: daily[agent].net(cost) for agent in best_first}, against, run.bars_per_year
+        ),
+        delays=_delays(
+            {agent: daily[agent] for agent in best_first},
+            daily_portfolios(run, late=True),
+            cost,
+            run.bars_per_year,
+        ),
         paired=paired_tests(assets.loc[best_first].T, against=best_first[0]),
         refused=refused_agents(run),
-        overfitting=_overfitting(daily, cost),
+        overfitting=_overfitting(daily, cost, run.bars_per_year),
         ranking=_ranking(market_sharpes(run, cost).mean),
     )
 
@@ -162,9 +168,9 @@ def daily_portfolios(run: Run, *, late: bool = False) -> dict[str, Book[FloatArr
     }
 
 
-def sharpes(book: Book[FloatArray], cost_bps: float) -> FloatArray:
+def sharpes(book: Book[FloatArray], cost_bps: float, bars_per_year: float) -> FloatArray:
     """Annualised Sharpe ratios [S] of a portfolio [T, S] at a cost; NaN where undefined."""
-    ratios: FloatArray = sharpe(book.net(cost_bps), axis=0)
+    ratios: FloatArray = sharpe(book.net(cost_bps), axis=0, bars_per_year=bars_per_year)
     return ratios
 
 
@@ -181,7 +187,10 @@ def cost_curve(run: Run) -> pd.DataFrame:
     """Net Sharpe ratio of every agent (columns) by cost in basis points (index): means over seeds."""
     costs = np.linspace(0.0, max(SWEEP_BPS, *run.costs_bps), SWEEP_POINTS)
     daily = daily_portfolios(run)
-    curves = {agent: [_mean(sharpes(days, cost)) for cost in costs] for agent, days in daily.items()}
+    curves = {
+        agent: [_mean(sharpes(days, cost, run.bars_per_year)) for cost in costs]
+        for agent, days in daily.items()
+    }
     return pd.DataFrame(curves, index=pd.Index(costs, name="cost_bps"))
 
 
@@ -232,23 +241,23 @@ def searched_trials(run: Run) -> int:
 
 
 def _count_trials(run: Run, daily: Mapping[str, Book[FloatArray]]) -> Tried:
-    ratios = np.concatenate([sharpes(days, run.headline_bps) for days in daily.values()])
+    ratios = np.concatenate([sharpes(days, run.headline_bps, run.bars_per_year) for days in daily.values()])
     # Scores of a search are of other days and of each agent's own objective: they count, but do not vary.
-    number, variance = recorded_trials(ratios.tolist())
+    number, variance = recorded_trials(ratios.tolist(), run.bars_per_year)
     return Tried(int(number), searched_trials(run), variance)
 
 
-def _significance(net: FloatArray, trials: Trials) -> dict[str, float]:
+def _significance(net: FloatArray, trials: Trials, bars_per_year: float) -> dict[str, float]:
     """Is the Sharpe ratio of net returns [T, S] more than luck?"""
     each = moments(net)
     one = Moments(*(_mean(np.asarray(moment, dtype=np.float64)) for moment in each))
     return {
         "days": len(net),
-        "sharpe": one.sharpe * DAYS_PER_YEAR**0.5,
-        "sharpe_error": _mean(robust_error(net)) * DAYS_PER_YEAR**0.5,
+        "sharpe": one.sharpe * bars_per_year**0.5,
+        "sharpe_error": _mean(robust_error(net)) * bars_per_year**0.5,
         "probabilistic": float(probabilistic_sharpe(one)),
         "deflated": float(deflated_sharpe(one, trials)),
-        "track_record_years": float(minimum_track_record(one)) / DAYS_PER_YEAR,
+        "track_record_years": float(minimum_track_record(one)) / bars_per_year,
     }
 
 
@@ -272,39 +281,45 @@ def _over_markets(scores: pd.DataFrame, agent: str, reference: str, *, seed: int
     }
 
 
-def _differences(net: Mapping[str, FloatArray], references: Sequence[str]) -> pd.DataFrame:
+def _differences(
+    net: Mapping[str, FloatArray], references: Sequence[str], bars_per_year: float
+) -> pd.DataFrame:
     """Every agent against every reference, each pair once, with Holm's correction over all rows."""
     rows: dict[frozenset[str], dict[str, str | float]] = {}
     for right in references:
         for left in net:
             pair = frozenset((left, right))
             if len(pair) == 2 and pair not in rows:
-                rows[pair] = {"left": left, "right": right, **_gap(*_all_pairs(net[left], net[right]))}
+                both = _all_pairs(net[left], net[right])
+                rows[pair] = {"left": left, "right": right, **_gap(*both, bars_per_year)}
     table = pd.DataFrame(list(rows.values()), columns=["left", "right", "difference", "error", "p_value"])
     return table.assign(p_holm=holm(table["p_value"].to_numpy(dtype=np.float64)))
 
 
 def _delays(
-    daily: Mapping[str, Book[FloatArray]], late: Mapping[str, Book[FloatArray]], cost_bps: float
+    daily: Mapping[str, Book[FloatArray]],
+    late: Mapping[str, Book[FloatArray]],
+    cost_bps: float,
+    bars_per_year: float,
 ) -> pd.DataFrame:
     """What every agent's Sharpe ratio is one trading day late, net, seed beside the same seed."""
     return pd.DataFrame(
         {
             "agent": agent,
-            "sharpe": _mean(sharpes(days, cost_bps)),
-            "sharpe_late": _mean(sharpes(late[agent], cost_bps)),
-            **_gap(late[agent].net(cost_bps), days.net(cost_bps)),
+            "sharpe": _mean(sharpes(days, cost_bps, bars_per_year)),
+            "sharpe_late": _mean(sharpes(late[agent], cost_bps, bars_per_year)),
+            **_gap(late[agent].net(cost_bps), days.net(cost_bps), bars_per_year),
         }
         for agent, days in daily.items()
     )
 
 
-def _gap(left: FloatArray, right: FloatArray) -> dict[str, float]:
+def _gap(left: FloatArray, right: FloatArray, bars_per_year: float) -> dict[str, float]:
     """The difference of the annualised Sharpe ratios of net returns [T, K], its error and p."""
     gap = sharpe_difference(left, right)
     return {
-        "difference": gap.value * DAYS_PER_YEAR**0.5,
-        "error": gap.error * DAYS_PER_YEAR**0.5,
+        "difference": gap.value * bars_per_year**0.5,
+        "error": gap.error * bars_per_year**0.5,
         "p_value": gap.p_value,
     }
 
@@ -315,11 +330,15 @@ def _all_pairs(left: FloatArray, right: FloatArray) -> tuple[FloatArray, FloatAr
     return left.repeat(Z, axis=1), np.tile(right, (1, S))
 
 
-def _overfitting(daily: Mapping[str, Book[FloatArray]], cost_bps: float) -> Overfitting | None:
+def _overfitting(
+    daily: Mapping[str, Book[FloatArray]], cost_bps: float, bars_per_year: float
+) -> Overfitting | None:
     """Of choosing among the agents by the mean over seeds of their daily returns."""
     net = np.column_stack([days.net(cost_bps).mean(axis=1) for days in daily.values()])
     T, N = net.shape
-    return backtest_overfitting(net, blocks=BLOCKS) if N > 1 and T >= 2 * BLOCKS else None
+    if N < 2 or T < 2 * BLOCKS:
+        return None
+    return backtest_overfitting(net, blocks=BLOCKS, bars_per_year=bars_per_year)
 
 
 def _ranking(scores: pd.DataFrame) -> Ranking | None:

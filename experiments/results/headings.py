@@ -33,7 +33,7 @@ class Heading(NamedTuple):
 
 _ROWS = (
     Heading("sharpe", "Sharpe", ".2f", "annualised mean over standard deviation of daily net returns"),
-    Heading("ann_return", "Return", ".2%", "252 x mean daily net return", "return"),
+    Heading("ann_return", "Return", ".2%", "mean net return of a day times the days of a year", "return"),
     Heading("cagr", "Compound return", ".2%", "compound annual growth of net returns"),
     Heading(
         "ann_volatility",

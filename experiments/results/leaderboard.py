@@ -15,6 +15,7 @@ from experiments.settings.config import SEEDS
 from experiments.statistics import mean_sharpe, sharpe_interval
 from experiments.storage.records import DuplicateRecord
 from qn_env.arrays import FloatArray
+from qn_env.year import DAYS_PER_YEAR
 
 # Fewer common days, and agents are ranked by the mean over markets instead of by a portfolio.
 MIN_PORTFOLIO_DAYS = 252
@@ -30,6 +31,7 @@ def leaderboard(
     seed: int,
     learnt: Collection[str],
     quick: bool,
+    bars_per_year: float = DAYS_PER_YEAR,
 ) -> pd.DataFrame:
     """Rank the agents at each cost.
 
@@ -43,6 +45,7 @@ def leaderboard(
         seed: of the bootstrap.
         learnt: names of the agents that learn; comparable with enough finished seeds of full trainings.
         quick: whether their trainings were short.
+        bars_per_year: what figures are annualised by.
     """
     days = portfolio.groupby(["agent", "seed", "cost_bps"]).size()
     basis = "portfolio" if len(days) and days.min() >= MIN_PORTFOLIO_DAYS else "markets"
@@ -64,8 +67,8 @@ def leaderboard(
                     "basis": basis,
                     **(figures := _figures(mine, basis)),
                     "static": agent in learnt and figures["still"] >= STATIC_SHARE,
-                    **_sharpe_figures(net, seed),
-                    **_scaled_figures(net),
+                    **_sharpe_figures(net, seed, bars_per_year),
+                    **_scaled_figures(net, bars_per_year),
                     "undefined": _count_undefined(mine),
                 }
             )
@@ -83,13 +86,13 @@ def _figures(mine: pd.DataFrame, basis: str) -> dict[str, float]:
     return {metric: float(means.get(metric, np.nan)) for metric in ("sharpe", *LEADERBOARD, *SIGNALS)}
 
 
-def _sharpe_figures(net: FloatArray, seed: int) -> dict[str, float]:
+def _sharpe_figures(net: FloatArray, seed: int, bars_per_year: float) -> dict[str, float]:
     """The mean Sharpe ratio, its interval, and its range over seeds."""
-    low, high = sharpe_interval(net, seed=seed)
-    each = np.array([mean_sharpe(net[s : s + 1]) for s in range(len(net))])
+    low, high = sharpe_interval(net, seed=seed, bars_per_year=bars_per_year)
+    each = np.array([mean_sharpe(net[s : s + 1], bars_per_year) for s in range(len(net))])
     each = each[np.isfinite(each)] if np.isfinite(each).any() else np.full(1, np.nan)
     return {
-        "sharpe": mean_sharpe(net),
+        "sharpe": mean_sharpe(net, bars_per_year),
         "sharpe_low": low,
         "sharpe_high": high,
         "seed_low": float(each.min()),
@@ -97,13 +100,13 @@ def _sharpe_figures(net: FloatArray, seed: int) -> dict[str, float]:
     }
 
 
-def _scaled_figures(net: FloatArray) -> dict[str, float]:
+def _scaled_figures(net: FloatArray, bars_per_year: float) -> dict[str, float]:
     """Return and drawdown after ex-ante scaling to 10% volatility: means over seeds and series [S, D, K]."""
     by_seed = []
     for series in np.moveaxis(net, 2, 0):
         days = np.isfinite(series).all(axis=0)
-        wide = scaled_ex_ante(series[:, days].T)
-        measured = performance(wide, np.isfinite(wide))
+        wide = scaled_ex_ante(series[:, days].T, bars_per_year=bars_per_year)
+        measured = performance(wide, np.isfinite(wide), bars_per_year=bars_per_year)
         by_seed.append([measured["ann_return"].mean(), measured["max_drawdown"].mean()])
     annual, deepest = np.mean(by_seed, axis=0)
     return {"ann_return_10": float(annual), "max_drawdown_10": float(deepest)}

@@ -1,8 +1,8 @@
 """Performance metrics of daily net returns, vectorised over columns.
 
-Returns are daily and decimal; a year has 252 days. A value that is undefined (no day, no volatility, no
-drawdown) is NaN. The single functions take `net` [T, K] with 0 on days that do not count, and `days` [K], the
-number of days that do.
+Returns are of a bar, which is a day where nothing else is said, and decimal; a year has `bars_per_year`, 252
+by default. A value that is undefined (no day, no volatility, no drawdown) is NaN. The single functions take
+`net` [T, K] with 0 on days that do not count, and `days` [K], the number of days that do.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike
 from experiments.results.books import Book
 from qn_env.arrays import BoolArray, FloatArray
 from qn_env.economics import BASIS_POINT
-from qn_env.features import DAYS_PER_YEAR
 from qn_env.objectives import sharpe
+from qn_env.year import DAYS_PER_YEAR
 
 # Columns measured at once: small enough for their days to stay in a core's cache from pass to pass.
 CHUNK = 8
@@ -25,27 +25,35 @@ CHUNK = 8
 Metrics = dict[str, FloatArray]
 
 
-def all_metrics(book: Book[FloatArray], counted: BoolArray, cost_bps: float) -> Metrics:
+def all_metrics(
+    book: Book[FloatArray], counted: BoolArray, cost_bps: float, *, bars_per_year: float = DAYS_PER_YEAR
+) -> Metrics:
     """Every metric [K] by name, of the book's returns at a cost.
 
     Args:
         book: [T, K] of K series; what stands on days that do not count is not looked at.
         counted: [T, K] the days that enter.
         cost_bps: basis points per unit of turnover.
+        bars_per_year: what figures are annualised by.
     """
-    return _by_columns(partial(_measure, cost_bps=cost_bps), *book, counted)
+    measure = partial(_measure, cost_bps=cost_bps, bars_per_year=bars_per_year)
+    return _by_columns(measure, *book, counted)
 
 
-def performance(net: FloatArray, counted: BoolArray | None = None) -> Metrics:
+def performance(
+    net: FloatArray, counted: BoolArray | None = None, *, bars_per_year: float = DAYS_PER_YEAR
+) -> Metrics:
     """The metrics of `all_metrics` that speak of return, risk and drawdown, of net returns [T, K].
 
     Args:
         net: [T, K] daily net returns; what stands on days that do not count is not looked at.
         counted: [T, K] the days that enter; default: every day.
+        bars_per_year: what figures are annualised by.
     """
+    measure = partial(_performance, bars_per_year=bars_per_year)
     if counted is None:
-        return _by_columns(partial(_performance, mask=None), net)
-    return _by_columns(lambda net, mask: _performance(np.where(mask, net, 0.0), mask), net, counted)
+        return _by_columns(partial(measure, mask=None), net)
+    return _by_columns(lambda net, mask: measure(np.where(mask, net, 0.0), mask), net, counted)
 
 
 def signal_metrics(signals: FloatArray, counted: BoolArray) -> Metrics:
@@ -68,21 +76,22 @@ def signal_metrics(signals: FloatArray, counted: BoolArray) -> Metrics:
     return {"signal_change": change, "still": still}
 
 
-def ann_return(net: FloatArray, days: FloatArray) -> FloatArray:
-    """252 * mean(r)."""
-    return DAYS_PER_YEAR * _divide(net.sum(axis=0), days)
+def ann_return(net: FloatArray, days: FloatArray, bars_per_year: float = DAYS_PER_YEAR) -> FloatArray:
+    """bars_per_year * mean(r)."""
+    return bars_per_year * _divide(net.sum(axis=0), days)
 
 
-def cagr(wealth: FloatArray, days: FloatArray) -> FloatArray:
-    """prod(1 + r)^(252 / T) - 1; -1 after a day that lost everything; of `growth_of_one` [T, K]."""
-    exponent = DAYS_PER_YEAR / np.maximum(days, 1.0)
-    return np.where(days > 0, wealth[-1] ** exponent - 1.0, np.nan)
+def cagr(wealth: FloatArray, days: FloatArray, bars_per_year: float = DAYS_PER_YEAR) -> FloatArray:
+    """prod(1 + r)^(bars_per_year / T) - 1; -1 after a day that lost everything; of `growth_of_one` [T, K]."""
+    exponent = bars_per_year / np.maximum(days, 1.0)
+    with np.errstate(over="ignore"):  # a few good minutes, a year long
+        return np.where(days > 0, wealth[-1] ** exponent - 1.0, np.nan)
 
 
-def downside_risk(net: FloatArray, days: FloatArray) -> FloatArray:
-    """sqrt(252 * mean(min(r, 0)^2))."""
+def downside_risk(net: FloatArray, days: FloatArray, bars_per_year: float = DAYS_PER_YEAR) -> FloatArray:
+    """sqrt(bars_per_year * mean(min(r, 0)^2))."""
     losses = np.minimum(net, 0.0)
-    return np.sqrt(DAYS_PER_YEAR * _divide((losses * losses).sum(axis=0), days))
+    return np.sqrt(bars_per_year * _divide((losses * losses).sum(axis=0), days))
 
 
 def growth_of_one(net: FloatArray) -> FloatArray:
@@ -141,36 +150,38 @@ def _by_columns(measure: Callable[..., Metrics], *daily: FloatArray | BoolArray)
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _measure(gross: FloatArray, turnover: FloatArray, counted: BoolArray, *, cost_bps: float) -> Metrics:
+def _measure(
+    gross: FloatArray, turnover: FloatArray, counted: BoolArray, *, cost_bps: float, bars_per_year: float
+) -> Metrics:
     gross, turnover = np.where(counted, gross, 0.0), np.where(counted, turnover, 0.0)
     net = Book(gross, turnover).net(cost_bps)
-    metrics = _performance(net, counted)
+    metrics = _performance(net, counted, bars_per_year=bars_per_year)
     days = metrics["days"]
     return metrics | {
         **_shape(net, counted, metrics),
         "hit_rate": _divide((net > 0).sum(axis=0), (net != 0).sum(axis=0)),
         "profit_loss_ratio": profit_loss_ratio(net),
-        "turnover": DAYS_PER_YEAR * _divide(turnover.sum(axis=0), days),
-        "cost_drag": ann_return(gross, days) - metrics["ann_return"],
+        "turnover": bars_per_year * _divide(turnover.sum(axis=0), days),
+        "cost_drag": ann_return(gross, days, bars_per_year) - metrics["ann_return"],
         "break_even_bps": break_even_bps(gross, turnover),
     }
 
 
-def _performance(net: FloatArray, mask: BoolArray | None) -> Metrics:
+def _performance(net: FloatArray, mask: BoolArray | None, *, bars_per_year: float) -> Metrics:
     T, K = net.shape
     days = np.full(K, float(T)) if mask is None else mask.sum(axis=0).astype(np.float64)
     spread = _spread(net, mask, days)
     variance = _divide((spread * spread).sum(axis=0), np.maximum(days - 1.0, 0.0))
     wealth = growth_of_one(net)
-    growth = cagr(wealth, days)
+    growth = cagr(wealth, days, bars_per_year)
     deepest = max_drawdown(wealth, days)
-    annual, risk = ann_return(net, days), downside_risk(net, days)
+    annual, risk = ann_return(net, days, bars_per_year), downside_risk(net, days, bars_per_year)
     return {
         "days": days,
         "ann_return": annual,
         "cagr": growth,
-        "ann_volatility": np.sqrt(DAYS_PER_YEAR * variance),
-        "sharpe": sharpe(net, mask, axis=0),
+        "ann_volatility": np.sqrt(bars_per_year * variance),
+        "sharpe": sharpe(net, mask, axis=0, bars_per_year=bars_per_year),
         "downside_risk": risk,
         "sortino": _divide(annual, risk),
         "max_drawdown": deepest,

@@ -10,6 +10,7 @@ import pandas as pd
 from experiments.storage.records import RunRecord
 from experiments.storage.store import TABLES, RunFolder
 from qn_env.errors import ConfigError, DataError
+from qn_env.year import DAYS_PER_YEAR
 
 HEADLINE_COST_BPS = 2.0  # the environment's default; the page opens on the run's cost nearest to it
 
@@ -34,6 +35,16 @@ class Run:
     def headline_bps(self) -> float:
         """The cost level shown first and drawn in the figures."""
         return min(self.costs_bps, key=lambda cost: (abs(cost - HEADLINE_COST_BPS), cost))
+
+    @property
+    def bars_per_year(self) -> float:
+        """What its figures are annualised by; a run of an earlier version counted 252."""
+        return float(self.about["panel"].get("bars_per_year", DAYS_PER_YEAR))
+
+    @property
+    def bars(self) -> str:
+        """What its rows are called: days, or bars where a year has another number of them than 252."""
+        return "days" if self.bars_per_year == DAYS_PER_YEAR else "bars"
 
     @property
     def agents(self) -> list[str]:

@@ -12,7 +12,8 @@ from experiments.results.metrics import all_metrics, signal_metrics
 from experiments.storage.store import DAILY
 from qn_env.arrays import BoolArray, FloatArray
 from qn_env.economics import volatility_scale
-from qn_env.features import EwVolatility
+from qn_env.features import EwVolatility, in_bars
+from qn_env.year import DAYS_PER_YEAR
 
 ALL = "*"  # all assets of a market; all markets
 SCALED_TARGET = 0.10  # annualised volatility of returns shown on one scale
@@ -29,7 +30,13 @@ def market_days(days: pd.DataFrame) -> pd.DataFrame:
     return means
 
 
-def portfolio_table(by_market: pd.DataFrame, blocks: pd.DataFrame, costs: Sequence[float]) -> pd.DataFrame:
+def portfolio_table(
+    by_market: pd.DataFrame,
+    blocks: pd.DataFrame,
+    costs: Sequence[float],
+    *,
+    bars_per_year: float = DAYS_PER_YEAR,
+) -> pd.DataFrame:
     """Daily returns of the equal-weight portfolio of markets, at each cost.
 
     A day counts if at least half of the markets are in their test block; a market that is closed that day
@@ -40,6 +47,7 @@ def portfolio_table(by_market: pd.DataFrame, blocks: pd.DataFrame, costs: Sequen
         by_market: market, date and the columns `DAILY`, of one unit.
         blocks: market, test_first, test_last; a market once for every window.
         costs: basis points.
+        bars_per_year: what the volatility is annualised by.
 
     Returns:
         date, cost_bps, gross, turnover, gross_late, turnover_late, cost, net, net_10, markets.
@@ -53,11 +61,16 @@ def portfolio_table(by_market: pd.DataFrame, blocks: pd.DataFrame, costs: Sequen
     enough = 2 * markets >= len(names)
     means = {name: wide[name].sum(axis=1).to_numpy() / np.maximum(markets, 1) for name in DAILY}
     base = pd.DataFrame({"date": dates, **means, "markets": markets})[enough]
-    return pd.concat([_at_cost(base, cost) for cost in costs], ignore_index=True)
+    return pd.concat([_at_cost(base, cost, bars_per_year) for cost in costs], ignore_index=True)
 
 
 def results_table(
-    days: pd.DataFrame, by_market: pd.DataFrame, portfolio: pd.DataFrame, costs: Sequence[float]
+    days: pd.DataFrame,
+    by_market: pd.DataFrame,
+    portfolio: pd.DataFrame,
+    costs: Sequence[float],
+    *,
+    bars_per_year: float = DAYS_PER_YEAR,
 ) -> pd.DataFrame:
     """Every metric of every asset, market and the portfolio at each cost, tidy.
 
@@ -70,6 +83,7 @@ def results_table(
         by_asset["counted"].unstack(["market", "asset"], fill_value=False).sort_index().to_numpy(dtype=bool)
     )
     markets = by_market.set_index(["date", "market"]).unstack("market").sort_index()
+    open_days = markets["gross"].notna().to_numpy()
     one_cost = portfolio[portfolio["cost_bps"] == costs[0]]
     whole = Book(*(series.to_numpy()[:, None] for series in book_of(one_cost)))
     signals = _signal_figures(by_asset, counted) if "signal" in by_asset else None
@@ -78,11 +92,12 @@ def results_table(
         if signals is not None:
             parts.append(_tidy(signals, cost))
         parts += [
-            _tidy(_measure(assets, counted, cost), cost),
-            _tidy(_measure(book_of(markets), markets["gross"].notna().to_numpy(), cost), cost),
+            _tidy(_measure(assets, counted, cost, bars_per_year), cost),
+            _tidy(_measure(book_of(markets), open_days, cost, bars_per_year), cost),
         ]
         if len(whole.gross):
-            metrics = all_metrics(whole, np.ones(whole.gross.shape, dtype=bool), cost)
+            every = np.ones(whole.gross.shape, dtype=bool)
+            metrics = all_metrics(whole, every, cost, bars_per_year=bars_per_year)
             parts.append(_tidy(pd.DataFrame(metrics, index=pd.Index([ALL], name="market")), cost))
     return pd.concat(parts, ignore_index=True)
 
@@ -97,10 +112,13 @@ def _signal_figures(by_asset: pd.DataFrame, counted: BoolArray) -> pd.DataFrame:
     return pd.concat([own, whole])
 
 
-def _measure(book: Book[pd.DataFrame], counted: BoolArray, cost_bps: float) -> pd.DataFrame:
+def _measure(
+    book: Book[pd.DataFrame], counted: BoolArray, cost_bps: float, bars_per_year: float
+) -> pd.DataFrame:
     """Metrics of every column, one row per column."""
     arrays = Book(*(series.to_numpy(dtype=float) for series in book))
-    return pd.DataFrame(all_metrics(arrays, counted, cost_bps), index=book.gross.columns)
+    figures = all_metrics(arrays, counted, cost_bps, bars_per_year=bars_per_year)
+    return pd.DataFrame(figures, index=book.gross.columns)
 
 
 def _tidy(measured: pd.DataFrame, cost: float) -> pd.DataFrame:
@@ -111,14 +129,17 @@ def _tidy(measured: pd.DataFrame, cost: float) -> pd.DataFrame:
     return long.assign(cost_bps=cost)
 
 
-def _at_cost(base: pd.DataFrame, cost: float) -> pd.DataFrame:
+def _at_cost(base: pd.DataFrame, cost: float, bars_per_year: float) -> pd.DataFrame:
     """The portfolio's days after costs, raw and scaled ex ante."""
     book = book_of(base)
     net = book.net(cost).to_numpy()
-    return base.assign(cost_bps=cost, cost=book.cost(cost), net=net, net_10=scaled_ex_ante(net))
+    scaled = scaled_ex_ante(net, bars_per_year=bars_per_year)
+    return base.assign(cost_bps=cost, cost=book.cost(cost), net=net, net_10=scaled)
 
 
-def scaled_ex_ante(net: FloatArray, target: float = SCALED_TARGET) -> FloatArray:
+def scaled_ex_ante(
+    net: FloatArray, target: float = SCALED_TARGET, *, bars_per_year: float = DAYS_PER_YEAR
+) -> FloatArray:
     """Net returns [T] or [T, K] times target over the volatility estimated the day before.
 
     NaN until there is an estimate. The cost of the rescaling itself is left out.
@@ -127,7 +148,8 @@ def scaled_ex_ante(net: FloatArray, target: float = SCALED_TARGET) -> FloatArray
         return net
     columns = net.reshape(len(net), -1)
     scale = np.full(columns.shape, np.nan)
-    volatility = EwVolatility()(columns)[:-1]
-    scale[1:] = np.where(np.isnan(volatility), np.nan, volatility_scale(volatility, target))
+    volatility = in_bars(EwVolatility(), bars_per_year)(columns)[:-1]
+    weight = volatility_scale(volatility, target, bars_per_year=bars_per_year)
+    scale[1:] = np.where(np.isnan(volatility), np.nan, weight)
     scaled: FloatArray = net * scale.reshape(net.shape)
     return scaled

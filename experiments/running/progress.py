@@ -11,8 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tqdm import tqdm
-
+from agents.progress import shows_bars, tqdm
 from agents.training import Progress
 from experiments.running.scratch import scratch
 from experiments.running.terminal import printable
@@ -45,13 +44,13 @@ def report_to_file(folder: Path, name: str) -> Iterator[Progress]:
 class ProgressBoard:
     """One bar for all units with the remaining time, and one bar per training under way.
 
-    Where standard error is no terminal, one line per finished unit instead.
+    Where nobody sees a bar, one line per finished unit instead.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
         self._names = list(names)
         self._done: set[str] = set()
-        self._live = sys.stderr.isatty()
+        self._live = shows_bars()
         self._stop = threading.Event()
         self._bars: dict[str, tqdm[None]] = {}
 

@@ -11,12 +11,13 @@ import pandas as pd
 
 from experiments.settings.config import CALENDARS, PROTOCOLS, Calendar, DivisionConfig
 from qn_env.arrays import DateArray, IntArray
-from qn_env.checks import MOST_DAYS, MOST_YEARS, check_is, check_known, check_number, check_whole
+from qn_env.checks import MOST_BARS, MOST_DAYS, MOST_YEARS, check_is, check_known, check_number, check_whole
 from qn_env.dates import DateLike, as_day
 from qn_env.errors import DataError
 from qn_env.panel import Market, Panel
+from qn_env.year import bars_in
 
-BLOCK_DAYS = 752  # about three years, QuantNet's test block
+BLOCK_DAYS = 752  # about three years, QuantNet's test block, brought to other bars
 MIN_TRAIN_DAYS = 252
 LARGEST_SHARE = 0.9  # of the days before a test block to select on: something is left to learn from
 NEEDED_DAYS = {"train": MIN_TRAIN_DAYS, "select": 1, "test": 1}  # a market's own days in a block
@@ -154,14 +155,14 @@ class Protocol:
                 cuts[name] = cut
         if not cuts:
             return None
-        last = min(end - np.timedelta64(1, "D"), panel.dates[-1])
+        last = min(end - np.timedelta64(1, "D"), panel.dates[-1].astype("datetime64[D]"))
         return _fold(panel.select(cuts), cuts, name=f"{str(begin)[:4]}-{str(last)[:4]}")
 
 
 def holdout(
     panel: Panel,
     *,
-    days: int = BLOCK_DAYS,
+    days: int | None = None,
     calendar: Calendar = "market",
     purge: int = 0,
     embargo: int = 0,
@@ -175,7 +176,7 @@ def holdout(
 
     Args:
         panel: what is divided.
-        days: of the test block and of the selection block.
+        days: of the test block and of the selection block; None: 752, or as many bars as last so long.
         calendar: "market" or "union", as in `Protocol`.
         purge: own trading days left out at the end of the training and of the selection block.
         embargo: own trading days left out at the beginning of the selection and of the test block.
@@ -185,7 +186,9 @@ def holdout(
         DataError: a market too short, by name.
     """
     check_is("panel", panel, Panel, "a Panel")
-    check_whole("days", days, 1, MOST_DAYS)
+    if days is None:
+        days = bars_in(BLOCK_DAYS, panel.bars_per_year)
+    check_whole("days", days, 1, MOST_BARS)
     _check_blocks(calendar, purge, embargo)
     cuts = {}
     for name, market in panel.markets.items():

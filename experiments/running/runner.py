@@ -58,7 +58,9 @@ def load_panel(config: PanelConfig) -> Panel:
 
 def _panel(config: PanelConfig) -> Panel:
     if config.panel is not None:
-        return read_panel(config.panel, kind=config.kind, exclude=config.exclude)
+        return read_panel(
+            config.panel, kind=config.kind, exclude=config.exclude, bars_per_year=config.bars_per_year
+        )
     panel = embedded()
     if not config.exclude:
         return panel
@@ -308,6 +310,7 @@ def _write_tables(
     duplicates: list[DuplicateRecord] = []
     blocks = pd.concat([fold.blocks for fold in folds.values()], ignore_index=True)
     results, portfolios, markets = [], [], {}
+    year = next(iter(folds.values())).test.bars_per_year
     order = {label: i for i, label in enumerate(dict.fromkeys([*config.agents, *(u.label for u in done)]))}
     for unit in sorted(done, key=lambda u: (order[u.label], u.seed)):
         days = _agent_days(folder, folds, unit)
@@ -317,9 +320,10 @@ def _write_tables(
             duplicates.append({"agent": unit.label, "seed": unit.seed, "same_as": seed})
             continue
         by_market = market_days(days)
-        daily = portfolio_table(by_market, blocks, config.costs)
+        daily = portfolio_table(by_market, blocks, config.costs, bars_per_year=year)
         labels = {"agent": unit.label, "seed": unit.seed}
-        results.append(results_table(days, by_market, daily, config.costs).assign(**labels))
+        figures = results_table(days, by_market, daily, config.costs, bars_per_year=year)
+        results.append(figures.assign(**labels))
         portfolios.append(daily.assign(**labels))
         markets[unit.label, unit.seed] = by_market
     table = pd.concat(results, ignore_index=True).assign(run=folder.path.name, split="test")
@@ -327,7 +331,13 @@ def _write_tables(
     folder.write_portfolio(pd.concat(portfolios, ignore_index=True))
     learnt = {unit.label for unit in done if learns(unit.agent())}
     board = leaderboard(
-        folder.results(), folder.portfolio(), markets, seed=config.seed, learnt=learnt, quick=config.quick
+        folder.results(),
+        folder.portfolio(),
+        markets,
+        seed=config.seed,
+        learnt=learnt,
+        quick=config.quick,
+        bars_per_year=year,
     )
     folder.write_leaderboard(board)
     return duplicates
@@ -380,6 +390,7 @@ def _record(
         "config": _plain(config),
         "panel": {
             "fingerprint": panel.fingerprint,
+            "bars_per_year": panel.bars_per_year,
             "first": str(panel.dates[0]),
             "last": str(panel.dates[-1]),
             "assets": panel.shape[1],

@@ -275,8 +275,10 @@ def selection_sharpe(agent: Agent, unit: Unit, fold: Fold, paid: Economics) -> f
     block = replace(fold, test=fold.select, test_start=fold.select_start)
     by_market = market_days(settle_test_days(agent, unit, block))
     dates = by_market.groupby("market", sort=False)["date"].agg(test_first="min", test_last="max")
-    days = portfolio_table(by_market, dates.reset_index(), [paid.cost_bps])
-    return float(sharpe(book_of(days, late=paid.late).net(paid.cost_bps).to_numpy()))
+    year = fold.select.bars_per_year
+    days = portfolio_table(by_market, dates.reset_index(), [paid.cost_bps], bars_per_year=year)
+    net = book_of(days, late=paid.late).net(paid.cost_bps).to_numpy()
+    return float(sharpe(net, bars_per_year=year))
 
 
 def _name(label: str, seed: int, window: str, number: int) -> str:

@@ -27,6 +27,7 @@ from experiments.storage.store import RunFolder, unit_name
 from qn_env.environment import TradingEnv
 from qn_env.panel import Panel
 from qn_env.tape import Start
+from qn_env.year import bars_in
 
 
 def place(agent: str) -> int:
@@ -187,6 +188,12 @@ def environment(unit: Unit, agent: Agent, panel: Panel, start: Start, cost_bps: 
         vol_target=unit.vol_target,
         cost_bps=cost_bps,
         start=start,
-        warmup=warmup_of(agent) if start is not None else 0,
+        warmup=_warmup_bars(agent, panel) if start is not None else 0,
         execution_lag=unit.execution_lag,
     )
+
+
+def _warmup_bars(agent: Agent, panel: Panel) -> int:
+    """So many rows for windows, which count them, and so much time for spans of features, which do not."""
+    days = warmup_of(agent)
+    return max(days, bars_in(days, panel.bars_per_year, 0))

@@ -31,6 +31,7 @@ from qn_env.checks import (
     check_whole,
 )
 from qn_env.errors import ConfigError
+from qn_env.year import MOST_BARS_PER_YEAR
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -117,6 +118,10 @@ class PanelConfig:
     kind: Kind | None = None
     """What the panel's files hold, where their names do not say it (default: prices)."""
 
+    bars_per_year: float | None = None
+    """Rows of the panel in a year, which figures are annualised by; default: as its dates say, 252 where they
+    are not plain."""
+
     exclude: Annotated[tuple[str, ...], NAMES] = ()
     """Markets to leave out."""
 
@@ -136,8 +141,15 @@ class PanelConfig:
         check_known("rate_unit", self.rate_unit, get_args(RateUnit))
         if self.kind is not None:
             check_known("kind", self.kind, get_args(Kind))
-        if self.kind is not None and self.panel is None:
-            raise ConfigError("kind says what a panel's files hold; it needs --panel.")
+        if self.bars_per_year is not None:
+            take(
+                self,
+                "bars_per_year",
+                check_number("bars_per_year", self.bars_per_year, 1.0, MOST_BARS_PER_YEAR),
+            )
+        for name in ("kind", "bars_per_year"):
+            if getattr(self, name) is not None and self.panel is None:
+                raise ConfigError(f"{name} says what a panel's files hold; it needs --panel.")
 
 
 @dataclass(frozen=True, kw_only=True)

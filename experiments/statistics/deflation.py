@@ -16,7 +16,7 @@ from experiments.statistics.intervals import LEVEL
 from experiments.statistics.sharpe_errors import Moments, independent_error
 from qn_env.arrays import FloatArray
 from qn_env.errors import ConfigError
-from qn_env.features import DAYS_PER_YEAR
+from qn_env.year import DAYS_PER_YEAR
 
 
 class Trials(NamedTuple):
@@ -31,7 +31,7 @@ class Trials(NamedTuple):
     variance: float
 
 
-def recorded_trials(scores: Sequence[float]) -> Trials:
+def recorded_trials(scores: Sequence[float], bars_per_year: float = DAYS_PER_YEAR) -> Trials:
     """The trials of a search by their recorded, annualised Sharpe ratios.
 
     A trial that failed (not finite) was tried and counts, but has no ratio to enter the variance.
@@ -41,7 +41,7 @@ def recorded_trials(scores: Sequence[float]) -> Trials:
         >>> print(trials.number, round(trials.variance, 6))
         3 0.5
     """
-    daily = np.asarray(scores, dtype=np.float64) / DAYS_PER_YEAR**0.5
+    daily = np.asarray(scores, dtype=np.float64) / bars_per_year**0.5
     daily = daily[np.isfinite(daily)]
     return Trials(len(scores), float(daily.var(ddof=1)) if len(daily) > 1 else 0.0)
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from qn_env.arrays import FloatArray
 from qn_env.errors import ConfigError, DataError
-from qn_env.features import DAYS_PER_YEAR
 from qn_env.objectives import ROUNDING
+from qn_env.year import DAYS_PER_YEAR
 
 # Combinations computed at once: bounds the memory of a search with thousands of trials.
 CHUNK = 512
@@ -51,7 +51,9 @@ class Overfitting:
         return float(spread @ self.outside) / squares if squares > 0.0 else float("nan")
 
 
-def backtest_overfitting(net: FloatArray, *, blocks: int = 16) -> Overfitting:
+def backtest_overfitting(
+    net: FloatArray, *, blocks: int = 16, bars_per_year: float = DAYS_PER_YEAR
+) -> Overfitting:
     """Choose the best of N trials in every half of the blocks, and rank it in the other half.
 
     Trials are ranked by their Sharpe ratio; one that is flat has 0. Blocks differ by at most a day, so that
@@ -61,6 +63,7 @@ def backtest_overfitting(net: FloatArray, *, blocks: int = 16) -> Overfitting:
     Args:
         net: [T, N] daily net returns of all trials of a search.
         blocks: S, even; 16 gives 12870 combinations.
+        bars_per_year: what ratios are annualised by.
 
     Raises:
         ConfigError: too few trials or days, or `blocks` is odd.
@@ -75,7 +78,8 @@ def backtest_overfitting(net: FloatArray, *, blocks: int = 16) -> Overfitting:
     second = np.add.reduceat((net - centre) ** 2, starts, axis=0)
 
     def ratios(chosen: FloatArray) -> FloatArray:
-        return _sharpe(centre, (chosen @ days)[:, None], chosen @ first, chosen @ second)
+        sums = chosen @ first, chosen @ second
+        return _sharpe(centre, (chosen @ days)[:, None], *sums, bars_per_year=bars_per_year)
 
     ranks, inside, outside = [], [], []
     halves = _halves(blocks)
@@ -94,12 +98,14 @@ def backtest_overfitting(net: FloatArray, *, blocks: int = 16) -> Overfitting:
     )
 
 
-def _sharpe(centre: FloatArray, days: FloatArray, first: FloatArray, second: FloatArray) -> FloatArray:
+def _sharpe(
+    centre: FloatArray, days: FloatArray, first: FloatArray, second: FloatArray, *, bars_per_year: float
+) -> FloatArray:
     """[C, N] annualised Sharpe ratios from sums of centred returns and of their squares; flat ones 0."""
     mean = centre + first / days
     variance = (second - first**2 / days) / (days - 1.0)
     defined = variance > (ROUNDING * mean) ** 2
-    return np.where(defined, DAYS_PER_YEAR**0.5 * mean / np.sqrt(np.where(defined, variance, 1.0)), 0.0)
+    return np.where(defined, bars_per_year**0.5 * mean / np.sqrt(np.where(defined, variance, 1.0)), 0.0)
 
 
 def _halves(blocks: int) -> FloatArray:

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from qn_env.arrays import FloatArray
-from qn_env.features import DAYS_PER_YEAR
 from qn_env.objectives import ROUNDING, sharpe
+from qn_env.year import DAYS_PER_YEAR
 
 # Fewer days say nothing about autocorrelation: they are taken for independent.
 SHORT = 10

@@ -27,6 +27,7 @@ class PanelRecord(TypedDict):
     """The data of a run and how they were divided."""
 
     fingerprint: str
+    bars_per_year: NotRequired[float]  # what figures are annualised by
     first: str
     last: str
     assets: int

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from qn_env.arrays import DateArray, FloatArray
 from qn_env.errors import few
-from qn_env.features import DAYS_PER_YEAR
+from qn_env.panel import Panel
+from qn_env.year import DAYS_PER_YEAR, dates_a_year, plain_bars
 
 LARGEST_MOVE = 9.0  # of a day, decimal: ten times the price before
 ALIKE_DAYS = 60  # returns that two series have to share before they are called one
-# Dates a year of a market that trades on working days, holidays and gaps of the data included.
-WORKING_DAYS = (200.0, 280.0)
-LEAST_DATES, LEAST_YEARS = 12, 1.0  # before a market is said to have a rhythm
 
 
 def implausible(source: str, dates: DateArray, assets: Sequence[str], returns: FloatArray) -> list[str]:
@@ -47,27 +46,38 @@ def implausible(source: str, dates: DateArray, assets: Sequence[str], returns: F
     return notes
 
 
-def other_rhythms(dates: Mapping[str, DateArray]) -> list[str]:
-    """Notes on markets that do not trade on working days: annualised figures count 252 of them a year.
-
-    Args:
-        dates: by market, its dates.
+def rhythm(panel: Panel) -> list[str]:
+    """Notes on what annualised figures count, where a year has other than 252 bars, and on who differs.
 
     Examples:
+        >>> from qn_env.panel import Panel
         >>> weeks = np.arange("2020-01-01", "2023-01-01", 7, dtype="datetime64[D]")
-        >>> print(*other_rhythms({"US": weeks}))
-        US: 52 dates a year; annualised figures count 252, which makes a Sharpe ratio 2.20 times what it is.
+        >>> panel = Panel.build(weeks, ["A"], ["US"], np.zeros((len(weeks), 1)))
+        >>> print(*rhythm(panel))
+        A year has 52 bars here: figures are annualised by it; what is called a day is a bar.
     """
+    year = panel.bars_per_year
+    notes = []
+    if year != DAYS_PER_YEAR:
+        notes.append(
+            f"A year has {year:,g} bars here: figures are annualised by it; what is called a day is a bar."
+        )
     of_rate: dict[int, list[str]] = {}
-    for market, days in dates.items():
-        years = (days[-1] - days[0]).astype(float) / 365.25 if len(days) else 0.0
-        if len(days) < LEAST_DATES or years < LEAST_YEARS:
-            continue
-        rate = (len(days) - 1) / years
-        if not WORKING_DAYS[0] <= rate <= WORKING_DAYS[1]:
-            of_rate.setdefault(round(rate), []).append(market)
-    return [
-        f"{few(markets)}: {rate} dates a year; annualised figures count {DAYS_PER_YEAR}, which makes a "
-        f"Sharpe ratio {(DAYS_PER_YEAR / max(rate, 1)) ** 0.5:.2f} times what it is."
+    for market, dates in panel.own_dates.items():
+        plain = plain_bars(dates)
+        found = plain if plain is not None else dates_a_year(dates)
+        if found is not None and found != year:
+            of_rate.setdefault(round(found), []).append(market)
+    return notes + [
+        f"{few(markets)}: {rate:,} bars a year; annualised figures count {year:,g}, which makes a Sharpe "
+        f"ratio {(year / max(rate, 1)) ** 0.5:.2f} times what it is. Say bars_per_year (--bars-per-year), or "
+        "keep such markets in a panel of their own."
         for rate, markets in of_rate.items()
     ]
+
+
+def with_rhythm(panel: Panel, before: Iterable[Panel] = ()) -> Panel:
+    """The panel with these notes, without those of the panels it was put together from."""
+    stale = {note for one in before for note in rhythm(one)}
+    kept = tuple(note for note in panel.notes if note not in stale)
+    return replace(panel, notes=(*kept, *rhythm(panel)))

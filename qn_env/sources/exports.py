@@ -10,8 +10,10 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
@@ -19,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from qn_env.checks import check_known, check_path
+from qn_env.dates import LEAST_SESSIONS, WITHIN_DAYS
 from qn_env.errors import DataError, QnError, few, in_a_line
 from qn_env.extras import require
 from qn_env.sources.bars import FIELDS, plain_field, price_field
@@ -34,9 +37,11 @@ PATTERNS: Mapping[DateOrder, re.Pattern[str]] = {
     "dmy": re.compile(r"(?P<d>\d{1,2})[./-](?P<m>\d{1,2})[./-](?P<y>\d{4})", re.ASCII),
     "mdy": re.compile(r"(?P<m>\d{1,2})[./-](?P<d>\d{1,2})[./-](?P<y>\d{4})", re.ASCII),
 }
-# A time of day and a zone behind a date; the date stays as it is written.
+# A time of day and a zone behind a date; of one row a day the date stays as it is written.
 TIME = re.compile(
-    r"(?:[T ]\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?)?(?P<zone> ?(?:Z|UTC|[+-]\d{2}:?\d{2}))?", re.ASCII
+    r"(?:[T ](?P<h>\d{1,2}):(?P<m>\d{2})(?::(?P<s>\d{2})(?:\.\d+)?)?)?"
+    r"(?P<zone> ?(?:Z|UTC|[+-]\d{2}:?\d{2}))?",
+    re.ASCII,
 )
 NUMBERS: Mapping[Decimal | None, re.Pattern[str]] = {
     None: re.compile(r"[+-]?\d*\.?\d*(?:[eE][+-]?\d+)?", re.ASCII),
@@ -263,15 +268,13 @@ def _wanted(table: _Table, reading: Reading, wrong: list[str]) -> set[str]:
 
 
 def _days(texts: Sequence[str], reading: Reading, wrong: list[str]) -> tuple[list[str], list[str]]:
-    """Days as YYYY-MM-DD of texts, and what is to be told of them."""
-    known: dict[str, str] = {}
-    zones = 0
+    """Days as YYYY-MM-DD of texts, of bars within days moments, and what is to be told of them."""
+    known: dict[str, _Moment] = {}
     for text in dict.fromkeys(texts):
         found = PATTERNS[reading.dates].match(text)
         rest = TIME.fullmatch(text[found.end() :]) if found else None
         if found and rest and _is_day(iso := f"{found['y']}-{int(found['m']):02}-{int(found['d']):02}"):
-            known[text] = iso
-            zones += rest["zone"] is not None
+            known[text] = _Moment(iso, _time_of(rest), (rest["zone"] or "").strip().replace("UTC", "Z"))
     bad = [text for text in dict.fromkeys(texts) if text not in known]
     if bad:
         other = next(
@@ -289,8 +292,47 @@ def _days(texts: Sequence[str], reading: Reading, wrong: list[str]) -> tuple[lis
             f"{len(bad)} dates that are not {WRITTEN[reading.dates]}: {few(map(repr, bad), most=3)}{hint}"
         )
         return [], []
-    told = [f"{zones} dates have a time zone; the day is as it is written."] if zones else []
-    return [known[text] for text in texts], told
+    zones = sum(bool(moment.zone) for moment in known.values())
+    if not _within_days(known.values()):
+        told = [f"{zones} dates have a time zone; the day is as it is written."] if zones else []
+        return [known[text].day for text in texts], told
+    if 0 < zones < len(known):
+        wrong.append(f"a time zone behind {zones} of {len(known)} times; expected one behind all or none")
+        return [], []
+    stamps, late = {}, []
+    for text, (day, time, zone) in known.items():
+        try:
+            stamp = datetime.fromisoformat(f"{day} {time or '00:00:00'}{zone}")
+        except ValueError:
+            late.append(text)
+            continue
+        stamps[text] = f"{stamp.astimezone(UTC) if zone else stamp:%Y-%m-%d %H:%M:%S}"
+    if late:
+        wrong.append(f"{len(late)} times that no clock shows: {few(map(repr, late), most=3)}")
+        return [], []
+    told = (
+        ["the times were brought to UTC."] if zones else ["the times have no zone and are taken as they are."]
+    )
+    return [stamps[text] for text in texts], ["several rows a day: bars within days.", *told]
+
+
+class _Moment(NamedTuple):
+    """A date as it is written."""
+
+    day: str  # YYYY-MM-DD
+    time: str  # HH:MM:SS, "" where there is none
+    zone: str
+
+
+def _time_of(rest: re.Match[str]) -> str:
+    return "" if rest["h"] is None else f"{int(rest['h']):02}:{rest['m']}:{rest['s'] or '00'}"
+
+
+def _within_days(moments: Collection[_Moment]) -> bool:
+    """Whether they are bars within days, as `qn_env.dates.read_dates` tells them from repeated days."""
+    rows = list(Counter(moment.day for moment in moments).values())
+    timed = any(moment.time.strip("0:") for moment in moments)
+    return timed and len(rows) >= LEAST_SESSIONS and float(np.median(rows)) >= WITHIN_DAYS
 
 
 WRITTEN: Mapping[DateOrder, str] = {

@@ -31,7 +31,13 @@ RESERVED = (*DESCRIBE, "volume")  # beside the data, never a market's data
 MISSING = tuple(arrow_csv.ConvertOptions().null_values)
 
 
-def read_panel(folder: str | Path, *, kind: Kind | None = None, exclude: Sequence[str] = ()) -> Panel:
+def read_panel(
+    folder: str | Path,
+    *,
+    kind: Kind | None = None,
+    exclude: Sequence[str] = (),
+    bars_per_year: float | None = None,
+) -> Panel:
     """Read a panel folder of Parquet or CSV files.
 
     The folder holds either one file `returns` or `prices` with a table `meta` (columns `instrument` or
@@ -48,6 +54,7 @@ def read_panel(folder: str | Path, *, kind: Kind | None = None, exclude: Sequenc
             markets hold prices unless told otherwise. Where both `returns` and `prices` are there, it picks
             one; by default the returns.
         exclude: names of markets to leave out, unread where each market has its own file.
+        bars_per_year: as of `Panel.build`.
 
     Raises:
         ConfigError: no such folder, an unknown kind, a kind the folder does not hold, an unknown market.
@@ -58,8 +65,8 @@ def read_panel(folder: str | Path, *, kind: Kind | None = None, exclude: Sequenc
     left_out = check_names("exclude", (exclude,) if isinstance(exclude, str) else exclude)
     shelf = _shelf(check_path("folder", folder))
     if any(name in shelf.files for name in KINDS):
-        return _read_one_file(shelf, kind, left_out)
-    return _read_market_files(shelf, kind or "prices", left_out)
+        return _read_one_file(shelf, kind, left_out, bars_per_year)
+    return _read_market_files(shelf, kind or "prices", left_out, bars_per_year)
 
 
 @dataclass(frozen=True)
@@ -106,7 +113,9 @@ def _shelf(folder: Path) -> _Shelf:
     return _Shelf(folder, files, tuple(others))
 
 
-def _read_one_file(shelf: _Shelf, kind: Kind | None, exclude: tuple[str, ...]) -> Panel:
+def _read_one_file(
+    shelf: _Shelf, kind: Kind | None, exclude: tuple[str, ...], bars_per_year: float | None
+) -> Panel:
     """All markets in one file, told apart by the table meta."""
     chosen = _choose(shelf, kind)
     path = shelf.files[chosen]
@@ -121,7 +130,7 @@ def _read_one_file(shelf: _Shelf, kind: Kind | None, exclude: tuple[str, ...]) -
         notes.insert(0, f"{shelf.folder}: holds returns and prices; the {chosen} were read.")
     notes += words
     data = frame[[name for name in frame.columns if name in kept]]
-    return from_frame(data, kept, kind=chosen, source=str(path), notes=notes)
+    return from_frame(data, kept, kind=chosen, source=str(path), notes=notes, bars_per_year=bars_per_year)
 
 
 def _choose(shelf: _Shelf, kind: Kind | None) -> Kind:
@@ -135,7 +144,9 @@ def _choose(shelf: _Shelf, kind: Kind | None) -> Kind:
     )
 
 
-def _read_market_files(shelf: _Shelf, kind: Kind, exclude: tuple[str, ...]) -> Panel:
+def _read_market_files(
+    shelf: _Shelf, kind: Kind, exclude: tuple[str, ...], bars_per_year: float | None
+) -> Panel:
     """One file per market."""
     markets = {stem: path for stem, path in shelf.files.items() if stem not in RESERVED}
     _check_excluded(shelf.folder, exclude, list(markets))
@@ -144,16 +155,19 @@ def _read_market_files(shelf: _Shelf, kind: Kind, exclude: tuple[str, ...]) -> P
     read = {name: _read_data(path) for name, path in kept.items()}
     bars = [name for name, (frame, _) in read.items() if is_bars([str(column) for column in frame.columns])]
     if bars and kind == "prices":
-        return _join_bars(shelf, read, bars)
+        return _join_bars(shelf, read, bars, bars_per_year)
     panels = [
-        from_frame(frame, name, kind=kind, source=str(kept[name]), notes=words)
+        from_frame(frame, name, kind=kind, source=str(kept[name]), notes=words, bars_per_year=bars_per_year)
         for name, (frame, words) in read.items()
     ]
     return join(panels, source=str(shelf.folder), notes=shelf.notes(_beside(shelf), exclude))
 
 
 def _join_bars(
-    shelf: _Shelf, read: Mapping[str, tuple[pd.DataFrame, list[str]]], bars: Sequence[str]
+    shelf: _Shelf,
+    read: Mapping[str, tuple[pd.DataFrame, list[str]]],
+    bars: Sequence[str],
+    bars_per_year: float | None,
 ) -> Panel:
     """Files with the bars of one asset each: the assets of one market, or of those in the table meta.
 
@@ -176,7 +190,16 @@ def _join_bars(
     for name in sorted(bars, key=lambda one: places.index(market_of[one])):
         (frame, words), source = read[name], str(shelf.files[name])
         price, note = price_of(frame, name, source)
-        panels.append(from_frame(price, market_of[name], kind="prices", source=source, notes=words))
+        panels.append(
+            from_frame(
+                price,
+                market_of[name],
+                kind="prices",
+                source=source,
+                notes=words,
+                bars_per_year=bars_per_year,
+            )
+        )
         notes.append(note)
     notes[1:] = [f"{shelf.folder}: the same of {few(bars[1:])}."] if len(bars) > 1 else []
     return join(panels, source=str(shelf.folder), notes=[*notes, *shelf.notes(_beside(shelf), ())])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -12,11 +11,12 @@ import pandas as pd
 
 from qn_env.arrays import BoolArray, DateArray, FloatArray
 from qn_env.checks import check_is, check_items, check_known, check_names, check_text
-from qn_env.dates import read_days
+from qn_env.dates import read_dates
 from qn_env.errors import DataError, few
 from qn_env.panel import Panel
 from qn_env.sources.bars import refuse_bars
-from qn_env.sources.doubts import implausible, other_rhythms
+from qn_env.sources.doubts import implausible, with_rhythm
+from qn_env.year import is_intraday
 
 Kind = Literal["prices", "returns"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -28,6 +28,7 @@ def from_prices(
     *,
     source: str = "prices",
     notes: Iterable[str] = (),
+    bars_per_year: float | None = None,
 ) -> Panel:
     """A panel from prices.
 
@@ -39,6 +40,7 @@ def from_prices(
         market_of: the market of each asset, or one name for all.
         source: what error messages call this data.
         notes: remarks that travel with the panel.
+        bars_per_year: as of `Panel.build`.
 
     Raises:
         DataError: dates or numbers that cannot be used as they are.
@@ -51,7 +53,9 @@ def from_prices(
                [ nan, -0.5],
                [ 0.1,  1. ]])
     """
-    return from_frame(frame, market_of, kind="prices", source=source, notes=notes)
+    return from_frame(
+        frame, market_of, kind="prices", source=source, notes=notes, bars_per_year=bars_per_year
+    )
 
 
 def from_returns(
@@ -60,6 +64,7 @@ def from_returns(
     *,
     source: str = "returns",
     notes: Iterable[str] = (),
+    bars_per_year: float | None = None,
 ) -> Panel:
     """A panel from simple returns; an asset is tradable where it has a return.
 
@@ -69,11 +74,14 @@ def from_returns(
         market_of: the market of each asset, or one name for all.
         source: what error messages call this data.
         notes: remarks that travel with the panel.
+        bars_per_year: as of `Panel.build`.
 
     Raises:
         DataError: dates or numbers that cannot be used as they are.
     """
-    return from_frame(frame, market_of, kind="returns", source=source, notes=notes)
+    return from_frame(
+        frame, market_of, kind="returns", source=source, notes=notes, bars_per_year=bars_per_year
+    )
 
 
 def from_frame(
@@ -83,6 +91,7 @@ def from_frame(
     kind: Kind,
     source: str,
     notes: Iterable[str] = (),
+    bars_per_year: float | None = None,
 ) -> Panel:
     """`from_prices` or `from_returns`, by name.
 
@@ -93,6 +102,7 @@ def from_frame(
         kind: what the numbers are.
         source: what error messages call this data.
         notes: remarks that travel with the panel.
+        bars_per_year: as of `Panel.build`.
 
     Raises:
         ConfigError: an unknown kind.
@@ -106,7 +116,7 @@ def from_frame(
     check_once(source, assets)
     refuse_bars(source, assets)
     markets, stray = _markets(source, assets, market_of)
-    dates, cut = read_days(source, frame.index)
+    dates, cut = read_dates(source, frame.index)
     values = _numbers(source, dates, assets, frame)
     if len(dates) > 2 and (dates[1:] < dates[:-1]).all():
         dates, values = dates[::-1].copy(), values[::-1].copy()
@@ -118,9 +128,17 @@ def from_frame(
         values = _returns_between_observations(values)
     doubts = implausible(source, dates, assets, values)
     remarks = (*_sentences(notes), *stray, *cut, *doubts)
-    panel = Panel.build(dates, assets, markets, values, tradable=tradable, notes=remarks, source=source)
-    rhythms = other_rhythms({name: panel.dates[market.rows] for name, market in panel.markets.items()})
-    return replace(panel, notes=(*panel.notes, *rhythms))
+    panel = Panel.build(
+        dates,
+        assets,
+        markets,
+        values,
+        tradable=tradable,
+        notes=remarks,
+        source=source,
+        bars_per_year=bars_per_year,
+    )
+    return with_rhythm(panel)
 
 
 def from_market_frames(
@@ -129,6 +147,7 @@ def from_market_frames(
     kind: Kind = "prices",
     source: str = "frames",
     notes: Iterable[str] = (),
+    bars_per_year: float | None = None,
 ) -> Panel:
     """A panel from one frame per market, each on its own calendar; asset names may repeat across markets.
 
@@ -137,6 +156,7 @@ def from_market_frames(
         kind: what the numbers are.
         source: what error messages call this data.
         notes: remarks that travel with the panel.
+        bars_per_year: as of `Panel.build`.
 
     Raises:
         ConfigError: an unknown kind.
@@ -146,7 +166,7 @@ def from_market_frames(
     check_is("frames", frames, Mapping, "a mapping from market to DataFrame")
     check_names("frames", frames.keys())
     panels = [
-        from_frame(frame, name, kind=kind, source=f"{source}: market {name!r}")
+        from_frame(frame, name, kind=kind, source=f"{source}: market {name!r}", bars_per_year=bars_per_year)
         for name, frame in frames.items()
     ]
     return join(panels, source=source, notes=notes)
@@ -155,18 +175,27 @@ def from_market_frames(
 def join(panels: Sequence[Panel], *, source: str = "join", notes: Iterable[str] = ()) -> Panel:
     """Panels side by side on the union of their calendars, with all their notes.
 
+    Bars a year are those that they have in common, else what the dates of all say.
+
     Args:
         panels: at least one; an asset may not occur twice in a market.
         source: what error messages call this data.
         notes: further remarks, put first.
 
     Raises:
-        DataError: no panel, or an asset twice in a market.
+        DataError: no panel, an asset twice in a market, or days beside bars within days.
     """
     check_text("source", source)
     panels = check_items("panels", panels, lambda one: isinstance(one, Panel), "a list of Panels")
     if not panels:
         raise DataError(f"{source}: no market; expected at least one.")
+    within = [is_intraday(panel.dates) for panel in panels]
+    if any(within) and not all(within):
+        few_of = few([name for panel, so in zip(panels, within, strict=True) if so for name in panel.markets])
+        raise DataError(
+            f"{source}: the markets {few_of} have bars within days, the others days; expected the same "
+            "of all."
+        )
     dates = np.unique(np.concatenate([panel.dates for panel in panels]))
     assets = [name for panel in panels for name in panel.assets]
     markets = [name for panel in panels for name in panel.market_of]
@@ -179,7 +208,18 @@ def join(panels: Sequence[Panel], *, source: str = "join", notes: Iterable[str] 
         returns[rows, begin:end] = panel.returns
         tradable[rows, begin:end] = panel.tradable
     remarks = list(dict.fromkeys([*_sentences(notes), *(note for panel in panels for note in panel.notes)]))
-    return Panel.build(dates, assets, markets, returns, tradable=tradable, notes=remarks, source=source)
+    years = {panel.bars_per_year for panel in panels}
+    joined = Panel.build(
+        dates,
+        assets,
+        markets,
+        returns,
+        tradable=tradable,
+        notes=remarks,
+        source=source,
+        bars_per_year=years.pop() if len(years) == 1 else None,
+    )
+    return with_rhythm(joined, panels)
 
 
 def check_once(source: str, names: Sequence[str]) -> None:

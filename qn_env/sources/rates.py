@@ -16,10 +16,10 @@ from qn_env.errors import ConfigError, DataError, did_you_mean
 from qn_env.panel import Panel
 from qn_env.sources.files import read_numbers
 from qn_env.sources.frames import read_column
+from qn_env.year import DAYS_PER_YEAR
 
 RateUnit = Literal["fraction-a-day", "percent-a-year"]
 
-DAYS_PER_YEAR = 252
 OLDEST = 31  # calendar days a rate stays in force without a newer one
 LARGEST_A_DAY = 0.01  # no rate paid 1% a day: larger numbers are in another unit
 
@@ -77,7 +77,8 @@ def excess(panel: Panel, rate: pd.Series) -> Panel:
     """The panel of excess returns r_t - rf_t (Koshiyama et al. 2020, Appendix B).
 
     On a day without a rate of its own the latest earlier one is in force, for a month at most; a note says on
-    how many days that was so. A return over several days (after a halt) bears one day's rate.
+    how many days that was so. A return over several days (after a halt) bears one day's rate; a bar that is
+    no trading day bears that of so many of them as it lasts, a year's being 252.
 
     Args:
         panel: simple returns.
@@ -91,7 +92,7 @@ def excess(panel: Panel, rate: pd.Series) -> Panel:
     check_is("panel", panel, Panel, "a Panel")
     days, rates = _usable(rate)
     place = np.searchsorted(days, panel.dates, side="right") - 1
-    age = (panel.dates - days[np.maximum(place, 0)]).astype(np.int64)
+    age = (panel.dates.astype("datetime64[D]") - days[np.maximum(place, 0)]).astype(np.int64)
     missing = (place < 0) | (age > OLDEST)
     if missing.any():
         raise DataError(
@@ -99,13 +100,13 @@ def excess(panel: Panel, rate: pd.Series) -> Panel:
             f"({int(missing.sum())} such days; the rates cover {days[0]} to {days[-1]}). "
             "Give a longer series, or a panel within it."
         )
-    daily = rates[place]
+    paid = rates[place] * (DAYS_PER_YEAR / panel.bars_per_year)
     older = int((age > 0).sum())
     note = f"returns are in excess of the rate {rate.name!r}"
     note += f"; on {older} of {len(panel.dates)} days an earlier day's rate was in force" if older else ""
     return replace(
         panel,
-        returns=read_only(np.maximum(panel.returns - daily[:, None], -1.0 + 1e-9)),
+        returns=read_only(np.maximum(panel.returns - paid[:, None], -1.0 + 1e-9)),
         notes=(*panel.notes, f"{note}.", *rate.attrs.get("notes", ())),
     )
 

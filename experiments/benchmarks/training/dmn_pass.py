@@ -12,8 +12,9 @@ from agents.dmn.config import NetworkName
 from experiments.benchmarks.measure import Block, Row, cpu_seconds, in_turn
 from experiments.benchmarks.training.panels import of_sizes
 from qn_env.environment import TradingEnv
-from qn_env.features import DAYS_PER_YEAR, dmn_features
+from qn_env.features import dmn_features
 from qn_env.panel import Panel
+from qn_env.year import DAYS_PER_YEAR
 
 LIMIT_SECONDS = 0.3
 WARMUP_DAYS = 400

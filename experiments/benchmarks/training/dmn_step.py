@@ -13,9 +13,9 @@ from agents.dmn.losses import LOSSES
 from agents.dmn.training_windows import TrainingWindows, cut_windows
 from agents.training import Monitor, global_seed, train
 from qn_env.environment import TradingEnv
-from qn_env.features import DAYS_PER_YEAR
 from qn_env.objectives import LOSS_FLOOR
 from qn_env.panel import Panel
+from qn_env.year import DAYS_PER_YEAR
 
 
 def trajectories(panel: Panel, length: int) -> TrainingWindows:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from agents.quantnet.network import QuantNetwork
-from qn_env.features import DAYS_PER_YEAR
 from qn_env.objectives import LOSS_FLOOR
+from qn_env.year import DAYS_PER_YEAR
 
 
 class Market(nn.Module):

@@ -133,5 +133,6 @@ def _positions(network: nn.Module, features: Tensor) -> Tensor:
 def _ratio(network: nn.Module, episode: Episode) -> Tensor:
     """The mean Sharpe ratio of a market's assets over all windows, after costs."""
     net = episode.settle(_positions(network, episode.features)).net.flatten(0, 1)
-    ratios: Tensor = sharpe(net, episode.counted.flatten(0, 1), axis=0, ddof=0, floor=LOSS_FLOOR)
+    counted, year = episode.counted.flatten(0, 1), episode.bars_per_year
+    ratios: Tensor = sharpe(net, counted, axis=0, ddof=0, floor=LOSS_FLOOR, bars_per_year=year)
     return ratios.mean()

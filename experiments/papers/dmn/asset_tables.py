@@ -12,7 +12,7 @@ from experiments.artefacts.items import Table
 from experiments.artefacts.numbers import format_value
 from experiments.papers.dmn.measure import Measured
 from experiments.papers.dmn.published import label
-from qn_env.features import DAYS_PER_YEAR
+from qn_env.year import DAYS_PER_YEAR
 
 
 class Boxed(NamedTuple):

@@ -12,12 +12,13 @@ import numpy as np
 import pandas as pd
 
 from agents.agent import make_agent, settings_of
+from experiments.papers.data import daily_panel
 from experiments.papers.dmn.artefacts import write_artefacts
 from experiments.papers.dmn.config import LSTM, REFERENCES, REGULARISED, DmnStudy
 from experiments.papers.dmn.importance import importance
 from experiments.results.leaderboard import static_agents
 from experiments.running.protocols import Protocol
-from experiments.running.runner import load_panel, run
+from experiments.running.runner import run
 from experiments.running.search import Search, best, search, training_of
 from experiments.running.units import Variant
 from experiments.storage.records import TrialResult
@@ -51,7 +52,7 @@ def study(config: DmnStudy) -> Path:
         test_from=config.test_from,
         test_years=config.test_years,
     )
-    panel = load_panel(whole)
+    panel = daily_panel(whole)
     folds = {fold.name: fold for fold in Protocol.of(whole).folds(panel)}
     searches = [search_of(config, model) for model in models]
     trials = search(searches, list(folds.values()), config.out / "trials", jobs=config.jobs, keep=True)

@@ -12,6 +12,7 @@ import numpy as np
 
 from agents.agent import load_agent
 from experiments.papers.config import StudyData
+from experiments.papers.data import daily_panel
 from experiments.papers.quantnet.artefacts import write_ablation, write_artefacts
 from experiments.papers.quantnet.config import (
     LEARNT,
@@ -23,7 +24,7 @@ from experiments.papers.quantnet.config import (
 from experiments.papers.quantnet.places import read_places
 from experiments.papers.quantnet.tables import StudyRecord
 from experiments.running.protocols import Fold, holdout
-from experiments.running.runner import load_panel, run
+from experiments.running.runner import run
 from experiments.running.search import Search, best, search
 from experiments.running.units import Unit, Variant, evaluate
 from experiments.storage.records import TrialResult
@@ -52,7 +53,7 @@ def study(config: QuantNetStudy) -> Path:
     if config.quick:
         config = replace(config, draws=2, seeds=2, steps=40, windows=8)
     whole = config.run_config((*LEARNT, *RULES), config.seeds, out="run")
-    panel = load_panel(whole)
+    panel = daily_panel(whole)
     fold = holdout(panel, calendar=config.calendar)
     searches = [_search(config, agent, config.draws, config.budget.options(agent)) for agent in LEARNT]
     trials = search(searches, [fold], config.out / "trials", jobs=config.jobs)
@@ -119,7 +120,7 @@ def random_search(config: QuantNetSearch) -> list[TrialResult]:
     """
     if config.draws < len(config.agents):
         raise ConfigError(f"draws is {config.draws}, expected one at least for each of {len(config.agents)}.")
-    panel = load_panel(config.run_config(config.agents, 1, out="search"))
+    panel = daily_panel(config.run_config(config.agents, 1, out="search"))
     fold = holdout(panel, calendar=config.calendar)
     budget = config.budget
     fixed = {"steps": budget.steps, "epoch": budget.epoch, "patience": budget.patience}

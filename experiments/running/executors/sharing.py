@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -76,7 +77,12 @@ def _lay_down(fold: Fold, place: Path) -> None:
         "test_start": _as_text(fold.test_start),
         "blocks": fold.blocks.to_dict("records"),
         "panels": {
-            name: {"assets": panel.assets, "market_of": panel.market_of, "notes": panel.notes}
+            name: {
+                "assets": panel.assets,
+                "market_of": panel.market_of,
+                "notes": panel.notes,
+                "bars_per_year": panel.bars_per_year,
+            }
             for name, panel in panels.items()
         },
     }
@@ -96,12 +102,12 @@ def _load(place: Path) -> Fold:
     )
 
 
-def _panel(place: Path, name: str, words: Mapping[str, Sequence[str]]) -> Panel:
+def _panel(place: Path, name: str, about: Mapping[str, Any]) -> Panel:
     dates, returns, tradable = (
         np.load(place / f"{name}-{array}.npy", mmap_mode="r", allow_pickle=False) for array in ARRAYS
     )
-    assets, market_of, notes = (tuple(words[key]) for key in ("assets", "market_of", "notes"))
-    return Panel(dates, assets, market_of, returns, tradable, notes)
+    assets, market_of, notes = (tuple(about[key]) for key in ("assets", "market_of", "notes"))
+    return Panel(dates, assets, market_of, returns, tradable, notes, about["bars_per_year"])
 
 
 def _as_text(days: Mapping[str, np.datetime64]) -> dict[str, str]:
@@ -109,4 +115,4 @@ def _as_text(days: Mapping[str, np.datetime64]) -> dict[str, str]:
 
 
 def _as_days(texts: Mapping[str, str]) -> dict[str, np.datetime64]:
-    return {market: np.datetime64(day, "D") for market, day in texts.items()}
+    return {market: np.datetime64(day) for market, day in texts.items()}
