@@ -20,7 +20,14 @@ from experiments.commands.agents import Agents, list_agents
 from experiments.commands.audit import Audit, audit
 from experiments.commands.compare import Compare, compare_runs
 from experiments.commands.new_agent import NewAgent, new_agent
-from experiments.commands.panel import PanelImport, PanelShow, import_panel, show_panel
+from experiments.commands.panel import (
+    PanelDownload,
+    PanelImport,
+    PanelShow,
+    download_panel,
+    import_panel,
+    show_panel,
+)
 from experiments.commands.probes import Probes, probes
 from experiments.commands.report import Report, report_again
 from experiments.commands.run import run_command
@@ -86,6 +93,7 @@ STUDIES = (
 PANELS = (
     Command("show", PanelShow, show_panel),
     Command("import", PanelImport, import_panel),
+    Command("download", PanelDownload, download_panel),
 )
 # Those that take --config FILE, by the words that are typed.
 CONFIGURED: dict[tuple[str, ...], type] = {
@@ -114,7 +122,9 @@ Paper = _group(
     STUDIES,
     "Repeat a paper's study on any panel; a study that was killed goes on where it was.",
 )
-PanelGroup = _group("PanelGroup", PANELS, "What a panel folder holds, and one made of files as they are.")
+PanelGroup = _group(
+    "PanelGroup", PANELS, "What a panel folder holds, and one made of files as they are or of a download."
+)
 OPTIONS = _one_of(
     [*((command.name, command.options) for command in COMMANDS), ("panel", PanelGroup), ("paper", Paper)]
 )

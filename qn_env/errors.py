@@ -46,6 +46,25 @@ def in_a_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {first}{' ...' if more else ''}{where}"
 
 
+def refusal(where: object, faults: Iterable[str]) -> DataError:
+    """The error with everything that is wrong, a line each where there are several.
+
+    Args:
+        where: the file or source.
+        faults: what is wrong with it, each without a full stop.
+
+    Examples:
+        >>> print(refusal("prices.csv", ["no dates", "no prices"]))
+        prices.csv: 2 things are wrong:
+          - no dates.
+          - no prices.
+    """
+    lines = list(faults)
+    if len(lines) == 1:
+        return DataError(f"{where}: {lines[0]}.")
+    return DataError(f"{where}: {len(lines)} things are wrong:" + "".join(f"\n  - {one}." for one in lines))
+
+
 def refuse_missing(
     where: object, kind: str, needed: Iterable[str], found: Iterable[str], advice: str
 ) -> None:

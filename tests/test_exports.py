@@ -214,8 +214,9 @@ def test_an_import_of_bars_of_no_plain_year_asks_for_it(
     rates = pd.DataFrame({"EURUSD": 1.0 + 0.01 * np.sin(np.arange(len(index)))}, index=index)
     rates.rename_axis("date").to_csv(tmp_path / "fx.csv")
     asked = ["panel", "import", str(tmp_path / "fx.csv"), "--out"]
-    assert main([*asked, str(tmp_path / "one")]) == 0
-    assert "--bars-per-year" in capsys.readouterr().out
+    assert main([*asked, str(tmp_path / "one")]) == 1
+    assert "--bars-per-year" in capsys.readouterr().err
+    assert not (tmp_path / "one").exists()
     assert main([*asked, str(tmp_path / "two"), "--bars-per-year", "6240"]) == 0
     assert "6,240 bars a year" in capsys.readouterr().out
 
@@ -240,6 +241,9 @@ def test_an_import_makes_a_panel_that_runs(tmp_path: Path, capsys: pytest.Captur
     assert "2 assets in 1 markets, 2020-04-01 to 2020-04-06" in told
     panel = read_panel(out)
     assert panel.market_of == ("metals", "metals")
+    assert "one column for each asset, 2 of them" in panel.notes[0], (
+        "what was understood stays with the panel"
+    )
     np.testing.assert_allclose(panel.returns[1:3, 0], [1101.5 / 100 - 1, 1102.25 / 1101.5 - 1])
     assert main(words) == 1, "it overwrites nothing"
     assert "is not empty" in capsys.readouterr().err
@@ -285,6 +289,15 @@ def test_all_files_that_are_wrong_are_told(tmp_path: Path, capsys: pytest.Captur
     told = capsys.readouterr().err
     assert "b.csv: 1 cells that are no numbers: 'fifty'" in told
     assert "c.csv: 4 dates that are not" in told
+    assert not (tmp_path / "out").exists()
+
+
+def test_prices_that_make_no_panel_are_not_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.csv").write_text(WIDE.replace("49.5", "-49.5"))
+    assert main(["panel", "import", str(tmp_path / "mine.csv"), "--out", str(tmp_path / "out")]) == 1
+    assert "column 'B' on 2020-04-02: price is -49.5" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

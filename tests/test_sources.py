@@ -436,6 +436,16 @@ def test_meta_rows_without_data_and_unread_files_are_noted(one_file: Path) -> No
     )
 
 
+@pytest.mark.parametrize("layout", ["one_file", "per_market"])
+def test_lines_of_notes_txt_are_notes_of_the_panel(layout: str, request: pytest.FixtureRequest) -> None:
+    folder = request.getfixturevalue(layout)
+    (folder / "notes.txt").write_bytes("\ufeffFrom the exchange.\r\n\n Prices in \u20ac. \n".encode())
+    assert read_panel(folder).notes == ("From the exchange.", "Prices in \u20ac.")
+    (folder / "notes.txt").write_bytes("Prices in \u20ac.".encode("cp1252"))
+    with pytest.raises(DataError, match=r"notes.txt: is not text in UTF-8"):
+        read_panel(folder)
+
+
 def test_meta_and_markets_are_no_market_files(per_market: Path) -> None:
     for name in ("meta", "markets"):
         (per_market / f"{name}.csv").write_text("market,words\nUS,of no use here\n")

@@ -59,6 +59,8 @@ def test_it_installs_into_an_empty_environment_and_runs_from_an_empty_folder(
     refused = run(qn, "run", "--quick", "--out", "run", cwd=here, code=1)
     assert "needs the package matplotlib" in refused  # others come with packages that are needed anyway
     assert 'pip install "qn-env[report]"' in refused
+    refused = run(qn, "panel", "download", "AAPL", "--out", "panel", cwd=here, code=1)
+    assert 'pip install "qn-env[yahoo]"' in refused
     assert list(here.iterdir()) == []
     run(*pip, f"qn-env[report] @ file://{wheel}", cwd=here)
     told = run(qn, "run", "--quick", "--agents", "macd,dmn-linear-sharpe", "--out", "run", cwd=here)

@@ -11,7 +11,7 @@ import csv
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +22,7 @@ import pandas as pd
 
 from qn_env.checks import check_known, check_path
 from qn_env.dates import LEAST_SESSIONS, WITHIN_DAYS
-from qn_env.errors import DataError, QnError, few, in_a_line
+from qn_env.errors import DataError, QnError, few, in_a_line, refusal
 from qn_env.extras import require
 from qn_env.sources.bars import FIELDS, plain_field, price_field
 from qn_env.sources.files import MISSING, is_date
@@ -149,7 +149,7 @@ def understand(rows: Sequence[Sequence[str]], reading: Reading, *, source: str, 
     wrong: list[str] = []
     table = _layout(rows, name, wrong)
     if table is None:
-        raise _refusal(source, wrong)
+        raise refusal(source, wrong)
     days, told = _days(table.dates, reading, wrong)
     fields = {
         field: _numbers(cells, reading, field, wrong)
@@ -157,11 +157,11 @@ def understand(rows: Sequence[Sequence[str]], reading: Reading, *, source: str, 
         if field in _wanted(table, reading, wrong)
     }
     if wrong:
-        raise _refusal(source, wrong)
+        raise refusal(source, wrong)
     arrange = _columns if table.shape == "wide" else _pivot
     frames = {field: arrange(days, table.assets, values, wrong) for field, values in fields.items()}
     if wrong:
-        raise _refusal(source, wrong)
+        raise refusal(source, wrong)
     price = _price(table, reading)
     notes = [f"{source}: {table.told}", *(f"{source}: {one}" for one in told)]
     if price:
@@ -414,15 +414,6 @@ def _without_gaps(table: pd.DataFrame, wrong: list[str]) -> pd.DataFrame:
     if table.empty:
         wrong.append("no number at all")
     return table.rename_axis(index="date", columns=None)
-
-
-def _refusal(source: str, wrong: Iterable[str]) -> DataError:
-    lines = list(wrong)
-    if len(lines) == 1:
-        return DataError(f"{source}: {lines[0]}.")
-    return DataError(
-        f"{source}: {len(lines)} things are wrong:" + "".join(f"\n  - {line}." for line in lines)
-    )
 
 
 def _rows_of(path: Path, reading: Reading) -> list[list[str]]:

@@ -20,6 +20,7 @@ from qn_env.errors import ConfigError, DataError, did_you_mean, few
 from qn_env.panel import Panel
 from qn_env.sources.bars import is_bars, price_of
 from qn_env.sources.frames import KINDS, Kind, check_once, from_frame, join
+from qn_env.storage import read_bytes
 
 SUFFIXES = (".parquet", ".csv")
 DATE_NAMES = ("date", "dates", "datetime", "timestamp")  # of the column of dates, in any case
@@ -27,6 +28,7 @@ DATE_NAMES = ("date", "dates", "datetime", "timestamp")  # of the column of date
 COPIES = (r"(.+) \(\d+\)", r"(.+) - Copy(?: \(\d+\))?", r"(.+) copy(?: \d+)?", r"Copy of (.+)")
 DESCRIBE = ("meta", "markets")  # what describes the data
 RESERVED = (*DESCRIBE, "volume")  # beside the data, never a market's data
+NOTES = "notes.txt"  # what a reader of the panel should know, a line each
 # What spreadsheets and statistics programs write for a number that is missing; among names they are names.
 MISSING = tuple(arrow_csv.ConvertOptions().null_values)
 
@@ -46,7 +48,7 @@ def read_panel(
     of one market, named after the folder, or of the markets in `meta`. The first column of a data file is
     `date`, each other column one asset; an empty cell is a day on which the asset does not trade. So is, with
     a note, a cell of a CSV file with a word for it (`MISSING`: NA, null, nan, ...); in `meta` all words are
-    names.
+    names. The lines of a file `notes.txt` are notes of the panel.
 
     Args:
         folder: the panel folder.
@@ -71,16 +73,18 @@ def read_panel(
 
 @dataclass(frozen=True)
 class _Shelf:
-    """What a folder holds: data files by stem, and the names of everything else."""
+    """What a folder holds: data files by stem, its own notes, and the names of everything else."""
 
     folder: Path
     files: dict[str, Path]
+    told: tuple[str, ...]
     others: tuple[str, ...]
 
     def notes(self, unread: Sequence[str], excluded: Sequence[str]) -> list[str]:
-        """Remarks on what was left out, and why."""
+        """The folder's own notes, and remarks on what was left out, and why."""
         files = [*unread, *self.others]
         return [
+            *self.told,
             *([f"{self.folder}: files not read: {few(files)}."] if files else []),
             *([f"{self.folder}: markets left out on request: {', '.join(excluded)}."] if excluded else []),
         ]
@@ -92,8 +96,12 @@ def _shelf(folder: Path) -> _Shelf:
     if not folder.is_dir():
         raise ConfigError(f"{folder}: is a file, expected a folder. Give the folder that holds it.")
     files: dict[str, Path] = {}
+    told: tuple[str, ...] = ()
     others = []
     for path in sorted(p for p in folder.iterdir() if not p.name.startswith(".")):
+        if path.name == NOTES and path.is_file():
+            told = _read_notes(path)
+            continue
         if path.suffix.lower() not in SUFFIXES or not path.is_file():
             others.append(path.name)
             continue
@@ -110,7 +118,15 @@ def _shelf(folder: Path) -> _Shelf:
             f"{folder}: no data file; found {names}, expected returns or prices with meta, or one file "
             "per market (.parquet or .csv)."
         )
-    return _Shelf(folder, files, tuple(others))
+    return _Shelf(folder, files, told, tuple(others))
+
+
+def _read_notes(path: Path) -> tuple[str, ...]:
+    try:
+        text = read_bytes(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is not text in UTF-8 ({error}). Write it again, or remove it.") from error
+    return tuple(line.strip() for line in text.splitlines() if line.strip())
 
 
 def _read_one_file(
