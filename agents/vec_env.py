@@ -24,8 +24,9 @@ class SB3VecEnv(VecEnv):
     """Plays a `TradingVectorEnv` for Stable-Baselines3, in SAME_STEP mode whatever mode it was made in.
 
     Infos hold only what Stable-Baselines3 reads: `terminal_observation` and `TimeLimit.truncated` where an
-    episode ends. With `flat`, an observation is one float32 vector (`MlpPolicy`), in the order of
-    `gymnasium.spaces.flatten`; else the Dict (`MultiInputPolicy`).
+    episode ends. With `flat`, an observation is one float32 vector (`MlpPolicy`, RecurrentPPO's
+    `MlpLstmPolicy`), in the order of `gymnasium.spaces.flatten`; else the Dict (`MultiInputPolicy`,
+    `MultiInputLstmPolicy`).
     """
 
     def __init__(self, env: gymnasium.vector.VectorEnv[Any, Any, Any], *, flat: bool = True) -> None:

@@ -68,6 +68,7 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
         row: the last row of each, [N] and [N, F].
         index: index [1], today's row of the panel; who has the panel looks the rest up.
         and positions [N], the weights held as fractions of capital, unless switched off.
+        Stable-Baselines3 takes a Dict with `MultiInputPolicy` (RecurrentPPO: `MultiInputLstmPolicy`).
 
     Action: Box(-1, 1, [N]), the signals.
 

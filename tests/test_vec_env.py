@@ -5,6 +5,7 @@ from __future__ import annotations
 import gymnasium
 import numpy as np
 import pytest
+import sb3_contrib
 import stable_baselines3
 from gymnasium import spaces
 
@@ -70,15 +71,18 @@ def test_the_end_of_an_episode_is_delivered_as_stable_baselines3_reads_it(panel)
 
 
 @pytest.mark.parametrize("flat", [True, False])
-@pytest.mark.parametrize("name", ["PPO", "A2C", "SAC", "TD3"])
+@pytest.mark.parametrize("name", ["PPO", "A2C", "SAC", "TD3", "RecurrentPPO"])
 def test_algorithms_train_on_it(name, flat):
     panel = noise(markets=1, assets=2, days=80, seed=0)
     env = adapter(panel, flat=flat, window=2, random_start=True, episode_days=20)
-    options = {"n_steps": 16} if name in ("PPO", "A2C") else {"learning_starts": 30, "buffer_size": 500}
-    if name == "PPO":
+    off_policy = name in ("SAC", "TD3")
+    options = {"learning_starts": 30, "buffer_size": 500} if off_policy else {"n_steps": 16}
+    if "PPO" in name:
         options["batch_size"] = 16
-    policy = "MlpPolicy" if flat else "MultiInputPolicy"
-    model = getattr(stable_baselines3, name)(policy, env, seed=0, device="cpu", **options)
+    memory = "Lstm" if name == "RecurrentPPO" else ""
+    policy = f"Mlp{memory}Policy" if flat else f"MultiInput{memory}Policy"
+    package = sb3_contrib if memory else stable_baselines3
+    model = getattr(package, name)(policy, env, seed=0, device="cpu", **options)
     before = [p.clone() for p in model.policy.parameters()]
     model.learn(96)
     assert any(

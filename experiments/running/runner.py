@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import platform
 import shutil
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
@@ -46,6 +47,7 @@ from qn_env.sources import embedded, excess, read_panel, read_rate
 # Adds units to a run: given the trained ones, the folds by name and the folder, stores further ones.
 Extra = Callable[[Sequence[Unit], Mapping[str, Fold], RunFolder], Sequence[Unit]]
 PACKAGES = ("qn-env", "torch", "numpy", "pandas", "gymnasium", "stable-baselines3", "skfolio")
+OPTIONAL = ("sb3-contrib",)  # named where they are installed
 
 
 def load_panel(config: PanelConfig) -> Panel:
@@ -403,9 +405,17 @@ def _record(
             ],
         },
         "agents": {label: agents[label] for label in order},
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        "versions": _versions(),
         "git": _git_state(),
     }
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+    for name in OPTIONAL:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _plain(config: RunConfig) -> dict[str, object]:

@@ -76,8 +76,11 @@ class Search:
 
     @property
     def space(self) -> Space:
-        """What is searched."""
-        agent = make_agent(self.variant.agent, options=self.variant.options)
+        """What is searched, of the agent with its fixed options: they can decide which others it has."""
+        try:
+            agent = make_agent(self.variant.agent, options={**self.variant.options, **self.fixed})
+        except Exception:  # noqa: BLE001 - every trial will fail, and be stored with what its class says
+            agent = make_agent(self.variant.agent, options=self.variant.options)
         if self.preset is not None:
             return preset_space(self.preset, agent, self.variant.agent)
         return space_of(agent, self.variant.agent)
