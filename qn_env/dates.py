@@ -144,13 +144,18 @@ def read_days(source: str, index: pd.Index) -> tuple[DateArray, list[str]]:
 
     Args:
         source: what error messages call it.
-        index: as in `read_dates`.
+        index: as in `read_dates`, without a time zone: of which day a rate is, is not guessed.
 
     Raises:
         DataError: an entry that is no such date, by its row, or several times on one day.
     """
     stamps, zoned = _stamps(source, index)
-    return _one_a_day(source, stamps, zoned=zoned is not None)
+    if zoned is not None:
+        raise DataError(
+            f"{source}: date in data row 1 is {str(index[0])!r}, expected a day written YYYY-MM-DD without "
+            "time zone. Write the day that is meant."
+        )
+    return _one_a_day(source, stamps, zoned=False)
 
 
 def _one_a_day(source: str, stamps: DateArray, *, zoned: bool) -> tuple[DateArray, list[str]]:

@@ -396,7 +396,7 @@ BEYOND = {
     "window": (TradingEnv, 10**9, "window is 1000000000, expected at most 20000"),
     "execution_lag": (TradingEnv, 10**12, "execution_lag is 1000000000000, expected at most 1000"),
     "warmup": (TradingEnv, -1, "warmup is -1, expected at least 0"),
-    "episode_days": (TradingEnv, 1.5, "episode_days is 1.5, expected a whole number from 1 to 150000"),
+    "episode_days": (TradingEnv, 1.5, "episode_days is 1.5, expected a whole number from 1 to 100000000"),
     "num_envs": (TradingVectorEnv, 10**9, "num_envs is 1000000000, expected at most 1000000"),
     "dimensions": (QuantNetAblation, (10, 10**9), "dimensions is 1000000000, expected at most 10000"),
 }

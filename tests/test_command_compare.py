@@ -80,15 +80,18 @@ def b(place: Path, panel: Panel) -> RunFolder:
 
 
 def net(folder: RunFolder, agent: str) -> pd.DataFrame:
-    """Stored daily net returns at 2 bps, [days, seeds]."""
+    """Stored daily net returns at 2 bps, one day late, [days, seeds]."""
     rows = folder.portfolio()
+    rows = rows[rows["execution"] == "late"]
     rows = rows[(rows["agent"] == agent) & (rows["cost_bps"] == 2.0)]
     return rows.pivot(index="date", columns="seed", values="net")
 
 
 def test_figures_are_those_of_the_stored_portfolios(a: RunFolder, b: RunFolder) -> None:
     table = compare_agents(a, b, 2.0).set_index("agent")
-    assert list(table.index) == ["buy-and-hold", "mine", "guess", "long-only", "risk-parity"]
+    assert sorted(table.index) == ["buy-and-hold", "guess", "long-only", "mine", "risk-parity"]
+    ranked = table["sharpe_a"].fillna(table["sharpe_b"]).astype(float)
+    assert ranked.is_monotonic_decreasing
     for agent, seeds in (("buy-and-hold", (1, 1)), ("mine", (1, 1)), ("guess", (2, 3))):
         row = table.loc[agent]
         assert (row["seeds_a"], row["seeds_b"]) == seeds
@@ -156,9 +159,9 @@ def test_ratios_are_of_the_days_that_both_runs_have(a: RunFolder, b: RunFolder, 
 
 def test_any_cost_can_be_asked_for(a: RunFolder, b: RunFolder) -> None:
     rows = a.portfolio()
-    mine = rows[(rows["agent"] == "mine") & (rows["cost_bps"] == 0.0)]
+    mine = rows[(rows["agent"] == "mine") & (rows["cost_bps"] == 0.0) & (rows["execution"] == "on-time")]
     paid = mine["gross"] - 7e-4 * mine["turnover"]
-    row = compare_agents(a, b, 7.0).set_index("agent").loc["mine"]
+    row = compare_agents(a, b, 7.0, "on-time").set_index("agent").loc["mine"]
     assert row["sharpe_a"] == pytest.approx(252**0.5 * paid.mean() / paid.std())
     with pytest.raises(ConfigError, match="cost is nan, expected a number of basis points >= 0"):
         Compare(a.path, b.path, cost=float("nan"))

@@ -9,6 +9,7 @@ import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,14 @@ from experiments.report.line_styles import DASHES, LineStyle, line_styles
 from experiments.report.tables import UNDEFINED, heat_map, leaderboard, rank_figure
 from experiments.report.trust import facts
 from experiments.results.evidence import Evidence, audit_verdict, cost_curve, cost_scale, gather_evidence
-from experiments.results.run import Run, read_run
+from experiments.results.run import Run, read_run, read_runs
 from experiments.results.series import Curve, asset_sharpes, bin_edges, path, thin
 from experiments.statistics import rank_agents
 from qn_env.errors import ConfigError, DataError, QnError
 from qn_env.extras import require
 from qn_env.storage import write_sealed
 
+LATE = 0.5  # of what is earned and traded on time
 MARKUP, IMPORTED = "<b>bold</b>&co", "my_package.my_module:Lucky"
 AGENTS = {"quantnet": 2, "macd": 1, MARKUP: 1, IMPORTED: 5}  # seeds
 MARKETS = {"Alpha": ["a1", "a2"], "Beta <i>": ["b1", "b2", "b3"]}
@@ -73,12 +75,11 @@ def fake_run(
                 turnover = np.full(T, 0.08)
                 net = gross - cost * 1e-4 * turnover
                 scaled = np.where(np.arange(T) < 20, np.nan, net * 1.3)
-                frame = pd.DataFrame({"date": days, "gross": gross, "net": net, "net_10": scaled})
-                daily.append(
-                    frame.assign(
-                        agent=agent, seed=seed, cost_bps=cost, cost=gross - net, turnover=0.08, markets=2
-                    ).assign(gross_late=0.5 * gross, turnover_late=0.08)
+                frame = pd.DataFrame({"date": days, "gross": gross, "net": net, "net_10": scaled}).assign(
+                    agent=agent, seed=seed, cost_bps=cost, cost=gross - net, turnover=0.08, markets=2
                 )
+                late = {name: LATE * frame[name] for name in ("gross", "net", "net_10", "cost", "turnover")}
+                daily += [frame.assign(execution="on-time"), frame.assign(execution="late", **late)]
                 nets.append(net)
                 for market, assets in markets.items():
                     for asset in ["*", *assets]:
@@ -87,13 +88,24 @@ def fake_run(
                             value = np.nan
                         tidy.append((agent, market, asset, seed, cost, value))
                 tidy.append((agent, "*", "*", seed, cost, sharpe))
-            board.append(_leaderboard_row(agent, cost, np.array(nets), agent not in learnt or n_seeds >= 5))
+            comparable = agent not in learnt or n_seeds >= 5
+            board += [
+                {"execution": execution, **_leaderboard_row(agent, cost, factor * np.array(nets), comparable)}
+                for execution, factor in (("on-time", 1.0), ("late", LATE))
+            ]
     table = pd.DataFrame(board)
-    table["rank"] = table.groupby("cost_bps")["sharpe"].rank(ascending=False).astype(int)
-    table.sort_values(["cost_bps", "rank"]).to_parquet(folder / "leaderboard.parquet", index=False)
+    groups = table.groupby(["execution", "cost_bps"])
+    table["rank"] = groups["sharpe"].rank(ascending=False, method="first").astype(int)
+    table.sort_values(["execution", "cost_bps", "rank"]).to_parquet(
+        folder / "leaderboard.parquet", index=False
+    )
     pd.concat(daily).to_parquet(folder / "portfolio.parquet", index=False)
     results = pd.DataFrame(tidy, columns=["agent", "market", "asset", "seed", "cost_bps", "value"])
-    results.assign(run="fake", split="test", metric="sharpe").to_parquet(
+    both = [
+        results.assign(execution="on-time"),
+        results.assign(execution="late", value=results["value"] - 0.2),
+    ]
+    pd.concat(both).assign(run="fake", split="test", metric="sharpe").to_parquet(
         folder / "results.parquet", index=False
     )
     about = _about(agents, markets, days, learnt)
@@ -113,6 +125,8 @@ def _leaderboard_row(agent: str, cost: float, nets: np.ndarray, comparable: bool
         "agent": agent,
         "seeds": len(nets),
         "comparable": comparable,
+        "static": False,
+        "first_day": agent == IMPORTED,
         "sharpe": sharpe,
         "sharpe_low": sharpe - 0.9,
         "sharpe_high": sharpe + 0.9,
@@ -149,6 +163,7 @@ def _about(
             "execution_lag": 0,
             "vol_target": None,
             "quick": False,
+            "rank_by": "on-time",
             "out": "runs/x",
         },
         "panel": {
@@ -232,7 +247,7 @@ def test_chart_names_are_not_read_as_markup_by_html_or_plotly(own: str) -> None:
     assert "<" not in found[1]
     charts = json.loads(found[1])
     assert [agent["name"] for agent in charts["agents"]] == ["quantnet", "macd", html.escape(MARKUP), "Lucky"]
-    growth = charts["paths"]["2"]["scaled"]["growth"]
+    growth = charts["paths"]["late"]["2"]["scaled"]["growth"]
     assert all(
         len(line) == len(DAYS) and line[:20] == [None] * 20 and line[20] is not None for line in growth
     )
@@ -244,7 +259,8 @@ def test_the_page_says_what_limits_it(own: str) -> None:
     assert "seed 4" in own
     assert "Fewer than 5 seeds: not comparable." in own
     assert "Quick run" not in own
-    assert own.count("not comparable</small>") == 2  # quantnet, at both costs
+    assert own.count("not comparable</small>") == 4  # quantnet, at both costs, late and on time
+    assert own.count("earned on the first day</small>") == 4
     assert "shortened" in own
     assert "Research, not advice" in own
 
@@ -255,8 +271,8 @@ def test_a_quick_run_says_so_on_top(tmp_path: Path) -> None:
 
 
 def test_undefined_figures_are_shown_and_counted(folder: Path, own: str) -> None:
-    run = read_run(folder)
-    board = leaderboard(run, 2.0, line_styles(run))
+    runs = read_runs(folder)
+    board = leaderboard(runs, "on-time", 2.0, line_styles(runs["on-time"]))
     macd = next(row for row in board["rows"] if row["style"].name == "macd")
     assert macd["cells"][3] == (UNDEFINED, None)  # Calmar
     assert board["undefined"] == 1
@@ -287,6 +303,7 @@ def test_an_undefined_seed_is_counted_beside_the_mean_of_the_others(tmp_path: Pa
 def test_asset_sharpe_ratios_are_means_over_seeds(folder: Path) -> None:
     table = pd.read_parquet(folder / "results.parquet")
     rows = table[(table["agent"] == IMPORTED) & (table["asset"] == "b2") & (table["cost_bps"] == 2.0)]
+    rows = rows[rows["execution"] == "on-time"]
     found = asset_sharpes(read_run(folder), 2.0).mean.loc[IMPORTED, ("Beta <i>", "b2")]
     assert len(rows) == 5
     assert found == pytest.approx(rows["value"].mean())
@@ -302,7 +319,8 @@ def test_the_same_folder_gives_the_same_bytes(folder: Path) -> None:
     written = [*sorted((folder / "figures").iterdir()), *sorted((folder / "tables").iterdir())]
     files = [folder / "report.html", folder / "honesty.json", *written]
     before = [file.read_bytes() for file in files]
-    assert len(files) == 2 + 2 * len(FIGURES) + 2 * len(TABLES) + 1  # and the captions
+    # Tables but that of delays once more for the other execution, and the captions.
+    assert len(files) == 2 + 2 * len(FIGURES) + 2 * (2 * len(TABLES) - 1) + 1
     write_report(folder)
     assert [file.read_bytes() for file in files] == before
 
@@ -321,7 +339,7 @@ def test_a_run_without_common_days_still_has_a_report(tmp_path: Path) -> None:
         made / "leaderboard.parquet"
     )
     assert "Mean over markets, each on its own test block" in write_report(made).read_text()
-    found = gather_evidence(read_run(made))
+    found = gather_evidence(read_runs(made))
     assert found.overfitting is None
     assert found.agents["deflated"].isna().all()
     assert found.differences["p_value"].isna().all()
@@ -385,8 +403,8 @@ def run(folder: Path) -> Run:
 
 
 @pytest.fixture(scope="module")
-def found(run: Run) -> Evidence:
-    return gather_evidence(run)
+def found(folder: Path) -> Evidence:
+    return gather_evidence(read_runs(folder))
 
 
 def net_of(run: Run, agent: str, seed: int) -> pd.Series:
@@ -432,8 +450,8 @@ def test_trials_of_recorded_searches_for_agents_of_the_run_count(tmp_path: Path)
         for i, agent in enumerate(agents):
             write_sealed(folder / f"{agent}-seed0-trial{i}.json", trial_of(agent))
     more, less = (
-        gather_evidence(read_run(made)),
-        gather_evidence(read_run(fake_run(tmp_path / "apart" / "run"))),
+        gather_evidence(read_runs(made)),
+        gather_evidence(read_runs(fake_run(tmp_path / "apart" / "run"))),
     )
     assert (more.tried.units, more.tried.searched, less.tried.searched) == (9, 3, 0)
     assert more.tried.source == "9 agents and seeds of this run and 3 trials of recorded searches"
@@ -442,8 +460,8 @@ def test_trials_of_recorded_searches_for_agents_of_the_run_count(tmp_path: Path)
 
 def test_every_agent_is_held_against_the_best_and_each_pair_once(tmp_path: Path) -> None:
     agents = {"buy-and-hold": 1, "macd": 2, "quantnet": 3}
-    run = read_run(fake_run(tmp_path / "run", agents, edge={"quantnet": 5.0}))
-    found = gather_evidence(run)
+    runs = read_runs(fake_run(tmp_path / "run", agents, edge={"quantnet": 5.0}))
+    run, found = runs["on-time"], gather_evidence(runs)
     pairs = list(zip(found.differences["left"], found.differences["right"], strict=True))
     order = found.agents["agent"].tolist()
     assert order[0] == "quantnet"
@@ -468,21 +486,56 @@ def test_every_agent_is_held_against_the_best_and_each_pair_once(tmp_path: Path)
 
 
 def test_a_day_late_every_agent_is_held_against_itself(tmp_path: Path) -> None:
-    run = read_run(fake_run(tmp_path / "run", {"macd": 1, "quantnet": 3}, edge={"quantnet": 5.0}))
-    found = gather_evidence(run)
+    runs = read_runs(fake_run(tmp_path / "run", {"macd": 1, "quantnet": 3}, edge={"quantnet": 5.0}))
+    # What is late is no multiple of what is on time.
+    days = runs["late"].portfolio
+    noise = np.random.default_rng(1).normal(0.0, 0.003, len(days))
+    runs["late"] = replace(runs["late"], portfolio=days.assign(gross=days["gross"] + noise))
+    found = gather_evidence(runs)
+    assert found.execution == "on-time"
     assert found.delays["agent"].tolist() == found.agents["agent"].tolist() == ["quantnet", "macd"]
-    rows = run.portfolio[run.portfolio["cost_bps"] == 2.0].groupby(["agent", "seed"])
-    late = rows.apply(lambda days: days["gross_late"] - 2e-4 * days["turnover_late"]).unstack().T
-    ratios = (252**0.5 * late.mean() / late.std()).groupby("agent").mean()
+    ratios, kept = {}, {}
+    for execution, run in runs.items():
+        rows = run.portfolio[run.portfolio["cost_bps"] == 2.0].assign(
+            net=lambda t: t["gross"] - 2e-4 * t["turnover"]
+        )
+        net = rows.pivot(index="date", columns=["agent", "seed"], values="net")
+        # The first day, and the one on which a late book is entered, are no delay.
+        for place, own in ((ratios, net), (kept, net.iloc[2:])):
+            place[execution] = (252**0.5 * own.mean() / own.std()).groupby("agent").mean()
     for row in found.delays.to_dict("records"):
-        assert row["sharpe_late"] == pytest.approx(ratios[row["agent"]])
-        assert row["difference"] == pytest.approx(row["sharpe_late"] - row["sharpe"])
+        agent = row["agent"]
+        assert row["sharpe"] == pytest.approx(ratios["on-time"][agent])
+        assert row["sharpe_late"] == pytest.approx(ratios["late"][agent])
+        assert row["difference"] == pytest.approx(kept["late"][agent] - kept["on-time"][agent])
         assert row["error"] > 0.0
+        assert row["p_holm"] >= row["p_value"]
     best = found.delays.iloc[0]
     fact = next(fact for fact in facts(found) if fact.question == "One day late")
     assert fact.answer == f"{best['sharpe_late']:.2f}"
     assert f"{best['sharpe']:.2f} on time" in fact.meaning
     assert "quantnet" in fact.meaning
+    late = gather_evidence(runs, "late")
+    assert late.execution == "late"
+    fact = next(fact for fact in facts(late) if fact.question == "On time")
+    assert fact.answer == f"{late.delays.iloc[0]['sharpe']:.2f}"
+
+
+def test_the_statistics_of_either_execution_are_those_of_its_own_days(tmp_path: Path) -> None:
+    """Late returns here are half of those on time, and their costs too: ratios are the same."""
+    made = fake_run(tmp_path / "run")
+    runs = read_runs(made)
+    assert list(runs) == ["on-time", "late"]
+    on_time, late = (gather_evidence(runs, execution) for execution in ("on-time", "late"))
+    for name in ("sharpe", "sharpe_error", "probabilistic", "deflated", "break_even_bps"):
+        np.testing.assert_allclose(late.agents[name], on_time.agents[name], err_msg=name)
+    np.testing.assert_allclose(late.agents["iqm"], on_time.agents["iqm"] - 0.2)
+    record = json.loads((made / "run.json").read_text())
+    record["config"]["rank_by"] = "late"
+    (made / "run.json").write_text(json.dumps(record))
+    assert list(read_runs(made)) == ["late", "on-time"]
+    assert read_run(made).execution == "late"
+    assert read_run(made, "on-time").execution == "on-time"
 
 
 def test_break_even_and_the_cost_curve_are_of_the_stored_portfolio(run: Run, found: Evidence) -> None:
@@ -522,7 +575,7 @@ def test_audits_are_read_from_the_units_and_refusals_from_the_record(tmp_path: P
 
 def test_one_agent_alone_is_not_compared(tmp_path: Path) -> None:
     made = fake_run(tmp_path / "run", {"macd": 1})
-    found = gather_evidence(read_run(made))
+    found = gather_evidence(read_runs(made))
     assert (found.overfitting, found.ranking, len(found.differences)) == (None, None, 0)
     assert "No market in which all agents have a score" in write_report(made).read_text()
 
@@ -537,8 +590,9 @@ def test_the_statistics_are_on_the_page_and_in_files(folder: Path, own: str) -> 
         assert len(pd.read_csv(folder / "tables" / f"{name}.csv")) > 0
         assert r"\begin{table}" in (folder / "tables" / f"{name}.tex").read_text()
     record = json.loads((folder / "honesty.json").read_text())
-    assert record["trials"]["units"] == 9
-    assert 0.0 <= record["overfitting"]["probability"] <= 1.0
+    for execution in ("on-time", "late"):
+        assert record[execution]["trials"]["units"] == 9
+        assert 0.0 <= record[execution]["overfitting"]["probability"] <= 1.0
 
 
 def test_probes_of_the_run_are_shown(tmp_path: Path) -> None:

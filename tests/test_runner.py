@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from experiments.running.protocols import Protocol, holdout
 from experiments.running.runner import load_panel, run
 from experiments.running.terminal import EXIT_FAILED
 from experiments.running.units import Unit, Variant, evaluate, evaluation_environment, train_agent
+from experiments.settings.config import EXECUTIONS
 from experiments.storage.manifest import Manifest
 from experiments.storage.store import RunFolder, unit_name
 from qn_env.environment import TradingEnv
@@ -462,11 +464,11 @@ def test_a_day_counts_where_a_listed_asset_trades_or_is_booked_out(finished: Run
 def test_stored_days_reproduce_the_table_at_every_cost(finished: RunFolder, agent: str) -> None:
     table = finished.results()
     table = table[(table["agent"] == agent) & (table["seed"] == 0)]
-    found = table.set_index(["cost_bps", "metric", "market", "asset"])["value"]
+    found = table.set_index(["execution", "cost_bps", "metric", "market", "asset"])["value"]
     assert found.index.is_unique
     days = finished.unit_days(f"{agent.replace(':', '--')}-seed0")
-    for cost in COSTS:
-        net = days.assign(net=days["gross"] - cost * 1e-4 * days["turnover"])
+    for (execution, suffix), cost in product((("on-time", ""), ("late", "_late")), COSTS):
+        net = days.assign(net=days[f"gross{suffix}"] - cost * 1e-4 * days[f"turnover{suffix}"])
         series = dict(iter(net[net["counted"]].groupby(["market", "asset"])["net"]))
         by_day = net[net["listed"]].groupby(["market", "date"])["net"].mean()
         series |= {(name, "*"): s for name, s in by_day.groupby("market")}
@@ -481,20 +483,20 @@ def test_stored_days_reproduce_the_table_at_every_cost(finished: RunFolder, agen
                 "skew": r.skew(),
             }
             for metric, value in expected.items():
-                np.testing.assert_allclose(found[(cost, metric, *name)], value, rtol=1e-9, err_msg=metric)
+                got = found[(execution, cost, metric, *name)]
+                np.testing.assert_allclose(got, value, rtol=1e-9, err_msg=metric)
 
 
 def test_the_portfolio_is_stored_for_every_agent_seed_and_cost(finished: RunFolder) -> None:
     portfolio = finished.portfolio()
-    found = set(zip(portfolio["agent"], portfolio["seed"], portfolio["cost_bps"], strict=True))
+    keys = ["agent", "seed", "execution", "cost_bps"]
+    found = set(portfolio[keys].itertuples(index=False, name=None))
     runs = [(a, 0) for a in ("buy-and-hold", "macd", FOLLOW)] + [(GUESS, 0), (GUESS, 1)]
-    assert found == {(agent, seed, cost) for agent, seed in runs for cost in COSTS}
+    assert found == {(*one, execution, cost) for one in runs for execution in EXECUTIONS for cost in COSTS}
     table = finished.results()
     whole = table[(table["market"] == "*") & (table["metric"] == "sharpe")]
-    expected = portfolio.groupby(["agent", "seed", "cost_bps"])["net"].agg(
-        lambda r: 252**0.5 * r.mean() / r.std()
-    )
-    found_sharpe = whole.set_index(["agent", "seed", "cost_bps"])["value"].sort_index()
+    expected = portfolio.groupby(keys)["net"].agg(lambda r: 252**0.5 * r.mean() / r.std())
+    found_sharpe = whole.set_index(keys)["value"].sort_index()
     np.testing.assert_allclose(found_sharpe, expected.sort_index(), rtol=1e-9)
 
 
@@ -592,10 +594,13 @@ def test_a_volatility_target_for_all_is_recorded_and_applied(panel: Panel, tmp_p
         np.testing.assert_allclose(large["turnover"], 2.0 * small["turnover"], rtol=1e-12)
 
 
+# What a training of each is long by, cut to the least.
+SHORTEST = {"steps": 2, "epochs": 1, "patience": 1}
 TINY_TRAININGS: dict[str, dict[str, Any]] = {
-    "quantnet": {"steps": 2, "patience": 1},
-    "no-transfer-lstm": {"steps": 2, "patience": 1},
-    "dmn-lstm-sharpe": {"epochs": 1, "patience": 1},
+    **{
+        name: {**made.quick, **{k: v for k, v in SHORTEST.items() if k in made.quick}}
+        for name, made in AGENTS.items()
+    },
     "ppo": {"timesteps": 64, "options": {"n_steps": 32, "batch_size": 32, "n_epochs": 1}},
 }
 
@@ -783,6 +788,7 @@ def test_windows_of_an_expanding_run_are_joined_and_each_is_a_unit_of_its_own(tm
     tested = panel.dates[panel.dates >= np.datetime64("2003-01-01")]
     assert own["date"].to_numpy().astype("datetime64[D]").tolist() == tested.tolist()
     found = table[(table["agent"] == "macd") & (table["asset"] == "A0") & (table["market"] == "M0")]
+    found = found[found["execution"] == "on-time"]
     net = own["gross"].to_numpy() - 5e-4 * own["turnover"].to_numpy()
     figures = found.set_index("metric")["value"]
     assert figures["days"] == len(tested)
@@ -851,10 +857,14 @@ def test_a_comparison_shows_its_leaderboard_and_draws_what_became_of_one(
     assert "<table" in shown
     assert all(agent in shown for agent in RULES)
     assert f"{board['sharpe'].iloc[0]:.2f}" in shown
-    assert "Net of 5 bps" in repr(found)
+    assert "Net of 5 bps per unit of turnover, one day late" in repr(found)
+    assert found.rank_by == "late"
+    assert set(board["execution"]) == {"late"}
+    assert set(found.leaderboard(execution="on-time")["execution"]) == {"on-time"}
+    assert "On time</th>" in shown
     figure = found.plot(cost=0)
     assert [line.name for line in figure.data] == found.leaderboard(0)["agent"].tolist()
-    days = folder.portfolio().query("agent == 'macd' and cost_bps == 0")
+    days = folder.portfolio().query("agent == 'macd' and cost_bps == 0 and execution == 'late'")
     (line,) = (line for line in figure.data if line.name == "macd")
     assert line.y[-1] == pytest.approx((1.0 + days["net"]).prod())
 
@@ -911,7 +921,7 @@ def test_seeds_that_decide_the_same_are_named_and_counted_once(
     assert folder.record()["duplicates"] == [{"agent": STUBBORN, "seed": k, "same_as": 0} for k in (1, 2)]
     assert folder.record()["agents"][STUBBORN]["seeds"] == [0]
     board = folder.leaderboard().set_index(["agent", "cost_bps"])
-    assert board.loc[(STUBBORN, 2.0), "seeds"] == 1
+    assert (board.loc[(STUBBORN, 2.0), "seeds"] == 1).all()
     assert set(folder.results().query("agent == @STUBBORN")["seed"]) == {0}
     assert "decide the same as seed 0" in (own_agents / "run" / "report.html").read_text()
 

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from experiments.results import tables
 from experiments.results.leaderboard import as_text, leaderboard
-from experiments.results.tables import market_days, portfolio_table, results_table, scaled_ex_ante
+from experiments.results.tables import market_days, results_table, scaled_ex_ante
+from experiments.settings.config import EXECUTIONS, Execution
 from qn_env.arrays import FloatArray
 
 NAN = np.nan
@@ -56,14 +58,26 @@ COSTS = (0.0, 10.0, 20.0)
 a_few = settings(max_examples=25)
 
 
+def portfolio_table(
+    by_market: pd.DataFrame, blocks: pd.DataFrame, costs: Sequence[float], execution: Execution = "on-time"
+) -> pd.DataFrame:
+    """The days of one execution."""
+    both = tables.portfolio_table(by_market, blocks, costs)
+    assert set(both["execution"]) <= set(EXECUTIONS)
+    return both[both["execution"] == execution].drop(columns="execution").reset_index(drop=True)
+
+
 def table_of(days: pd.DataFrame, costs: Sequence[float] = COSTS) -> pd.DataFrame:
     by_market = market_days(days)
-    return results_table(days, by_market, portfolio_table(by_market, blocks_of(days), costs), costs)
+    return results_table(days, by_market, tables.portfolio_table(by_market, blocks_of(days), costs), costs)
 
 
-def value(table: pd.DataFrame, market: str, asset: str, cost: float, metric: str) -> float:
+def value(
+    table: pd.DataFrame, market: str, asset: str, cost: float, metric: str, execution: str = "on-time"
+) -> float:
     found = table[
-        (table["market"] == market)
+        (table["execution"] == execution)
+        & (table["market"] == market)
         & (table["asset"] == asset)
         & (table["cost_bps"] == cost)
         & (table["metric"] == metric)
@@ -97,10 +111,29 @@ def test_the_portfolio_is_the_mean_of_the_markets_in_their_test_block() -> None:
 
 def test_what_is_late_is_averaged_like_what_is_on_time() -> None:
     days = TINY.assign(gross_late=-2.0 * TINY["gross"], turnover_late=3.0 * TINY["turnover"])
-    found = portfolio_table(market_days(days), blocks_of(days), [10.0])
-    np.testing.assert_allclose(found["gross_late"], -2.0 * found["gross"])
-    np.testing.assert_allclose(found["turnover_late"], 3.0 * found["turnover"])
-    assert found["gross_late"].abs().sum() > 0.0
+    on_time, late = (
+        portfolio_table(market_days(days), blocks_of(days), [10.0], execution)
+        for execution in ("on-time", "late")
+    )
+    np.testing.assert_allclose(late["gross"], -2.0 * on_time["gross"])
+    np.testing.assert_allclose(late["turnover"], 3.0 * on_time["turnover"])
+    np.testing.assert_allclose(late["net"], -2.0 * on_time["gross"] - 3e-3 * on_time["turnover"])
+    assert late["gross"].abs().sum() > 0.0
+
+
+def test_every_figure_that_is_late_is_that_of_a_unit_which_earns_it_on_time() -> None:
+    rng = np.random.default_rng(0)
+    late = {"gross_late": 0.01 * rng.standard_normal(len(TINY)), "turnover_late": rng.random(len(TINY))}
+    days = TINY.assign(**late)
+    as_if = TINY.assign(gross=late["gross_late"], turnover=late["turnover_late"])
+    found, expected = (
+        table[table["execution"] == execution].drop(columns="execution").reset_index(drop=True)
+        for table, execution in ((table_of(days), "late"), (table_of(as_if), "on-time"))
+    )
+    pd.testing.assert_frame_equal(found, expected)
+    assert (
+        found["value"] != table_of(days).loc[lambda t: t["execution"] == "on-time", "value"].to_numpy()
+    ).any()
 
 
 def test_a_market_closed_within_its_block_yields_nothing_that_day() -> None:
@@ -199,14 +232,16 @@ def test_every_asset_market_and_the_portfolio_has_every_metric_once_at_every_cos
     series = {("X", "A"), ("X", "B"), ("X", "*"), ("Y", "C"), ("Y", "*"), ("*", "*")}
     assert set(zip(table["market"], table["asset"], strict=True)) == series
     metrics = table["metric"].nunique()
-    assert len(table) == len(series) * metrics * len(COSTS)
-    assert not table.duplicated(["market", "asset", "cost_bps", "metric"]).any()
+    assert len(table) == len(series) * metrics * len(COSTS) * len(EXECUTIONS)
+    assert not table.duplicated(["market", "asset", "execution", "cost_bps", "metric"]).any()
 
 
 @a_few
 @given(ragged_units())
 def test_every_series_agrees_with_pandas_at_every_cost(days: pd.DataFrame) -> None:
-    table = table_of(days, (0.0, 25.0)).set_index(["cost_bps", "metric", "market", "asset"])["value"]
+    table = table_of(days, (0.0, 25.0))
+    table = table[table["execution"] == "on-time"]
+    table = table.set_index(["cost_bps", "metric", "market", "asset"])["value"]
     for cost in (0.0, 25.0):
         net = days.assign(net=days["gross"] - cost * 1e-4 * days["turnover"])
         by_asset = net[net["counted"]].groupby(["market", "asset"])["net"]
@@ -285,23 +320,26 @@ def board_of(
     learnt: Sequence[str] = (),
     quick: bool = False,
     seed: int = 0,
+    execution: Execution | None = "on-time",
 ) -> pd.DataFrame:
-    """The leaderboard of units (agent, seed): days."""
+    """The leaderboard of units (agent, seed): days, of one execution or of both."""
     results, portfolios, by_market = [], [], {}
     for (agent, run), days in units.items():
         by_market[agent, run] = market_days(days)
-        daily = portfolio_table(by_market[agent, run], blocks_of(days), costs)
+        daily = tables.portfolio_table(by_market[agent, run], blocks_of(days), costs)
         table = results_table(days, by_market[agent, run], daily, costs)
         results.append(table.assign(agent=agent, seed=run))
         portfolios.append(daily.assign(agent=agent, seed=run))
-    return leaderboard(
+    board = leaderboard(
         pd.concat(results, ignore_index=True),
         pd.concat(portfolios, ignore_index=True),
         by_market,
         seed=seed,
         learnt=learnt,
         quick=quick,
+        begins=sorted(set(blocks_of(days)["test_first"])),
     )
+    return board if execution is None else board[board["execution"] == execution].reset_index(drop=True)
 
 
 FLAT = unit(0, 0.0).assign(gross=0.0, turnover=0.0)
@@ -317,13 +355,14 @@ def test_agents_are_ranked_by_net_sharpe_ratio_at_each_cost() -> None:
 
 
 def test_a_nan_sharpe_ratio_ranks_last_and_prints_as_a_dash() -> None:
-    board = board_of({("flat", 0): FLAT, ("bad", 0): unit(1, -0.01), ("good", 0): unit(1, 0.01)})
+    units = {("flat", 0): FLAT, ("bad", 0): unit(1, -0.01), ("good", 0): unit(1, 0.01)}
+    board, both = board_of(units), board_of(units, execution=None)
     assert board["agent"].tolist() == ["good", "bad", "flat"]
     assert board["rank"].tolist() == [1, 2, 3]
     assert board.loc[2, ["sharpe", "sharpe_low", "sharpe_high", "seed_low", "calmar"]].isna().all()
-    line = as_text(board).splitlines()[-1]
-    assert line.split()[:4] == ["3", "flat", "-", "[-,"]
-    assert "nan" not in as_text(board)
+    line = as_text(both, "on-time").splitlines()[-1]
+    assert line.split()[:4] == ["3", "flat", "-", "-"]
+    assert "nan" not in as_text(both)
 
 
 def test_figures_are_those_of_the_portfolio_with_means_over_seeds() -> None:
@@ -370,7 +409,8 @@ def test_markets_whose_blocks_never_overlap_are_ranked_by_the_mean_over_markets(
     ]
     scaled = [np.nanmean(scaled_ex_ante(days.to_numpy())) for days in nets]
     assert board["ann_return_10"][0] == pytest.approx(252 * np.mean(scaled))
-    assert "good" in as_text(board)
+    both = board_of({("bad", 0): bad, ("good", 0): good}, (10.0,), execution=None)
+    assert "good" in as_text(both)
 
 
 @pytest.mark.parametrize(("days", "basis"), [(251, "markets"), (252, "portfolio")])
@@ -394,9 +434,41 @@ def test_a_learnt_agent_is_comparable_with_five_full_trainings(
     seeds: int, *, learnt: bool, quick: bool, comparable: bool
 ) -> None:
     units = {("a", s): unit(s, 0.001, T=60) for s in range(seeds)}
-    board = board_of(units, learnt=["a"] if learnt else [], quick=quick)
-    assert board["comparable"].tolist() == [comparable]
+    board = board_of(units, learnt=["a"] if learnt else [], quick=quick, execution=None)
+    assert board["comparable"].tolist() == [comparable] * 2
     assert as_text(board).endswith(" !") is not comparable
+
+
+def test_a_part_that_was_earned_on_the_first_day_is_marked_and_a_delay_without_a_price_is_not() -> None:
+    rng = np.random.default_rng(3)
+    noise_of = {seed: 0.01 * rng.standard_normal(3 * 300) for seed in range(2)}
+    edge = unit(4, 0.0)
+    quick = edge.assign(gross=edge["gross"] + 0.004, gross_late=noise_of[0])
+    steady = edge.assign(gross=edge["gross"] + 0.001, gross_late=edge["gross"] + 0.001)
+    board = board_of({("quick", 0): quick, ("steady", 0): steady}, execution=None).set_index(
+        ["execution", "agent"]
+    )
+    assert board["first_day"].to_dict() == {
+        ("late", "quick"): True,
+        ("late", "steady"): False,
+        ("on-time", "quick"): True,
+        ("on-time", "steady"): False,
+    }
+    assert board.loc[("on-time", "quick"), "rank"] == 1
+    assert board.loc[("late", "quick"), "rank"] == 2
+    text = as_text(board.reset_index(), "on-time")
+    assert "quick ^" in text
+    assert "steady ^" not in text
+
+
+def test_a_book_that_never_moves_has_earned_nothing_on_the_first_day() -> None:
+    """Late it misses its first day, and pays for its entry on the next: no more is between them."""
+    held = unit(5, 0.001, first={"X": 0, "Y": 0, "Z": 0}).assign(turnover=0.0)
+    first = held.groupby("market").cumcount()
+    held = held.assign(turnover=np.where(first == 0, 1.0, 0.0), turnover_late=np.where(first == 1, 1.0, 0.0))
+    held = held.assign(gross_late=np.where(first == 0, 0.0, held["gross"]))
+    board = board_of({("held", 0): held}, (0.0, 50.0), execution=None)
+    assert not board["first_day"].any()
 
 
 def test_the_same_seed_gives_the_same_board() -> None:
@@ -408,11 +480,14 @@ def test_the_same_seed_gives_the_same_board() -> None:
 def test_the_printed_board_has_one_block_per_cost_and_one_line_per_agent_by_rank() -> None:
     board = pd.DataFrame(
         {
+            "execution": "late",
             "cost_bps": [0.0, 0.0, 2.5],
             "rank": [1, 2, 1],
             "agent": ["macd", "a-long-name", "macd"],
             "seeds": [1, 5, 1],
             "comparable": [True, False, True],
+            "static": [True, False, False],
+            "first_day": [True, False, False],
             "sharpe": [1.234, NAN, -0.5],
             "sharpe_low": [-0.1, NAN, -1.0],
             "sharpe_high": [2.0, NAN, 0.25],
@@ -425,13 +500,18 @@ def test_the_printed_board_has_one_block_per_cost_and_one_line_per_agent_by_rank
             "max_drawdown_10": [-0.2, NAN, -0.3],
         }
     )
+    board = pd.concat([board, board.assign(execution="on-time", sharpe=[1.5, NAN, -0.25])])
     free, costly = as_text(board).split("\n\n")
     title, head, rule, first, second = free.splitlines()
-    assert title == "Net of 0 bps per unit of turnover"
+    assert title == "Net of 0 bps per unit of turnover, one day late"
     assert len(rule) == len(head)
     assert len(first) <= len(head)
-    shown = "1 macd 1.23 [-0.10, 2.00] 12.34% 10.00% -25.5% 0.48 12.3 12.00% -20.0% 1"
+    shown = "1 macd = ^ 1.23 1.50 [-0.10, 2.00] 12.34% 10.00% -25.5% 0.48 12.3 12.00% -20.0% 1"
     assert " ".join(first.split()) == shown
-    assert " ".join(second.split()) == "2 a-long-name - [-, -] 0.00% 0.00% 0.0% - 0.0 - - 5 !"
-    assert costly.splitlines()[0] == "Net of 2.5 bps per unit of turnover"
+    assert " ".join(second.split()) == "2 a-long-name - - [-, -] 0.00% 0.00% 0.0% - 0.0 - - 5 !"
+    assert costly.splitlines()[0] == "Net of 2.5 bps per unit of turnover, one day late"
     assert len(costly.splitlines()) == 4
+    other = as_text(board, "on-time").splitlines()
+    assert other[0].endswith("turnover, on time")
+    assert " ".join(other[1].split()[:7]) == "agent Sharpe late 95% interval return volat."
+    assert " ".join(other[3].split()[:8]) == "1 macd = ^ 1.50 1.23 [-0.10, 2.00]"

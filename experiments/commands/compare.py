@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tyro.conf import Positional
 
-from experiments.settings.config import WITHOUT_EFFECT
+from experiments.settings.config import EXECUTIONS, IN_WORDS, WITHOUT_EFFECT, Execution
+from qn_env.checks import check_known
 from qn_env.errors import ConfigError
 from qn_env.year import DAYS_PER_YEAR
 
@@ -38,12 +39,16 @@ class Compare:
     cost: float = 2.0
     """Cost per unit of turnover, in basis points; any, whatever the runs report."""
 
+    rank_by: Execution = "late"
+    """The execution compared and ranked by: late, one trading day after the decision, or on-time."""
+
     out: Path | None = None
     """CSV file to write the table to."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.cost < math.inf:
             raise ConfigError(f"cost is {self.cost}, expected a number of basis points >= 0.")
+        check_known("rank_by", self.rank_by, EXECUTIONS)
 
 
 class Setting(NamedTuple):
@@ -69,7 +74,8 @@ def compare_runs(config: Compare) -> int:
     for note in filter(None, (a.note, b.note)):
         print(f"Note: {note}")
     with a.consistent_files(), b.consistent_files():
-        settings, table = differences(a.record(), b.record()), compare_agents(a, b, config.cost)
+        settings = differences(a.record(), b.record())
+        table = compare_agents(a, b, config.cost, config.rank_by)
     print(f"A: {a.path}\nB: {b.path}")
     print("Settings, data and versions (A | B):" if settings else "Settings, data and versions: the same.")
     for setting in settings:
@@ -79,7 +85,8 @@ def compare_runs(config: Compare) -> int:
             "Warning: the runs are of different data. Their figures stand side by side; a difference between "
             "them says nothing about the agents."
         )
-    print(f"\nSharpe ratios of the equal-weight portfolio, net of {config.cost:g} bps:")
+    told = f"net of {config.cost:g} bps, {IN_WORDS[config.rank_by]}"
+    print(f"\nSharpe ratios of the equal-weight portfolio, {told}:")
     counts = {name: table[name].astype(object).where(table[name].notna(), "-") for name in COUNTS}
     print(table.assign(**counts).to_string(index=False, na_rep="-", float_format="{:.2f}".format))
     if (table["note"] == IDENTICAL).all():
@@ -121,8 +128,12 @@ STILL = ("still_a", "still_b")  # shares of the assets whose signal never moves
 COLUMNS = ("agent", *COUNTS, "sharpe_a", "sharpe_b", "difference", "low", "high", "p_value", *STILL, "note")
 
 
-def compare_agents(a: RunFolder, b: RunFolder, cost_bps: float) -> pd.DataFrame:
+def compare_agents(
+    a: RunFolder, b: RunFolder, cost_bps: float, execution: Execution = "late"
+) -> pd.DataFrame:
     """The agents of two finished runs: net Sharpe ratios of the equal-weight portfolio, and their difference.
+
+    The best of the first run first.
 
     Ratios are annualised means over seeds. Those of an agent in both runs are of the days that both have, and
     their difference, A less B, has a 95% interval for dependent days (`statistics.sharpe_difference`); the
@@ -136,7 +147,7 @@ def compare_agents(a: RunFolder, b: RunFolder, cost_bps: float) -> pd.DataFrame:
 
     from experiments.results.leaderboard import still_shares
 
-    left, right = _portfolios(a, cost_bps), _portfolios(b, cost_bps)
+    left, right = (_portfolios(run, cost_bps, execution) for run in (a, b))
     of_a, of_b = (partial(_figures, side, _bars_per_year(run)) for side, run in (("a", a), ("b", b)))
     still = {name: still_shares(folder.results()) for name, folder in zip(STILL, (a, b), strict=True)}
     same, rows = same_data(a, b), []
@@ -153,7 +164,11 @@ def compare_agents(a: RunFolder, b: RunFolder, cost_bps: float) -> pd.DataFrame:
                 rows[-1]["note"] = IDENTICAL
         rows[-1]["agent"] = agent
         rows[-1] |= {name: shares.get(agent, math.nan) for name, shares in still.items()}
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(COUNTS, "Int64"))
+    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(COUNTS, "Int64"))
+    best = (
+        table["sharpe_a"].fillna(table["sharpe_b"]).astype(float).sort_values(ascending=False, kind="stable")
+    )
+    return table.loc[best.index].reset_index(drop=True)
 
 
 def same_data(a: RunFolder, b: RunFolder) -> bool:
@@ -162,11 +177,12 @@ def same_data(a: RunFolder, b: RunFolder) -> bool:
     return bool(marks[0] == marks[1])
 
 
-def _portfolios(folder: RunFolder, cost_bps: float) -> dict[str, pd.DataFrame]:
+def _portfolios(folder: RunFolder, cost_bps: float, execution: Execution) -> dict[str, pd.DataFrame]:
     """By agent, the daily net returns of its portfolio, [days, seeds]."""
     from experiments.results.books import book_of
 
     days = folder.portfolio()
+    days = days[days["execution"] == execution]
     days = days[days["cost_bps"] == days["cost_bps"].min()]  # before costs, the same at every level
     days = days.assign(net=book_of(days).net(cost_bps))
     return {

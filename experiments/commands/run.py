@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from experiments.settings.config import RunConfig
+from experiments.settings.config import Execution, RunConfig
 from experiments.settings.configfile import write_config
 from qn_env.extras import PAGE, check_installed
 
 if TYPE_CHECKING:
     from experiments.storage.store import RunFolder
+
+
+WHEN: Mapping[Execution, str] = {
+    "late": "Ranked one day late: each decision is traded at the close after the one it is made at. On time, "
+    "at that very close, is what the papers assume and few can do.",
+    "on-time": "Ranked on time: each decision is traded at the very close it is made at, as the papers "
+    "assume and few can do. Late is one trading day later.",
+}
 
 
 def run_command(config: RunConfig) -> int:
@@ -55,10 +64,13 @@ def run_command(config: RunConfig) -> int:
 
 def _print_leaderboard(folder: RunFolder) -> None:
     from experiments.results.leaderboard import as_text
+    from experiments.results.run import ranked_first
     from experiments.running.terminal import print_wrapped
 
     board = folder.leaderboard()
-    print(f"\n{as_text(board)}\n")
+    rank_by, _ = ranked_first(folder.record())
+    print(f"\n{as_text(board, rank_by)}\n")
+    print_wrapped(WHEN[rank_by])
     print("* scaled ex ante to 10% volatility")
     if not board["comparable"].all():
         print("! not comparable: a quick run, or a learnt agent with fewer than 5 seeds")
@@ -66,6 +78,11 @@ def _print_leaderboard(folder: RunFolder) -> None:
         print_wrapped(
             "= static in part: the signals of a tenth or more of the assets never move; so far as they do "
             "not, what stands here is a fixed book, and nothing that was learnt about time"
+        )
+    if board["first_day"].any():
+        print_wrapped(
+            "^ earned on the first day: the Sharpe ratio one day late is lower than on time, by more than "
+            "chance (p below 0.05, corrected for the number of agents)"
         )
     if board["basis"].iloc[0] == "markets":
         print("Figures are means over markets: too few days have half of them in their test block.")

@@ -61,6 +61,7 @@ class StudyData(PanelConfig):
             agents=agents,
             **self.data,
             costs=self.costs,
+            rank_by="on-time",  # as both papers trade
             seeds=seeds,
             seed=self.seed,
             calendar=self.calendar,

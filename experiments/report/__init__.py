@@ -22,17 +22,18 @@ def write_report(folder: Path) -> Path:
     from experiments.report.page import render
     from experiments.report.trust import tables, write_tables
     from experiments.results.evidence import gather_evidence, write_record
-    from experiments.results.run import read_run
+    from experiments.results.run import read_runs
     from qn_env.storage import write_atomically
 
-    run = read_run(Path(folder))
+    runs = read_runs(Path(folder))
+    run = next(iter(runs.values()))  # as the execution that ranks shows it
     with run.stored.consistent_files():
-        evidence = gather_evidence(run)
-        shown = tables(run, evidence)
-        page = render(run, evidence, shown)
-        write_figures(run, evidence)
-        write_tables(run, shown)
-        write_record(run.folder, evidence)
+        evidence = {execution: gather_evidence(runs, execution) for execution in runs}
+        shown = {name: tables(seen, evidence[name]) for name, seen in runs.items()}
+        page = render(runs, evidence, shown)
+        write_figures(run, evidence[run.execution])
+        write_tables(runs, shown)
+        write_record(run.folder, list(evidence.values()))
     write_atomically(run.folder / "report.html", page.encode())
     run.stored.enter("report.html", "figures", "tables", "honesty.json")
     return run.folder / "report.html"

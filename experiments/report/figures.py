@@ -15,6 +15,7 @@ from experiments.report.tables import common_edges, finite, sample_caption
 from experiments.results.evidence import Evidence, cost_curve, cost_scale
 from experiments.results.run import Run
 from experiments.results.series import Curve, asset_sharpes, curves, is_long, run_dates
+from experiments.settings.config import IN_WORDS
 from experiments.statistics import Ranking
 from qn_env.arrays import FloatArray
 from qn_env.extras import require
@@ -69,7 +70,9 @@ def drawdown(run: Run, appearance: Mapping[str, LineStyle]) -> Figure:
     paths = curves(run, run.headline_bps, "net")
     _lines(axes, run, {name: path.drawdown for name, path in paths.items()}, appearance)
     axes.yaxis.set_major_formatter(require("matplotlib.ticker").PercentFormatter(1.0, decimals=0))
-    axes.set_title(f"Drawdown after {run.headline_bps:g} bp costs, mean over seeds")
+    axes.set_title(
+        f"Drawdown after {run.headline_bps:g} bp costs, {IN_WORDS[run.execution]}, mean over seeds"
+    )
     _legend(figure, appearance)
     return figure
 
@@ -98,7 +101,8 @@ def sharpe_histogram(run: Run, appearance: Mapping[str, LineStyle]) -> Figure:
     for axes in grid.flat[len(appearance) :]:
         axes.set_axis_off()
     figure.suptitle(
-        f"Net Sharpe ratio of every asset after {run.headline_bps:g} bp costs (dashed: median)",
+        f"Net Sharpe ratio of every asset after {run.headline_bps:g} bp costs, {IN_WORDS[run.execution]} "
+        "(dashed: median)",
         fontsize=12,
         fontweight="bold",
     )
@@ -117,7 +121,7 @@ def overview(run: Run, appearance: Mapping[str, LineStyle]) -> Figure:
     panel = run.about["panel"]
     figure.supxlabel(
         f"{panel['assets']} assets in {len(panel['markets'])} markets; costs {run.headline_bps:g} bp per "
-        f"unit of turnover; thick lines are learnt agents. {_caveat(run)}",
+        f"unit of turnover, traded {IN_WORDS[run.execution]}; thick lines are learnt agents. {_caveat(run)}",
         fontsize=9,
         color="#57606a",
     )
@@ -133,7 +137,7 @@ def costs(run: Run, appearance: Mapping[str, LineStyle]) -> Figure:
         line[0].set_dashes(style.dashes)
     axes.axhline(0, color="#57606a", linewidth=0.9)
     axes.set_xlabel("cost, basis points per unit of turnover")
-    axes.set_title("Net Sharpe ratio by cost, mean over seeds")
+    axes.set_title(f"Net Sharpe ratio by cost, {IN_WORDS[run.execution]}, mean over seeds")
     axes.margins(x=0.01)
     axes.set_ylim(*cost_scale(curve))
     _legend(figure, appearance)
@@ -193,7 +197,7 @@ def _intervals(axes: Axes, run: Run, appearance: Mapping[str, LineStyle]) -> Non
     axes.set_ylim(len(board) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
-    axes.set_title("Net Sharpe ratio, 95% interval")
+    axes.set_title(f"Net Sharpe ratio {IN_WORDS[run.execution]}, 95% interval")
 
 
 def _growth_axes(
@@ -206,7 +210,9 @@ def _growth_axes(
         axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
         axes.yaxis.set_minor_locator(ticker.NullLocator())
-    axes.set_title(f"Growth of 1 after {run.headline_bps:g} bp costs, mean over seeds")
+    axes.set_title(
+        f"Growth of 1 after {run.headline_bps:g} bp costs, {IN_WORDS[run.execution]}, mean over seeds"
+    )
 
 
 def _lines(

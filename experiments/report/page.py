@@ -48,7 +48,7 @@ from experiments.results.series import (
     run_dates,
     thin,
 )
-from experiments.settings.config import SEEDS
+from experiments.settings.config import IN_WORDS, SEEDS, Execution
 from qn_env.extras import require
 
 if TYPE_CHECKING:
@@ -58,11 +58,15 @@ PLACE = ("out", "jobs")  # settings that change no figure; a run never overwrite
 VIEWS: Mapping[str, View] = {"raw": "net", "scaled": "net_10"}
 
 
-def render(run: Run, evidence: Evidence, shown: Sequence[Table]) -> str:
+def render(
+    runs: Mapping[Execution, Run],
+    evidence: Mapping[Execution, Evidence],
+    shown: Mapping[Execution, Sequence[Table]],
+) -> str:
     """The whole page as HTML; the same run gives the same text.
 
     Args:
-        run: the run.
+        runs: the run as either execution shows it, the one that it is ranked by first.
         evidence: its statistics.
         shown: their tables.
     """
@@ -70,7 +74,7 @@ def render(run: Run, evidence: Evidence, shown: Sequence[Table]) -> str:
     plotly = require("plotly.offline")
     environment.filters |= {"typeset": typeset, "leading": leading}
     page = environment.get_template("page.html.jinja").render(
-        **context(run, evidence, shown), packed_plotly=pack(plotly.get_plotlyjs())
+        **context(runs, evidence, shown), packed_plotly=pack(plotly.get_plotlyjs())
     )
     return str(page)
 
@@ -80,26 +84,41 @@ def pack(text: str) -> str:
     return base64.b64encode(gzip.compress(text.encode(), compresslevel=9, mtime=0)).decode()
 
 
-def context(run: Run, evidence: Evidence, shown: Sequence[Table]) -> dict[str, object]:
+def context(
+    runs: Mapping[Execution, Run],
+    evidence: Mapping[Execution, Evidence],
+    shown: Mapping[Execution, Sequence[Table]],
+) -> dict[str, object]:
     """Everything the template shows."""
+    run = next(iter(runs.values()))
     appearance = line_styles(run)
     return {
-        "facts": facts(evidence),
-        "tables": {table.name: table for table in shown},
+        "statistics_of": [
+            {
+                "execution": execution,
+                "facts": facts(own),
+                "tables": {table.name: table for table in shown[execution]},
+                "ranks": None if own.ranking is None else rank_figure(own.ranking, appearance),
+                "rank_p": math.nan if own.ranking is None else own.ranking.iman_davenport_p,
+            }
+            for execution, own in evidence.items()
+        ],
         "study": study_texts(run.folder),
-        "ranks": None if evidence.ranking is None else rank_figure(evidence.ranking, appearance),
-        "rank_p": math.nan if evidence.ranking is None else evidence.ranking.iman_davenport_p,
         "about": run.about,
         "styles": appearance,
         "headline": run.headline_bps,
+        "rank_by": run.execution,
+        "executions": [(name, IN_WORDS[name], name == run.execution) for name in runs],
         "columns": COLUMNS,
         "bar": (BAR_WIDTH, BAR_HEIGHT),
         "box": (HISTOGRAM_WIDTH, HISTOGRAM_HEIGHT),
-        "views": _per_cost(run, appearance),
-        "charts": chart_data(run, appearance) | {"costs": cost_data(run)},
+        "views": _views(runs, appearance),
+        "charts": chart_data(runs, appearance),
         "step": _step(run),
         "basis": run.basis,
         "days": _days(run),
+        "year": f"{run.bars_per_year:,g}",
+        "bar_name": run.bars[:-1],
         "statement": whole_dates(statement(run)),
         "few_seeds": few_seeds(run),
         "duplicates": duplicates_in_words(run.about.get("duplicates", [])),
@@ -110,33 +129,37 @@ def context(run: Run, evidence: Evidence, shown: Sequence[Table]) -> dict[str, o
     }
 
 
-def _per_cost(run: Run, appearance: Mapping[str, LineStyle]) -> list[dict[str, object]]:
-    """The parts of the page that exist once per cost level."""
-    samples = {cost: asset_sharpes(run, cost) for cost in run.costs_bps}
+def _views(runs: Mapping[Execution, Run], appearance: Mapping[str, LineStyle]) -> list[dict[str, object]]:
+    """The parts of the page that exist once per execution and cost level."""
+    samples = {(name, cost): asset_sharpes(run, cost) for name, run in runs.items() for cost in run.costs_bps}
     edges = common_edges(list(samples.values()))
     ends = [number(edge, 1) for edge in (edges[0], edges[-1])]
     return [
         {
+            "execution": name,
             "cost": cost,
             "label": f"{cost:g}",
-            "leaderboard": leaderboard(run, cost, appearance),
+            "leaderboard": leaderboard(runs, name, cost, appearance),
             "histograms": histograms(sample, edges, appearance),
             "ends": ends,
-            "heat": heat_map(market_sharpes(run, cost), appearance),
+            "heat": heat_map(market_sharpes(runs[name], cost), appearance),
             "undefined_days": {
-                view: undefined_days(curves(run, cost, column), appearance) for view, column in VIEWS.items()
+                view: undefined_days(curves(runs[name], cost, column), appearance)
+                for view, column in VIEWS.items()
             },
         }
-        for cost, sample in samples.items()
+        for (name, cost), sample in samples.items()
     ]
 
 
-def chart_data(run: Run, appearance: Mapping[str, LineStyle]) -> dict[str, object]:
-    """What the script draws: dates, agents' styles, and their paths per cost and view."""
+def chart_data(runs: Mapping[Execution, Run], appearance: Mapping[str, LineStyle]) -> dict[str, object]:
+    """What the script draws: dates, agents' styles, and their paths per execution, cost and view."""
+    run = next(iter(runs.values()))
     dates, step = run_dates(run), _step(run)
     kept = dates[block_ends(len(dates), step)]
     return {
         "cost": f"{run.headline_bps:g}",
+        "execution": run.execution,
         "dates": [f"{date:%Y-%m-%d}" for date in kept],
         "log": is_long(dates),
         "agents": [
@@ -151,9 +174,13 @@ def chart_data(run: Run, appearance: Mapping[str, LineStyle]) -> dict[str, objec
             for style in appearance.values()
         ],
         "paths": {
-            f"{cost:g}": {view: _paths(run, cost, column, step) for view, column in VIEWS.items()}
-            for cost in run.costs_bps
+            name: {
+                f"{cost:g}": {view: _paths(seen, cost, column, step) for view, column in VIEWS.items()}
+                for cost in seen.costs_bps
+            }
+            for name, seen in runs.items()
         },
+        "costs": {name: cost_data(seen) for name, seen in runs.items()},
     }
 
 

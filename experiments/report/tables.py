@@ -14,6 +14,7 @@ from experiments.report.line_styles import LineStyle
 from experiments.results.headings import LEADERBOARD, SCALED, pick
 from experiments.results.run import Run
 from experiments.results.series import Curve, Figures, bin_edges
+from experiments.settings.config import IN_WORDS, Execution, other_execution
 from experiments.statistics import Ranking
 from qn_env.arrays import FloatArray
 
@@ -88,7 +89,9 @@ class Row(TypedDict):
     rank: Cell
     comparable: bool
     static: bool
+    first_day: bool
     sharpe: Cell
+    other: Cell
     interval: str
     whisker: Whisker | None
     seeds: int
@@ -96,21 +99,25 @@ class Row(TypedDict):
     cells: list[Cell]
 
 
-def leaderboard(run: Run, cost_bps: float, appearance: Mapping[str, LineStyle]) -> dict[str, object]:
-    """Rows of the leaderboard at one cost, and the number of figures shown as undefined."""
-    scale = _scale(run.leaderboard)
-    ranking = run.ranking(cost_bps).to_dict("records")
-    rows = [_row(appearance[row["agent"]], row, scale) for row in ranking]
+def leaderboard(
+    runs: Mapping[Execution, Run], execution: Execution, cost_bps: float, appearance: Mapping[str, LineStyle]
+) -> dict[str, object]:
+    """Rows of the leaderboard of one execution at one cost, and the number of figures shown as undefined."""
+    scale = _scale(pd.concat([run.leaderboard for run in runs.values()]))
+    ranking = runs[execution].ranking(cost_bps).to_dict("records")
+    other = runs[other_execution(execution)].ranking(cost_bps).set_index("agent")["sharpe"]
+    rows = [_row(appearance[row["agent"]], row, float(other[row["agent"]]), scale) for row in ranking]
     cells = [shown for row in rows for shown in (row["sharpe"], *row["cells"])]
     return {
         "rows": rows,
         "undefined": sum(shown.value is None for shown in cells),
+        "beside": IN_WORDS[other_execution(execution)],
         "low": number(scale[0], 1),
         "high": number(scale[1], 1),
     }
 
 
-def _row(style: LineStyle, row: Mapping[str, float], scale: tuple[float, float]) -> Row:
+def _row(style: LineStyle, row: Mapping[str, float], other: float, scale: tuple[float, float]) -> Row:
     seeds = int(row["seeds"])
     spread = f"{number(row['seed_low'])} to {number(row['seed_high'])}" if seeds > 1 else ""
     return {
@@ -118,7 +125,9 @@ def _row(style: LineStyle, row: Mapping[str, float], scale: tuple[float, float])
         "rank": Cell(number(row["rank"], 0), float(row["rank"]) if math.isfinite(row["rank"]) else None),
         "comparable": bool(row["comparable"]),
         "static": bool(row.get("static", False)),
+        "first_day": bool(row["first_day"]),
         "sharpe": cell(row["sharpe"], "number"),
+        "other": cell(other, "number"),
         "interval": f"{number(row['sharpe_low'])} to {number(row['sharpe_high'])}",
         "whisker": whisker(row["sharpe_low"], row["sharpe"], row["sharpe_high"], scale),
         "seeds": seeds,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,10 +19,12 @@ from experiments.results.evidence import SWEEP_BPS, Evidence, cost_curve
 from experiments.results.headings import LEADERBOARD, SIGNALS, pick
 from experiments.results.leaderboard import STATIC_SHARE
 from experiments.results.run import Run
+from experiments.settings.config import IN_WORDS, Execution
 from qn_env.errors import refuse_missing
 from qn_env.storage import read_bytes
 
 SHOWN_BPS = (0.0, 2.0, 5.0, 10.0, SWEEP_BPS)  # of the cost curve, in its table
+OF_BOTH = ("delays", "signals", "probes")  # tables that are the same for both executions
 PROBES = ("probe", "agent", "measure", "seeds", "value", "low", "high", "bar", "verdict")
 
 
@@ -65,18 +68,26 @@ def facts(evidence: Evidence) -> list[Fact]:
             "ranked agents passed: with the later days scrambled, they decided the same."
             + (f" Refused: {', '.join(evidence.refused)}." if evidence.refused else ""),
         ),
-        _one_day_late(evidence),
+        _delay(evidence),
     ]
 
 
-def _one_day_late(evidence: Evidence) -> Fact:
-    """What the agent that is ranked first keeps of its Sharpe ratio when it trades a day later."""
+def _delay(evidence: Evidence) -> Fact:
+    """What the agent that is ranked first has with the other execution."""
     best = evidence.delays.iloc[0]
+    late, on_time = format_value(best["sharpe_late"], ".2f"), format_value(best["sharpe"], ".2f")
+    if evidence.execution == "late":
+        return Fact(
+            "On time",
+            on_time,
+            f"Sharpe ratio of {best['agent']}, ranked first, if each decision could be traded at the very "
+            f"close it is made at; {late} one trading day later, which is what is ranked here.",
+        )
     return Fact(
         "One day late",
-        format_value(best["sharpe_late"], ".2f"),
+        late,
         f"Sharpe ratio of {best['agent']}, ranked first, if each decision is traded one trading day later; "
-        f"{format_value(best['sharpe'], '.2f')} on time. What a delay takes was earned on the first day.",
+        f"{on_time} on time. What a delay takes was earned on the first day.",
     )
 
 
@@ -95,11 +106,21 @@ def tables(run: Run, evidence: Evidence) -> list[Table]:
     ]
 
 
-def write_tables(run: Run, shown: Sequence[Table]) -> None:
-    """Write the leaderboard and these tables as CSV and LaTeX into `tables/`."""
+def write_tables(runs: Mapping[Execution, Run], shown: Mapping[Execution, Sequence[Table]]) -> None:
+    """Write the leaderboard and these tables as CSV and LaTeX into `tables/`.
+
+    Those of the execution that the run is not ranked by have it in their names.
+    """
+    run = next(iter(runs.values()))
     quick = " A quick run, not comparable." if run.about["config"].get("quick") else ""
-    note = f"Test days only, at {run.headline_bps:g} bp.{quick}"
-    write_items([leaderboard_table(run), *shown], run.folder, {}, [note])
+    note = f"Test days only, at {run.headline_bps:g} bp, {IN_WORDS[run.execution]}.{quick}"
+    items = [
+        replace(table, name=f"{table.name}-{name}") if name != run.execution else table
+        for name, seen in runs.items()
+        for table in [leaderboard_table(seen), *shown[name]]
+        if name == run.execution or table.name not in OF_BOTH
+    ]
+    write_items(items, run.folder, {}, [note])
 
 
 def study_texts(folder: Path) -> list[str]:
@@ -130,7 +151,8 @@ def leaderboard_table(run: Run) -> Table:
     return Table(
         name="leaderboard",
         title="Leaderboard",
-        caption=f"Net of {run.headline_bps:g} bp per unit of turnover, by Sharpe ratio; means over seeds.",
+        caption=f"Net of {run.headline_bps:g} bp per unit of turnover, {IN_WORDS[run.execution]}, by Sharpe "
+        "ratio; means over seeds.",
         data=run.leaderboard,
         shown=pd.DataFrame(shown),
     )
@@ -203,9 +225,10 @@ def _delays(evidence: Evidence) -> Table:
     shown = [
         {
             "Agent": row["agent"],
-            "Sharpe": format_value(row["sharpe"], ".2f"),
+            "On time": format_value(row["sharpe"], ".2f"),
             "One day late": format_value(row["sharpe_late"], ".2f"),
             **_difference(row),
+            "p, corrected": format_value(row["p_holm"], ".3f"),
         }
         for row in evidence.delays.to_dict("records")
     ]
@@ -216,7 +239,9 @@ def _delays(evidence: Evidence) -> Table:
             f"Net Sharpe ratio of the portfolio at {evidence.cost_bps:g} bp, and of the same decisions each "
             "traded one trading day later (nothing is held on the first test day then). Few can trade at the "
             "very close they decide from, and recorded closes are not of one moment: what does not outlast "
-            "a day should not be counted on. p is of the difference."
+            "a day should not be counted on. p is of the difference; corrected for the number of agents "
+            "(Holm 1979), below 0.05 it was earned on the first day. The difference leaves out the days on "
+            "which a market's positions are entered."
         ),
         data=evidence.delays,
         shown=pd.DataFrame(shown),

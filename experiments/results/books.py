@@ -6,6 +6,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 import pandas as pd
 
+from experiments.settings.config import Execution
 from qn_env.arrays import BoolArray, FloatArray
 from qn_env.economics import BASIS_POINT
 
@@ -36,12 +37,12 @@ class Book(NamedTuple, Generic[Daily]):
         return Book(self.gross[rows], self.turnover[rows])
 
 
-def book_of(days: pd.DataFrame, *, late: bool = False) -> Book[pd.Series]:
+def book_of(days: pd.DataFrame, execution: Execution = "on-time") -> Book[pd.Series]:
     """The book of a table of days.
 
     Args:
-        days: gross and turnover, and with `late` the columns gross_late and turnover_late.
-        late: of the same decisions, each traded one trading day later.
+        days: gross and turnover, and of those that are late gross_late and turnover_late.
+        execution: "on-time", or "late" of the same decisions, each traded one trading day later.
     """
-    suffix = "_late" if late else ""
+    suffix = "_late" if execution == "late" else ""
     return Book(days[f"gross{suffix}"], days[f"turnover{suffix}"])

@@ -12,6 +12,8 @@ import pandas as pd
 from experiments.results.headings import HEADINGS
 from experiments.results.leaderboard import as_text
 from experiments.results.metrics import growth_of_one
+from experiments.results.run import ranked_first
+from experiments.settings.config import IN_WORDS, Execution, other_execution
 from experiments.storage.store import RunFolder
 from qn_env.errors import ConfigError
 from qn_env.extras import require
@@ -40,44 +42,53 @@ class Comparison:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """Tidy: run, agent, market, asset, seed, split, cost_bps, metric, value; "*" stands for all."""
+        """Tidy: run, agent, market, asset, seed, split, execution, cost_bps, metric, value; "*" is all."""
         return self.folder.results()
 
     @cached_property
     def portfolio(self) -> pd.DataFrame:
-        """Daily returns of every agent's portfolio, by seed and cost."""
+        """Daily returns of every agent's portfolio, by seed, execution and cost."""
         return self.folder.portfolio()
 
-    def leaderboard(self, cost: float | None = None) -> pd.DataFrame:
-        """The ranking at a cost, best first; default: the highest cost of the run.
+    @cached_property
+    def rank_by(self) -> Execution:
+        """The execution that ranks: "late", one trading day after the decision, or "on-time"."""
+        return ranked_first(self.folder.record())[0]
+
+    def leaderboard(self, cost: float | None = None, execution: Execution | None = None) -> pd.DataFrame:
+        """The ranking at a cost, best first; default: the run's highest cost and the execution that ranks.
 
         Raises:
             ConfigError: a cost that the run does not have.
         """
         board = self.folder.leaderboard()
+        board = board[board["execution"] == (execution or self.rank_by)]
         return board[board["cost_bps"] == self._cost(cost)].reset_index(drop=True)
 
-    def plot(self, cost: float | None = None) -> go.Figure:
+    def plot(self, cost: float | None = None, execution: Execution | None = None) -> go.Figure:
         """Growth of one, net, of every agent's portfolio, the mean over its seeds; a Plotly figure.
 
         Raises:
             ConfigError: a cost that the run does not have, or no Plotly.
         """
         graphs = require("plotly.graph_objects", what="A figure")
-        chosen = self._cost(cost)
+        chosen, traded = self._cost(cost), execution or self.rank_by
         days = self.portfolio[self.portfolio["cost_bps"] == chosen]
+        days = days[days["execution"] == traded]
         figure: go.Figure = graphs.Figure()
-        for agent in self.leaderboard(cost)["agent"]:
+        for agent in self.leaderboard(cost, traded)["agent"]:
             net = days[days["agent"] == agent].pivot(index="date", columns="seed", values="net").mean(axis=1)
             grown = growth_of_one(net.to_numpy()[:, None])[:, 0]
             figure.add_scatter(x=net.index, y=grown, name=agent, mode="lines")
         figure.update_layout(
-            title=f"Growth of one, net of {chosen:g} bps", template="plotly_white", hovermode="x unified"
+            title=f"Growth of one, net of {chosen:g} bps, {IN_WORDS[traded]}",
+            template="plotly_white",
+            hovermode="x unified",
         )
         return figure
 
     def __repr__(self) -> str:
-        return f"{as_text(self.folder.leaderboard())}\n\n{self.path}"
+        return f"{as_text(self.folder.leaderboard(), self.rank_by)}\n\n{self.path}"
 
     def _repr_html_(self) -> str:
         """The leaderboard at the highest cost, for notebooks."""
@@ -87,8 +98,12 @@ class Comparison:
         shown = board[list(columns)].rename(columns=columns)
         ends = zip(board["sharpe_low"], board["sharpe_high"], strict=True)
         shown.insert(2, "95% interval", [f"[{low:.2f}, {high:.2f}]" for low, high in ends])
+        other = self.leaderboard(execution=other_execution(self.rank_by)).set_index("agent")["sharpe"]
+        beside = [f"{other[agent]:.2f}" for agent in board["agent"]]
+        shown.insert(3, IN_WORDS[other_execution(self.rank_by)].capitalize(), beside)
         html = shown.to_html(index=False, formatters=forms, border=0)
-        return f"<p>Net of {self._cost(None):g} bps per unit of turnover; {self.path}</p>{html}"
+        told = f"Net of {self._cost(None):g} bps per unit of turnover, {IN_WORDS[self.rank_by]}; {self.path}"
+        return f"<p>{told}</p>{html}"
 
     def _cost(self, cost: float | None) -> float:
         known = sorted(self.folder.leaderboard()["cost_bps"].unique())

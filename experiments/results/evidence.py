@@ -17,10 +17,13 @@ import numpy as np
 import pandas as pd
 
 from experiments.results.books import Book, book_of
+from experiments.results.delays import after_entry, delay
 from experiments.results.metrics import break_even_bps
 from experiments.results.run import Run
 from experiments.results.series import asset_sharpes, market_sharpes
+from experiments.settings.config import Execution
 from experiments.statistics import (
+    Difference,
     Moments,
     Overfitting,
     Ranking,
@@ -41,7 +44,7 @@ from experiments.statistics import (
 )
 from experiments.storage.records import read_trial
 from experiments.storage.store import unit_name
-from qn_env.arrays import FloatArray
+from qn_env.arrays import BoolArray, FloatArray
 from qn_env.errors import LookAheadError
 from qn_env.objectives import sharpe
 from qn_env.storage import write_atomically
@@ -79,22 +82,24 @@ class Tried(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """The statistics of a run at one cost.
+    """The statistics of a run at one cost for one execution.
 
     Attributes:
+        execution: when decisions are traded.
         cost_bps: basis points per unit of turnover.
         reference: the agent that the probability of improvement is over.
         tried: the trials.
         agents: one row per agent, in the order of the leaderboard.
         differences: one row per pair: difference of the annualised Sharpe ratios, its error, p and Holm's p.
-        delays: one row per agent: its Sharpe ratio, that of the same decisions traded one trading day later,
-            the difference, its error and p.
+        delays: one row per agent: its Sharpe ratio on time, that of the same decisions traded one trading day
+            later, the difference, its error, p and Holm's p.
         paired: tests over assets, which take these as independent.
         refused: agents without figures because the look-ahead audit refused them.
         overfitting: of choosing the best agent by its portfolio; None with too few agents or days.
         ranking: of the agents across markets; None with fewer than two agents or no common market.
     """
 
+    execution: Execution
     cost_bps: float
     reference: str
     tried: Tried
@@ -107,9 +112,17 @@ class Evidence:
     ranking: Ranking | None
 
 
-def gather_evidence(run: Run) -> Evidence:
-    """The statistics of a run, at its headline cost; the same run gives the same figures."""
+def gather_evidence(runs: Mapping[Execution, Run], execution: Execution | None = None) -> Evidence:
+    """The statistics of a run, at its headline cost; the same run gives the same figures.
+
+    Args:
+        runs: as `read_runs` gives them.
+        execution: whose; default: the one that the run is ranked by.
+    """
+    run = runs[execution] if execution is not None else next(iter(runs.values()))
     cost, daily = run.headline_bps, daily_portfolios(run)
+    both = {name: daily_portfolios(other) for name, other in runs.items()}
+    kept = after_entry(common_days(run), _begins(run))
     best_first = [str(agent) for agent in run.ranking(cost)["agent"]]
     reference = REFERENCE if REFERENCE in best_first else best_first[0]
     against = list(dict.fromkeys([best_first[0], reference]))
@@ -126,6 +139,7 @@ def gather_evidence(run: Run) -> Evidence:
         for agent in best_first
     ]
     return Evidence(
+        execution=run.execution,
         cost_bps=cost,
         reference=reference,
         tried=tried,
@@ -133,12 +147,7 @@ def gather_evidence(run: Run) -> Evidence:
         differences=_differences(
             {agent: daily[agent].net(cost) for agent in best_first}, against, run.bars_per_year
         ),
-        delays=_delays(
-            {agent: daily[agent] for agent in best_first},
-            daily_portfolios(run, late=True),
-            cost,
-            run.bars_per_year,
-        ),
+        delays=_delays(best_first, both["on-time"], both["late"], kept, cost, run.bars_per_year),
         paired=paired_tests(assets.loc[best_first].T, against=best_first[0]),
         refused=refused_agents(run),
         overfitting=_overfitting(daily, cost, run.bars_per_year),
@@ -146,18 +155,11 @@ def gather_evidence(run: Run) -> Evidence:
     )
 
 
-def daily_portfolios(run: Run, *, late: bool = False) -> dict[str, Book[FloatArray]]:
-    """Every agent's portfolio, daily [T, S], on the days that all agents have.
-
-    Args:
-        run: the run.
-        late: of the same decisions, each traded one trading day later.
-    """
-    rows = run.portfolio[run.portfolio["cost_bps"] == run.headline_bps].set_index("date")
-    names = ["agent", "seed"]
+def daily_portfolios(run: Run) -> dict[str, Book[FloatArray]]:
+    """Every agent's portfolio, daily [T, S], on the days that all agents have (`common_days`)."""
+    rows, names = _headline_rows(run), ["agent", "seed"]
     gross, turnover = (
-        rows.assign(daily=series).pivot(columns=names, values="daily").dropna()
-        for series in book_of(rows, late=late)
+        rows.assign(daily=series).pivot(columns=names, values="daily").dropna() for series in book_of(rows)
     )
     none = np.zeros((0, 1))
     return {
@@ -166,6 +168,24 @@ def daily_portfolios(run: Run, *, late: bool = False) -> dict[str, Book[FloatArr
         else Book(none, none)  # no day has half of the markets
         for agent in run.agents
     }
+
+
+def common_days(run: Run) -> pd.DatetimeIndex:
+    """[T] the days that all agents have."""
+    gross = _headline_rows(run).pivot(columns=["agent", "seed"], values="gross").dropna()
+    return pd.DatetimeIndex(gross.index)
+
+
+def _headline_rows(run: Run) -> pd.DataFrame:
+    return run.portfolio[run.portfolio["cost_bps"] == run.headline_bps].set_index("date")
+
+
+def _begins(run: Run) -> list[str]:
+    """The first test day of each market, in its first window."""
+    firsts: dict[str, str] = {}
+    for block in run.about["panel"]["markets"]:
+        firsts[block["market"]] = min(block["test_first"], firsts.get(block["market"], block["test_first"]))
+    return sorted(firsts.values())
 
 
 def sharpes(book: Book[FloatArray], cost_bps: float, bars_per_year: float) -> FloatArray:
@@ -297,26 +317,44 @@ def _differences(
 
 
 def _delays(
-    daily: Mapping[str, Book[FloatArray]],
+    agents: Sequence[str],
+    on_time: Mapping[str, Book[FloatArray]],
     late: Mapping[str, Book[FloatArray]],
+    kept: BoolArray,
     cost_bps: float,
     bars_per_year: float,
 ) -> pd.DataFrame:
-    """What every agent's Sharpe ratio is one trading day late, net, seed beside the same seed."""
-    return pd.DataFrame(
+    """What every agent's Sharpe ratio is one trading day late, net, seed beside the same seed.
+
+    The difference and its p are of the days `kept` [T], on which the books are not just being entered.
+    """
+    rows = [
         {
             "agent": agent,
-            "sharpe": _mean(sharpes(days, cost_bps, bars_per_year)),
+            "sharpe": _mean(sharpes(on_time[agent], cost_bps, bars_per_year)),
             "sharpe_late": _mean(sharpes(late[agent], cost_bps, bars_per_year)),
-            **_gap(late[agent].net(cost_bps), days.net(cost_bps), bars_per_year),
+            **_annual(
+                delay(
+                    late[agent].net(cost_bps),
+                    on_time[agent].net(cost_bps),
+                    kept=kept[: len(late[agent].gross)],
+                ),
+                bars_per_year,
+            ),
         }
-        for agent, days in daily.items()
-    )
+        for agent in agents
+    ]
+    table = pd.DataFrame(rows)
+    return table.assign(p_holm=holm(table["p_value"].to_numpy(dtype=np.float64)))
 
 
 def _gap(left: FloatArray, right: FloatArray, bars_per_year: float) -> dict[str, float]:
     """The difference of the annualised Sharpe ratios of net returns [T, K], its error and p."""
-    gap = sharpe_difference(left, right)
+    return _annual(sharpe_difference(left, right), bars_per_year)
+
+
+def _annual(gap: Difference, bars_per_year: float) -> dict[str, float]:
+    """A difference of daily Sharpe ratios as one of annualised ones."""
     return {
         "difference": gap.value * bars_per_year**0.5,
         "error": gap.error * bars_per_year**0.5,
@@ -379,6 +417,7 @@ def as_record(evidence: Evidence) -> dict[str, object]:
     }
 
 
-def write_record(folder: Path, evidence: Evidence) -> None:
-    """Write `honesty.json` into the run folder."""
-    write_atomically(folder / "honesty.json", (json.dumps(as_record(evidence), indent=2) + "\n").encode())
+def write_record(folder: Path, evidence: Sequence[Evidence]) -> None:
+    """Write `honesty.json` into the run folder: the statistics of both executions."""
+    record = {one.execution: as_record(one) for one in evidence}
+    write_atomically(folder / "honesty.json", (json.dumps(record, indent=2) + "\n").encode())

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from itertools import product
 
 import numpy as np
 import pandas as pd
 
 from experiments.results.books import book_of
+from experiments.results.delays import SIGNIFICANT, after_entry, delay
 from experiments.results.headings import LEADERBOARD, SCALED, SIGNALS, pick
 from experiments.results.metrics import performance
 from experiments.results.tables import ALL, scaled_ex_ante
-from experiments.settings.config import SEEDS
-from experiments.statistics import mean_sharpe, sharpe_interval
+from experiments.settings.config import EXECUTIONS, IN_WORDS, SEEDS, Execution
+from experiments.statistics import holm, mean_sharpe, sharpe_interval
 from experiments.storage.records import DuplicateRecord
 from qn_env.arrays import FloatArray
 from qn_env.year import DAYS_PER_YEAR
@@ -31,12 +33,15 @@ def leaderboard(
     seed: int,
     learnt: Collection[str],
     quick: bool,
+    begins: Collection[str],
     bars_per_year: float = DAYS_PER_YEAR,
 ) -> pd.DataFrame:
-    """Rank the agents at each cost.
+    """Rank the agents for each execution at each cost.
 
     Figures are means over seeds. They describe the equal-weight portfolio of markets; where fewer than 252
-    days have half of the markets in their test block, the mean over markets (column `basis`).
+    days have half of the markets in their test block, the mean over markets (column `basis`). An agent whose
+    Sharpe ratio is significantly lower one day late than on time (Holm-corrected over the agents, 5%) earned
+    the difference on the first day (column `first_day`; `delay_p` is the corrected p).
 
     Args:
         results: the tidy table.
@@ -45,21 +50,35 @@ def leaderboard(
         seed: of the bootstrap.
         learnt: names of the agents that learn; comparable with enough finished seeds of full trainings.
         quick: whether their trainings were short.
+        begins: the first test day of each market.
         bars_per_year: what figures are annualised by.
     """
-    days = portfolio.groupby(["agent", "seed", "cost_bps"]).size()
+    days = portfolio.groupby(["agent", "seed", "execution", "cost_bps"]).size()
     basis = "portfolio" if len(days) and days.min() >= MIN_PORTFOLIO_DAYS else "markets"
+    costs, agents = sorted(results["cost_bps"].unique()), list(results["agent"].unique())
+    seeds_of = {agent: sorted(results.loc[results["agent"] == agent, "seed"].unique()) for agent in agents}
+    nets: dict[tuple[Execution, float, str], FloatArray] = {}
+    dates: dict[str, pd.DatetimeIndex] = {}
+    for execution, cost, agent in product(EXECUTIONS, costs, agents):
+        if basis == "portfolio":
+            dates[agent], net = _portfolio_net(portfolio, agent, seeds_of[agent], execution, cost)
+        else:
+            dates[agent], net = _market_net(by_market, agent, seeds_of[agent], execution, cost)
+        nets[execution, cost, agent] = net
+    delays = {
+        cost: _delays(
+            {a: (dates[a], nets["on-time", cost, a], nets["late", cost, a]) for a in agents}, begins
+        )
+        for cost in costs
+    }
+    known = dict(iter(results.groupby(["execution", "cost_bps", "agent"], sort=False)))
     rows = []
-    for cost in sorted(results["cost_bps"].unique()):
-        for agent in results["agent"].unique():
-            mine = results[(results["agent"] == agent) & (results["cost_bps"] == cost)]
-            seeds = sorted(mine["seed"].unique())
-            if basis == "portfolio":
-                net = _portfolio_net(portfolio, agent, seeds, cost)
-            else:
-                net = _market_net(by_market, agent, seeds, cost)
+    for execution in EXECUTIONS:
+        for cost, agent in product(costs, agents):
+            mine, net, seeds = known[execution, cost, agent], nets[execution, cost, agent], seeds_of[agent]
             rows.append(
                 {
+                    "execution": execution,
                     "cost_bps": cost,
                     "agent": agent,
                     "seeds": len(seeds),
@@ -70,12 +89,34 @@ def leaderboard(
                     **_sharpe_figures(net, seed, bars_per_year),
                     **_scaled_figures(net, bars_per_year),
                     "undefined": _count_undefined(mine),
+                    **delays[cost][agent],
                 }
             )
     table = pd.DataFrame(rows)
-    order = table.groupby("cost_bps")["sharpe"].rank(ascending=False, method="first", na_option="bottom")
-    table.insert(1, "rank", order.astype(int))
-    return table.sort_values(["cost_bps", "rank"], ignore_index=True)
+    groups = table.groupby(["execution", "cost_bps"])
+    order = groups["sharpe"].rank(ascending=False, method="first", na_option="bottom")
+    table.insert(2, "rank", order.astype(int))
+    return table.sort_values(["execution", "cost_bps", "rank"], ignore_index=True)
+
+
+def _delays(
+    nets: Mapping[str, tuple[pd.DatetimeIndex, FloatArray, FloatArray]], begins: Collection[str]
+) -> dict[str, dict[str, float | bool]]:
+    """Whether waiting a day takes a part of an agent's Sharpe ratio that is no chance.
+
+    Args:
+        nets: by agent, [D] dates and [S, D, K] on time and late.
+        begins: the first test day of each market.
+    """
+    gaps = []
+    for dates, on_time, late in nets.values():
+        columns = [net.transpose(1, 0, 2).reshape(len(dates), -1) for net in (late, on_time)]
+        gaps.append(delay(*columns, kept=after_entry(dates, begins)))
+    corrected = holm([gap.p_value for gap in gaps])
+    return {
+        agent: {"delay_p": float(p), "first_day": bool(gap.value < 0.0 and p < SIGNIFICANT)}
+        for agent, gap, p in zip(nets, gaps, corrected, strict=True)
+    }
 
 
 def _figures(mine: pd.DataFrame, basis: str) -> dict[str, float]:
@@ -118,28 +159,34 @@ def _count_undefined(mine: pd.DataFrame) -> int:
     return int(assets["value"].isna().sum())
 
 
-def _portfolio_net(portfolio: pd.DataFrame, agent: str, seeds: list[int], cost: float) -> FloatArray:
+def _portfolio_net(
+    portfolio: pd.DataFrame, agent: str, seeds: list[int], execution: Execution, cost: float
+) -> tuple[pd.DatetimeIndex, FloatArray]:
     """[S, D, 1] daily net returns of the portfolio."""
     mine = portfolio[(portfolio["agent"] == agent) & (portfolio["cost_bps"] == cost)]
+    mine = mine[mine["execution"] == execution]
     wide = mine.pivot(index="date", columns="seed", values="net")[seeds].sort_index()
-    net: FloatArray = wide.to_numpy().T[:, :, None]
-    return net
+    return pd.DatetimeIndex(wide.index), wide.to_numpy().T[:, :, None]
 
 
 def _market_net(
-    by_market: Mapping[tuple[str, int], pd.DataFrame], agent: str, seeds: list[int], cost: float
-) -> FloatArray:
+    by_market: Mapping[tuple[str, int], pd.DataFrame],
+    agent: str,
+    seeds: list[int],
+    execution: Execution,
+    cost: float,
+) -> tuple[pd.DatetimeIndex, FloatArray]:
     """[S, D, M] daily net returns of every market, NaN outside its test block."""
     stack = []
     for seed in seeds:
         days = by_market[agent, seed]
         wide = (
-            days.assign(net=book_of(days).net(cost))
+            days.assign(net=book_of(days, execution).net(cost))
             .pivot(index="date", columns="market", values="net")
             .sort_index()
         )
         stack.append(wide.to_numpy())
-    return np.stack(stack)
+    return pd.DatetimeIndex(wide.index), np.stack(stack)
 
 
 def still_shares(results: pd.DataFrame) -> dict[str, float]:
@@ -174,24 +221,35 @@ def static_note(shares: Mapping[str, float]) -> str:
     return f"Static in part (=): {told}, a fixed book that learnt no timing."
 
 
-def as_text(table: pd.DataFrame) -> str:
-    """The leaderboard as it is printed, one block per cost.
+def as_text(table: pd.DataFrame, rank_by: Execution = "late") -> str:
+    """The leaderboard as it is printed, a block per cost, ranked by one execution, the other's ratio beside.
 
     A star marks figures scaled ex ante to 10% volatility, an exclamation mark agents that are not comparable,
-    an equals sign learnt agents that are static in part: signals of a tenth or more of the assets never move.
+    an equals sign learnt agents that are static in part (signals of a tenth or more of the assets never
+    move), a circumflex agents that earned a significant part on the first day.
+
+    Args:
+        table: as `leaderboard` gives it.
+        rank_by: the execution that ranks.
     """
-    return "\n\n".join(_block(float(cost), rows) for cost, rows in table.groupby("cost_bps"))
+    ranked = table[table["execution"] == rank_by]
+    other = table[table["execution"] != rank_by].set_index(["cost_bps", "agent"])["sharpe"]
+    return "\n\n".join(
+        _block(float(cost), rows, rank_by, other[cost]) for cost, rows in ranked.groupby("cost_bps")
+    )
 
 
-def _block(cost: float, rows: pd.DataFrame) -> str:
+def _block(cost: float, rows: pd.DataFrame, rank_by: Execution, other: pd.Series) -> str:
     columns = pick(*LEADERBOARD, *SCALED)
-    cells = [["", "agent", "Sharpe", "95% interval", *(column.narrow for column in columns), "seeds"]]
+    beside = "on time" if rank_by == "late" else "late"
+    cells = [["", "agent", "Sharpe", beside, "95% interval", *(column.narrow for column in columns), "seeds"]]
     for _, row in rows.iterrows():
         interval = f"[{_number(row['sharpe_low'], '.2f')}, {_number(row['sharpe_high'], '.2f')}]"
         shown = [_number(row[column.name], column.form) for column in columns]
         seeds = f"{row['seeds']}" if row["comparable"] else f"{row['seeds']} !"
-        name = f"{row['agent']} =" if row.get("static", False) else str(row["agent"])
-        cells.append([str(row["rank"]), name, _number(row["sharpe"], ".2f"), interval, *shown, seeds])
+        marks = " =" * bool(row["static"]) + " ^" * bool(row["first_day"])
+        ratios = [_number(row["sharpe"], ".2f"), _number(float(other[row["agent"]]), ".2f"), interval]
+        cells.append([str(row["rank"]), f"{row['agent']}{marks}", *ratios, *shown, seeds])
     widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
     left = {1, len(widths) - 1}  # names and seeds; numbers stand to the right
     lines = [
@@ -199,7 +257,8 @@ def _block(cost: float, rows: pd.DataFrame) -> str:
         for line in cells
     ]
     lines.insert(1, "-" * max(len(line) for line in lines))
-    return "\n".join([f"Net of {cost:g} bps per unit of turnover", *(line.rstrip() for line in lines)])
+    head = f"Net of {cost:g} bps per unit of turnover, {IN_WORDS[rank_by]}"
+    return "\n".join([head, *(line.rstrip() for line in lines)])
 
 
 def _number(value: float, form: str) -> str:

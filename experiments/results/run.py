@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from experiments.settings.config import Execution, other_execution
 from experiments.storage.records import RunRecord
 from experiments.storage.store import TABLES, RunFolder
 from qn_env.errors import ConfigError, DataError
@@ -17,11 +18,12 @@ HEADLINE_COST_BPS = 2.0  # the environment's default; the page opens on the run'
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A finished run; the tables are as the runner wrote them."""
+    """A finished run as one execution shows it; the tables are as the runner wrote them, of it alone."""
 
     folder: Path
     stored: RunFolder  # the same folder
     about: RunRecord  # run.json
+    execution: Execution
     leaderboard: pd.DataFrame  # one row per cost and agent, by rank
     portfolio: pd.DataFrame  # one row per day, agent, seed and cost
     results: pd.DataFrame  # tidy: one row per figure
@@ -70,8 +72,21 @@ class Run:
         return rows.sort_values(["rank", "agent"], kind="stable")
 
 
-def read_run(folder: Path) -> Run:
-    """Read a run folder; refuse one that is incomplete or changed, naming the file and what it lacks.
+def read_run(folder: Path, execution: Execution | None = None) -> Run:
+    """Read a run folder as one execution shows it; default: the one that the run is ranked by.
+
+    Raises:
+        ConfigError: no such folder.
+        DataError: a file that is missing, or does not hold what a run writes.
+    """
+    runs = read_runs(folder)
+    return next(iter(runs.values())) if execution is None else runs[execution]
+
+
+def read_runs(folder: Path) -> dict[Execution, Run]:
+    """Read a run folder as either execution shows it, the one that it is ranked by first.
+
+    A folder that is incomplete or changed is refused, with the file and what it lacks.
 
     Raises:
         ConfigError: no such folder.
@@ -85,17 +100,33 @@ def read_run(folder: Path) -> Run:
                 f"{folder / name}: missing. The run is unfinished or the folder is not a run: qn run --help."
             )
     stored = RunFolder(folder)
-    run = Run(
-        folder=folder,
-        stored=stored,
-        about=stored.record(),
-        leaderboard=stored.leaderboard(),
-        portfolio=stored.portfolio(),
-        results=stored.results(),
-    )
-    if run.leaderboard.empty:
-        failed = "; ".join(f"{unit['agent']}: {unit['error']}" for unit in run.about["failed"])
+    about = stored.record()
+    board, portfolio, results = stored.leaderboard(), stored.portfolio(), stored.results()
+    if board.empty:
+        failed = "; ".join(f"{unit['agent']}: {unit['error']}" for unit in about["failed"])
         raise DataError(
             f"{folder / 'leaderboard.parquet'}: no rows, so there is nothing to report. Failed: {failed}"
         )
-    return run
+    return {
+        execution: Run(
+            folder=folder,
+            stored=stored,
+            about=about,
+            execution=execution,
+            leaderboard=_of(execution, board),
+            portfolio=_of(execution, portfolio),
+            results=_of(execution, results),
+        )
+        for execution in ranked_first(about)
+    }
+
+
+def ranked_first(about: RunRecord) -> tuple[Execution, Execution]:
+    """Both executions, the one that a run is ranked by first."""
+    first: Execution = "on-time" if about["config"].get("rank_by") == "on-time" else "late"
+    return first, other_execution(first)
+
+
+def _of(execution: Execution, table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of one execution."""
+    return table[table["execution"] == execution].reset_index(drop=True)

@@ -9,6 +9,7 @@ import pandas as pd
 
 from experiments.results.books import Book, book_of
 from experiments.results.metrics import all_metrics, signal_metrics
+from experiments.settings.config import EXECUTIONS, Execution
 from experiments.storage.store import DAILY
 from qn_env.arrays import BoolArray, FloatArray
 from qn_env.economics import volatility_scale
@@ -43,6 +44,8 @@ def portfolio_table(
     yields nothing. `net_10` is scaled to 10% volatility with the EW volatility of the portfolio's own past
     net returns (span 60, known the day before), NaN until there is one.
 
+    Both executions, each with a row for every day and cost.
+
     Args:
         by_market: market, date and the columns `DAILY`, of one unit.
         blocks: market, test_first, test_last; a market once for every window.
@@ -50,7 +53,7 @@ def portfolio_table(
         bars_per_year: what the volatility is annualised by.
 
     Returns:
-        date, cost_bps, gross, turnover, gross_late, turnover_late, cost, net, net_10, markets.
+        date, execution, cost_bps, gross, turnover, cost, net, net_10, markets.
     """
     wide = by_market.pivot(index="date", columns="market", values=list(DAILY)).sort_index()
     dates, names = pd.DatetimeIndex(wide.index), wide["gross"].columns
@@ -61,7 +64,10 @@ def portfolio_table(
     enough = 2 * markets >= len(names)
     means = {name: wide[name].sum(axis=1).to_numpy() / np.maximum(markets, 1) for name in DAILY}
     base = pd.DataFrame({"date": dates, **means, "markets": markets})[enough]
-    return pd.concat([_at_cost(base, cost, bars_per_year) for cost in costs], ignore_index=True)
+    return pd.concat(
+        [_at_cost(base, execution, cost, bars_per_year) for execution in EXECUTIONS for cost in costs],
+        ignore_index=True,
+    )
 
 
 def results_table(
@@ -72,33 +78,36 @@ def results_table(
     *,
     bars_per_year: float = DAYS_PER_YEAR,
 ) -> pd.DataFrame:
-    """Every metric of every asset, market and the portfolio at each cost, tidy.
+    """Every metric of every asset, market and the portfolio for each execution at each cost, tidy.
 
     Returns:
-        market, asset, cost_bps, metric, value; "*" stands for all.
+        market, asset, execution, cost_bps, metric, value; "*" stands for all.
     """
     by_asset = days.set_index(["date", "market", "asset"])
-    assets = Book(*(series.unstack(["market", "asset"]).sort_index() for series in book_of(by_asset)))
     counted = (
         by_asset["counted"].unstack(["market", "asset"], fill_value=False).sort_index().to_numpy(dtype=bool)
     )
     markets = by_market.set_index(["date", "market"]).unstack("market").sort_index()
     open_days = markets["gross"].notna().to_numpy()
-    one_cost = portfolio[portfolio["cost_bps"] == costs[0]]
-    whole = Book(*(series.to_numpy()[:, None] for series in book_of(one_cost)))
     signals = _signal_figures(by_asset, counted) if "signal" in by_asset else None
     parts = []
-    for cost in costs:
-        if signals is not None:
-            parts.append(_tidy(signals, cost))
-        parts += [
-            _tidy(_measure(assets, counted, cost, bars_per_year), cost),
-            _tidy(_measure(book_of(markets), open_days, cost, bars_per_year), cost),
-        ]
-        if len(whole.gross):
-            every = np.ones(whole.gross.shape, dtype=bool)
-            metrics = all_metrics(whole, every, cost, bars_per_year=bars_per_year)
-            parts.append(_tidy(pd.DataFrame(metrics, index=pd.Index([ALL], name="market")), cost))
+    for execution in EXECUTIONS:
+        assets = Book(
+            *(series.unstack(["market", "asset"]).sort_index() for series in book_of(by_asset, execution))
+        )
+        rows = portfolio[(portfolio["execution"] == execution) & (portfolio["cost_bps"] == costs[0])]
+        whole = Book(*(series.to_numpy()[:, None] for series in book_of(rows)))
+        for cost in costs:
+            measured = [
+                *([signals] if signals is not None else []),
+                _measure(assets, counted, cost, bars_per_year),
+                _measure(book_of(markets, execution), open_days, cost, bars_per_year),
+            ]
+            if len(whole.gross):
+                every = np.ones(whole.gross.shape, dtype=bool)
+                metrics = all_metrics(whole, every, cost, bars_per_year=bars_per_year)
+                measured.append(pd.DataFrame(metrics, index=pd.Index([ALL], name="market")))
+            parts += [_tidy(figures).assign(execution=execution, cost_bps=cost) for figures in measured]
     return pd.concat(parts, ignore_index=True)
 
 
@@ -121,20 +130,23 @@ def _measure(
     return pd.DataFrame(figures, index=book.gross.columns)
 
 
-def _tidy(measured: pd.DataFrame, cost: float) -> pd.DataFrame:
+def _tidy(measured: pd.DataFrame) -> pd.DataFrame:
     """One metric of one series a row."""
     long = measured.melt(ignore_index=False, var_name="metric", value_name="value").reset_index()
     if "asset" not in long:
         long["asset"] = ALL
-    return long.assign(cost_bps=cost)
+    return long
 
 
-def _at_cost(base: pd.DataFrame, cost: float, bars_per_year: float) -> pd.DataFrame:
+def _at_cost(base: pd.DataFrame, execution: Execution, cost: float, bars_per_year: float) -> pd.DataFrame:
     """The portfolio's days after costs, raw and scaled ex ante."""
-    book = book_of(base)
+    book = book_of(base, execution)
     net = book.net(cost).to_numpy()
     scaled = scaled_ex_ante(net, bars_per_year=bars_per_year)
-    return base.assign(cost_bps=cost, cost=book.cost(cost), net=net, net_10=scaled)
+    days = {"date": base["date"], "execution": execution, "cost_bps": cost, **book._asdict()}
+    return pd.DataFrame(
+        {**days, "cost": book.cost(cost), "net": net, "net_10": scaled, "markets": base["markets"]}
+    )
 
 
 def scaled_ex_ante(

@@ -339,6 +339,7 @@ def _write_tables(
         seed=config.seed,
         learnt=learnt,
         quick=config.quick,
+        begins=sorted(blocks.groupby("market")["test_first"].min()),
         bars_per_year=year,
     )
     folder.write_leaderboard(board)

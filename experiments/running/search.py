@@ -20,7 +20,6 @@ from typing import Any
 from agents.agent import Agent, make_agent
 from agents.space import Space, draw, preset_space, space_of
 from agents.training import Monitor, Progress, Training
-from experiments.results.books import book_of
 from experiments.results.tables import market_days, portfolio_table
 from experiments.running.executors import Execute, SharedFold, executor, share_folds
 from experiments.running.fanout import Task
@@ -280,7 +279,8 @@ def selection_sharpe(agent: Agent, unit: Unit, fold: Fold, paid: Economics) -> f
     dates = by_market.groupby("market", sort=False)["date"].agg(test_first="min", test_last="max")
     year = fold.select.bars_per_year
     days = portfolio_table(by_market, dates.reset_index(), [paid.cost_bps], bars_per_year=year)
-    net = book_of(days, late=paid.late).net(paid.cost_bps).to_numpy()
+    days = days[days["execution"] == ("late" if paid.late else "on-time")]
+    net = days["net"].to_numpy()
     return float(sharpe(net, bars_per_year=year))
 
 

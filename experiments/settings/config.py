@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
@@ -54,10 +54,14 @@ PROTOCOLS = ("holdout", "expanding", "rolling")
 # On which days a block is counted: those of each market, or all dates of the panel.
 Calendar = Literal["market", "union"]
 CALENDARS: tuple[Calendar, ...] = get_args(Calendar)
+# When what is decided at a close is traded: one trading day of the market later, or at that close.
+Execution = Literal["late", "on-time"]
+EXECUTIONS: tuple[Execution, ...] = get_args(Execution)
 # What a panel's files hold, and what the numbers of a file of rates are; as in `qn_env.sources`, which takes
 # half a second to import.
 Kind = Literal["prices", "returns"]
 RateUnit = Literal["fraction-a-day", "percent-a-year"]
+IN_WORDS: Mapping[Execution, str] = {"late": "one day late", "on-time": "on time"}
 # Least and largest value of every whole-number setting, by the name it has in all configurations.
 WHOLE = {
     "seeds": (1, MOST_SEEDS),
@@ -82,7 +86,7 @@ WHOLE = {
 SEEDS = 5  # fewer, and a learnt agent's figures are not comparable
 QUICK_SEEDS = 2
 # Settings that change no figure of a run; its data are recorded by their fingerprint.
-WITHOUT_EFFECT = ("out", "jobs", "panel", "risk_free", "tensorboard", "resume")
+WITHOUT_EFFECT = ("out", "jobs", "panel", "risk_free", "tensorboard", "resume", "rank_by")
 
 # How a comma-separated list is read from the command line.
 NAMES: PrimitiveConstructorSpec[tuple[str, ...]] = PrimitiveConstructorSpec(
@@ -213,6 +217,10 @@ class RunConfig(DivisionConfig):
     seed: int = 0
     """The first of these seeds."""
 
+    rank_by: Execution = "late"
+    """The execution that ranks and stands first: late, one trading day after the decision, or on-time, at the
+    close it is made at. Figures of both are written."""
+
     quick: bool = False
     """Short trainings; the result is marked as not comparable."""
 
@@ -236,6 +244,7 @@ class RunConfig(DivisionConfig):
         super().__post_init__()
         take(self, "agents", check_agents(self.agents))
         take(self, "costs", check_costs(self.costs))
+        check_known("rank_by", self.rank_by, EXECUTIONS)
         take_paths(self, "out")
         for name in ("quick", "warm_start", "tensorboard", "resume"):
             check_flag(name, getattr(self, name))
@@ -258,6 +267,11 @@ class RunConfig(DivisionConfig):
     def folder(self) -> Path:
         """The run folder."""
         return self.out if self.out is not None else Path("runs") / datetime.now().strftime("%Y%m%d-%H%M%S")
+
+
+def other_execution(execution: Execution) -> Execution:
+    """The one that is not this one."""
+    return "on-time" if execution == "late" else "late"
 
 
 def check_counts(config: DataclassInstance, *names: str) -> None:

@@ -83,6 +83,7 @@ class ConfigRecord(TypedDict):
     protocol: NotRequired[str]
     calendar: NotRequired[str]
     vol_target: NotRequired[float | None]
+    rank_by: NotRequired[str]
     warm_start: NotRequired[bool]
 
 

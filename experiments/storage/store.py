@@ -4,7 +4,7 @@ plan.json             what is to be run, written first: a killed run goes on onl
 run.json              configuration, data, versions: all that is needed to repeat the run
 results.parquet       the tidy table: one metric of one series a row
 portfolio.parquet     daily returns of each agent's portfolio
-leaderboard.parquet   the ranking, with intervals
+leaderboard.parquet   the ranking, with intervals; all three for both executions, late and on time
 daily/NAME.parquet    of a run in several windows: one agent with one seed over all of them (per asset); each
                       window takes over the positions that the one before has left
 units/NAME/           one agent with one seed: audit.json (the look-ahead audit it passed), checkpoint/,
@@ -50,7 +50,7 @@ from qn_env.storage import (
 
 # Of every asset, market and portfolio; late is of the same decisions, each traded one trading day later.
 DAILY = ("gross", "turnover", "gross_late", "turnover_late")
-FORMAT = 2  # of the run folder: with checksums
+FORMAT = 3  # of the run folder: with checksums, and both executions in every table
 OTHER_VERSION = "It was written by another version of qn_env, or by hand."
 Kind = Literal["day", "text", "number", "truth"]
 
@@ -69,8 +69,8 @@ DAYS = {
 }
 TABLES: Mapping[str, Mapping[str, Kind]] = {
     "leaderboard": {
-        **columns("text", "agent"),
-        **columns("truth", "comparable"),
+        **columns("text", "agent", "execution"),
+        **columns("truth", "comparable", "first_day"),
         **columns("number", "cost_bps", "rank", "seeds", "undefined", "turnover", "calmar"),
         **columns("number", "sharpe", "sharpe_low", "sharpe_high", "seed_low", "seed_high"),
         **columns(
@@ -79,12 +79,12 @@ TABLES: Mapping[str, Mapping[str, Kind]] = {
     },
     "portfolio": {
         **columns("day", "date"),
-        **columns("text", "agent"),
-        **columns("number", "seed", "cost_bps", "gross", "turnover", "gross_late", "turnover_late"),
+        **columns("text", "agent", "execution"),
+        **columns("number", "seed", "cost_bps", "gross", "turnover"),
         **columns("number", "net", "net_10", "markets"),
     },
     "results": {
-        **columns("text", "agent", "market", "asset", "split", "metric"),
+        **columns("text", "agent", "market", "asset", "split", "execution", "metric"),
         **columns("number", "seed", "cost_bps", "value"),
     },
 }
@@ -425,7 +425,18 @@ class RunFolder:
 
     def write_results(self, table: pd.DataFrame) -> None:
         """Write the tidy table."""
-        names = ["run", "agent", "market", "asset", "seed", "split", "cost_bps", "metric", "value"]
+        names = [
+            "run",
+            "agent",
+            "market",
+            "asset",
+            "seed",
+            "split",
+            "execution",
+            "cost_bps",
+            "metric",
+            "value",
+        ]
         self._write(self.path / "results.parquet", as_parquet(table[names]))
 
     def results(self) -> pd.DataFrame:
@@ -437,7 +448,7 @@ class RunFolder:
         self._write(self.path / "portfolio.parquet", as_parquet(table))
 
     def portfolio(self) -> pd.DataFrame:
-        """Daily portfolio returns of every agent, seed and cost."""
+        """Daily portfolio returns of every agent, seed, execution and cost."""
         return self._table("portfolio")
 
     def write_leaderboard(self, table: pd.DataFrame) -> None:

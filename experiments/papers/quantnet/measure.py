@@ -110,6 +110,7 @@ def measure(run: RunFolder, cost_bps: float | None = None) -> Measured:
         if not (run.path / name).is_file():
             raise DataError(f"{run.path / name}: missing, expected a finished run. Finish or repeat the run.")
     record, results = run.record(), run.results()
+    results = results[results["execution"] == "on-time"]  # as the paper trades
     costs = sorted(float(cost) for cost in results["cost_bps"].unique())
     cost = costs[0] if cost_bps is None else float(cost_bps)
     if cost not in costs:
