@@ -28,7 +28,7 @@ from experiments.running.protocols import Protocol, holdout
 from experiments.running.runner import load_panel, run
 from experiments.running.terminal import EXIT_FAILED
 from experiments.running.units import Unit, Variant, evaluate, evaluation_environment, train_agent
-from experiments.settings.config import EXECUTIONS
+from experiments.settings.config import EXECUTIONS, Execution
 from experiments.storage.manifest import Manifest
 from experiments.storage.store import RunFolder, unit_name
 from qn_env.environment import TradingEnv
@@ -762,6 +762,23 @@ def test_workers_import_the_agent_of_the_folder_the_run_starts_in(
         mine = table[(table["agent"] == "same_name:Fixed") & (table["metric"] == "ann_return")]
         found.append(mine["value"].to_numpy())
     np.testing.assert_allclose(found[0], -found[1], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("execution", "lag", "trained"), [("on-time", 0, 0), ("late", 0, 1), ("late", 2, 3)])
+def test_an_agent_may_be_trained_for_the_execution_it_is_judged_by(
+    execution: Execution, lag: int, trained: int, panel: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Spy:
+        def fit(self, env: TradingEnv, *, seed: int, validation: TradingEnv) -> Spy:
+            self.lags = [env.config.execution_lag, validation.config.execution_lag]
+            return self
+
+    monkeypatch.setattr(Unit, "agent", lambda _: Spy())
+    unit = Unit("spy", Variant("spy"), 0, None, execution_lag=lag, train_execution=execution)
+    fold = holdout(panel)
+    agent = train_agent(unit, fold)
+    assert agent.lags == [trained, trained]
+    assert evaluation_environment(unit, agent, fold).config.execution_lag == lag
 
 
 def test_windows_of_an_expanding_run_are_joined_and_each_is_a_unit_of_its_own(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from experiments.settings.config import NAMES, PanelConfig
+from experiments.settings.config import IN_WORDS, NAMES, PanelConfig
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,6 +47,7 @@ class Signal(PanelConfig):
 def signal(config: Signal) -> int:
     """Print what the agent decides on the last day of the panel, and write it where that is asked for."""
     from experiments.running.runner import load_panel
+    from experiments.running.terminal import print_wrapped
     from experiments.storage.csvfile import write_csv
     from experiments.storage.store import RunFolder
 
@@ -62,14 +63,25 @@ def signal(config: Signal) -> int:
             "revised prices or another rate)."
         )
     print(table.to_string(index=False, na_rep="-", float_format="{:.4f}".format))
-    lag = record["config"]["execution_lag"]
-    if lag:
-        print(f"To be traded {lag} trading days later: the run has an execution lag.")
+    print_wrapped(_when(record))
     if config.out is not None:
         write_csv(config.out, table)
         print(f"Written to {config.out}.")
     print("Research, not investment advice.")
     return 0
+
+
+def _when(record: RunRecord) -> str:
+    """When these weights are traded, and what the run's figures say of either."""
+    from experiments.results.run import ranked_first
+
+    lag, rank_by = record["config"]["execution_lag"], ranked_first(record)[0]
+    days = {0: "at the close they are decided at", 1: "one trading day later"}
+    on_time, late = (days.get(wait, f"{wait} trading days later") for wait in (lag, lag + 1))
+    return (
+        f"Decided at the last close. The run's figures on time assume that they are traded {on_time}, those "
+        f"one day late {late}; it is ranked {IN_WORDS[rank_by]}."
+    )
 
 
 def todays_signals(

@@ -197,6 +197,7 @@ def _units(config: RunConfig, variants: Mapping[str, Variant], windows: Sequence
                 window,
                 quick=config.quick,
                 execution_lag=config.execution_lag,
+                train_execution=config.train_execution,
                 scalars=config.tensorboard,
                 after=before.get(window),
             )

@@ -23,6 +23,7 @@ from agents.audit import AgentAudit, audit_agent
 from agents.training import Monitor, Progress
 from experiments.running.protocols import Fold
 from experiments.running.settling import settle_block
+from experiments.settings.config import Execution
 from experiments.storage.store import RunFolder, unit_name
 from qn_env.environment import TradingEnv
 from qn_env.panel import Panel
@@ -68,6 +69,7 @@ class Unit:
     window: str = ""  # the fold's name
     quick: bool = False
     execution_lag: int = 0
+    train_execution: Execution = "on-time"
     scalars: bool = False
     after: str | None = None
 
@@ -75,6 +77,11 @@ class Unit:
     def name(self) -> str:
         """Its folder."""
         return unit_name(self.label, self.seed, self.window)
+
+    @property
+    def train_lag(self) -> int:
+        """Days between a decision and its trade in the training."""
+        return self.execution_lag + (self.train_execution == "late")
 
     @property
     def predecessor(self) -> str | None:
@@ -133,8 +140,8 @@ def train_agent(
     if earlier is not None and (start_from := getattr(agent, "start_from", None)) is not None:
         start_from(earlier)
     cost = settings_of(agent).train_cost_bps
-    train = environment(unit, agent, fold.train, None, cost)
-    select = environment(unit, agent, fold.select, fold.select_start, cost)
+    train = environment(unit, agent, fold.train, None, cost, lag=unit.train_lag)
+    select = environment(unit, agent, fold.select, fold.select_start, cost, lag=unit.train_lag)
     return agent.fit(train, seed=unit.seed, validation=select)
 
 
@@ -178,8 +185,19 @@ def evaluation_environment(unit: Unit, agent: Agent, fold: Fold) -> TradingEnv:
     return environment(unit, agent, fold.test, fold.test_start, 0.0)
 
 
-def environment(unit: Unit, agent: Agent, panel: Panel, start: Start, cost_bps: float) -> TradingEnv:
-    """What the agent asks for, on a panel: from `start` on after its warm-up, or from the first day."""
+def environment(
+    unit: Unit, agent: Agent, panel: Panel, start: Start, cost_bps: float, *, lag: int | None = None
+) -> TradingEnv:
+    """What the agent asks for, on a panel: from `start` on after its warm-up, or from the first day.
+
+    Args:
+        unit: the agent's settings in the run.
+        agent: the agent.
+        panel: the data.
+        start: first day that counts.
+        cost_bps: basis points per unit of turnover.
+        lag: days between a decision and its trade; default: the run's.
+    """
     settings = settings_of(agent)
     return TradingEnv(
         panel,
@@ -189,7 +207,7 @@ def environment(unit: Unit, agent: Agent, panel: Panel, start: Start, cost_bps: 
         cost_bps=cost_bps,
         start=start,
         warmup=_warmup_bars(agent, panel) if start is not None else 0,
-        execution_lag=unit.execution_lag,
+        execution_lag=unit.execution_lag if lag is None else lag,
     )
 
 

@@ -221,6 +221,10 @@ class RunConfig(DivisionConfig):
     """The execution that ranks and stands first: late, one trading day after the decision, or on-time, at the
     close it is made at. Figures of both are written."""
 
+    train_execution: Execution = "on-time"
+    """When the decisions of a training are traded; late: agents learn for the execution that they are judged
+    by, a network that never met the delay is at a disadvantage there."""
+
     quick: bool = False
     """Short trainings; the result is marked as not comparable."""
 
@@ -244,7 +248,8 @@ class RunConfig(DivisionConfig):
         super().__post_init__()
         take(self, "agents", check_agents(self.agents))
         take(self, "costs", check_costs(self.costs))
-        check_known("rank_by", self.rank_by, EXECUTIONS)
+        for name in ("rank_by", "train_execution"):
+            check_known(name, getattr(self, name), EXECUTIONS)
         take_paths(self, "out")
         for name in ("quick", "warm_start", "tensorboard", "resume"):
             check_flag(name, getattr(self, name))

@@ -84,6 +84,7 @@ class ConfigRecord(TypedDict):
     calendar: NotRequired[str]
     vol_target: NotRequired[float | None]
     rank_by: NotRequired[str]
+    train_execution: NotRequired[str]
     warm_start: NotRequired[bool]
 
 
