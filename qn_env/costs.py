@@ -13,12 +13,17 @@ from numpy.typing import ArrayLike
 from qn_env.arrays import BoolArray, FloatArray
 from qn_env.checks import MOST_COST_BPS, MOST_FEE_BPS, as_array, check_is, check_items, check_number, in_words
 from qn_env.economics import BASIS_POINT, Costs
-from qn_env.errors import ConfigError
+from qn_env.errors import ConfigError, few
 from qn_env.features import EwVolatility
 from qn_env.panel import Panel
 
 PerAsset: TypeAlias = float | Mapping[str, float] | ArrayLike
 PerDay: TypeAlias = PerAsset | pd.DataFrame
+
+# What a table of costs may say of an asset: basis points of the traded value (the first two) and of the held
+# value a year (the next two), and the money that is traded in it a bar.
+COST_FIELDS = ("half_spread_bps", "commission_bps", "borrow_bps", "financing_bps", "volume")
+_FEES = ("borrow_bps", "financing_bps")
 
 MOST_MONEY = 1e18  # beyond all the money there is, in any currency
 MOST_COEFFICIENT = 1e3  # of an impact; estimates are near 1
@@ -134,6 +139,121 @@ class Financing:
     def rates(self, panel: Panel) -> Costs[FloatArray]:
         """Daily rates [N] or [T, N]."""
         return Costs(np.zeros(panel.shape[1]), long=_daily(self.annual_bps, panel))
+
+
+@dataclass(frozen=True, eq=False)
+class CostTable:
+    """What trading and holding every asset costs, as the data say; `costs` makes the costs of a panel of it.
+
+    Attributes:
+        rows: date (NaT: from the first day on), market ("" where the asset's name is enough), asset, and any
+            of `COST_FIELDS`, NaN where it is not said. A value is in force from its date until the next.
+        default_bps: half spread, in basis points, of an asset on a day of which neither spread nor commission
+            is said; None: such an asset is refused.
+    """
+
+    rows: pd.DataFrame
+    default_bps: float | None = None
+
+    def __post_init__(self) -> None:
+        check_is("rows", self.rows, pd.DataFrame, "a DataFrame")
+        known = {"date", "market", "asset", *COST_FIELDS}
+        lacking = sorted({"date", "market", "asset"} - set(self.rows))
+        if lacking or set(self.rows) - known or not set(self.rows) & set(COST_FIELDS):
+            raise ConfigError(
+                f"a table of costs has the columns {', '.join(map(str, self.rows))}; expected date, market, "
+                f"asset and any of {', '.join(COST_FIELDS)}."
+            )
+        twice = self.rows.duplicated(["date", "market", "asset"])
+        if twice.any():
+            row = self.rows[twice].iloc[0]
+            raise ConfigError(
+                f"a table of costs has {row['asset']!r} twice"
+                + ("" if pd.isna(row["date"]) else f" on {row['date']:%Y-%m-%d}")
+                + f" ({int(twice.sum())} such rows); expected one row each."
+            )
+        for name in self.fields:
+            most = MOST_MONEY if name == "volume" else MOST_FEE_BPS if name in _FEES else MOST_COST_BPS
+            values = self.rows[name].to_numpy(dtype=np.float64)
+            bad = np.flatnonzero(~np.isnan(values) & _outside(values, most))
+            if len(bad):
+                asset = self.rows["asset"].iloc[bad[0]]
+                raise ConfigError(
+                    f"{name} is {values[bad[0]]} for asset {asset!r}, expected {_bounds(most)}."
+                )
+        if self.default_bps is not None:
+            check_number("cost_default", self.default_bps, 0.0, MOST_COST_BPS)
+
+    @classmethod
+    def empty(cls) -> CostTable:
+        """A table that says nothing."""
+        columns = {"date": "datetime64[s]", "market": str, "asset": str, "half_spread_bps": float}
+        return cls(pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in columns.items()}))
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields of which it says anything."""
+        return tuple(name for name in COST_FIELDS if name in self.rows)
+
+    def of(self, panel: Panel, field: str) -> FloatArray | None:
+        """One field as [N], or [T, N] where it has dates; NaN where it is not said; None: of no asset."""
+        if field not in self.rows:
+            return None
+        said = self.rows[self.rows[field].notna()]
+        by_asset = dict(iter(said.groupby(["market", "asset"], sort=False)))
+        columns = [
+            by_asset.get((market, asset), by_asset.get(("", asset)))
+            for market, asset in zip(panel.market_of, panel.assets, strict=True)
+        ]
+        if all(rows is None for rows in columns):
+            return None
+        if said["date"].isna().all():
+            return np.array([np.nan if rows is None else float(rows[field].iloc[0]) for rows in columns])
+        table = np.full(panel.shape, np.nan)
+        for j, rows in enumerate(columns):
+            if rows is None:
+                continue
+            ordered = rows.sort_values("date", na_position="first")
+            since = ordered["date"].fillna(pd.Timestamp(panel.dates[0])).to_numpy().astype(panel.dates.dtype)
+            place = np.searchsorted(since, panel.dates, side="right") - 1
+            values = ordered[field].to_numpy(dtype=np.float64)
+            table[:, j] = np.where(place >= 0, values[place.clip(0)], np.nan)
+        return table
+
+    def costs(self, panel: Panel) -> tuple[Cost, ...]:
+        """The costs of a panel's assets: half spread and commission on turnover, borrow and financing fees.
+
+        Raises:
+            ConfigError: an asset of the panel without spread and commission on a day it trades.
+        """
+        spread, commission = self.of(panel, "half_spread_bps"), self.of(panel, "commission_bps")
+        unsaid = np.ones(panel.shape, dtype=bool)
+        for said in (spread, commission):
+            if said is not None:
+                unsaid &= np.isnan(said)
+        missing = unsaid & panel.tradable
+        if missing.any() and self.default_bps is None:
+            t, j = np.argwhere(missing)[0]
+            names = [panel.assets[k] for k in np.flatnonzero(missing.any(axis=0))]
+            raise ConfigError(
+                f"no cost for asset {panel.assets[j]!r} on {panel.dates[t]} ({len(names)} such assets: "
+                f"{few(names)}); expected half_spread_bps or commission_bps. Add it, or say --cost-default "
+                "BPS (default_bps)."
+            )
+        if missing.any() and self.default_bps is not None:
+            known = np.zeros(panel.shape) if spread is None else np.nan_to_num(spread, nan=0.0)
+            filled = np.where(unsaid, self.default_bps, known)
+            spread = filled[0] if (filled == filled[0]).all() else filled  # one for each where no day differs
+        made: list[Cost] = []
+        for kind, values in (
+            (HalfSpread, spread),
+            (Proportional, commission),
+            (Borrow, self.of(panel, "borrow_bps")),
+            (Financing, self.of(panel, "financing_bps")),
+        ):
+            if values is not None:
+                made.append(kind(np.nan_to_num(values, nan=0.0)))
+        return tuple(made)
 
 
 def _daily(annual_bps: PerDay, panel: Panel) -> FloatArray:

@@ -28,6 +28,7 @@ from qn_env.errors import ConfigError, DataError, did_you_mean
 from qn_env.year import DAYS_PER_YEAR, MOST_BARS_PER_YEAR, infer_bars_per_year, is_intraday
 
 if TYPE_CHECKING:
+    from qn_env.costs import CostTable
     from qn_env.features import Feature
 
 BLOCK_NUMBERS = 2**20  # evaluated at once, to bound memory
@@ -80,6 +81,7 @@ class Panel:
         notes: what a reader of results should know about the data.
         bars_per_year: what is annualised by; spans of features are brought to it. Where it is not 252, a
             day of any setting is a bar.
+        own_costs: what trading each asset costs, where the data say it (`qn_env.costs.CostTable`).
     """
 
     dates: DateArray
@@ -89,6 +91,7 @@ class Panel:
     tradable: BoolArray
     notes: tuple[str, ...] = ()
     bars_per_year: float = DAYS_PER_YEAR
+    own_costs: CostTable | None = None
 
     def __repr__(self) -> str:
         T, N = self.shape
@@ -215,6 +218,11 @@ class Panel:
         digest.update(repr((self.assets, self.market_of)).encode())
         if self.bars_per_year != DAYS_PER_YEAR or is_intraday(self.dates):
             digest.update(repr((self.bars_per_year, str(self.dates.dtype))).encode())
+        if self.own_costs is not None:
+            for name in self.own_costs.fields:
+                rates = self.own_costs.of(self, name)
+                digest.update(repr((name, self.own_costs.default_bps)).encode())
+                digest.update(b"" if rates is None else np.ascontiguousarray(rates).tobytes())
         return digest.hexdigest()
 
     def select(self, markets: Iterable[str]) -> Panel:

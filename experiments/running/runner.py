@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -40,9 +40,10 @@ from experiments.settings.config import WITHOUT_EFFECT, PanelConfig, RunConfig, 
 from experiments.storage.records import AgentRecord, DuplicateRecord, FailureRecord
 from experiments.storage.store import RunFolder, unit_name
 from qn_env.checks import check_is, check_names, check_path
+from qn_env.costs import CostTable
 from qn_env.errors import ConfigError, LookAheadError, QnError, did_you_mean
 from qn_env.panel import Panel
-from qn_env.sources import embedded, excess, read_panel, read_rate
+from qn_env.sources import embedded, excess, read_costs, read_panel, read_rate
 
 # Adds units to a run: given the trained ones, the folds by name and the folder, stores further ones.
 Extra = Callable[[Sequence[Unit], Mapping[str, Fold], RunFolder], Sequence[Unit]]
@@ -52,10 +53,18 @@ OPTIONAL = ("sb3-contrib",)  # named where they are installed
 
 def load_panel(config: PanelConfig) -> Panel:
     """The panel a configuration names, without the markets it leaves out, in excess of its rate if any."""
-    panel = _panel(config)
+    panel = _with_costs(_panel(config), config)
     if config.risk_free is None:
         return panel
     return excess(panel, read_rate(config.risk_free, config.rate, config.rate_unit))
+
+
+def _with_costs(panel: Panel, config: PanelConfig) -> Panel:
+    """The panel with what trading its assets costs, as a file of its own or the settings say it."""
+    table = panel.own_costs if config.cost_table is None else read_costs(config.cost_table)
+    if config.cost_default is not None:
+        table = replace(table or CostTable.empty(), default_bps=config.cost_default)
+    return panel if table is None else replace(panel, own_costs=table)
 
 
 def _panel(config: PanelConfig) -> Panel:

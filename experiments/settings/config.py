@@ -86,7 +86,7 @@ WHOLE = {
 SEEDS = 5  # fewer, and a learnt agent's figures are not comparable
 QUICK_SEEDS = 2
 # Settings that change no figure of a run; its data are recorded by their fingerprint.
-WITHOUT_EFFECT = ("out", "jobs", "panel", "risk_free", "tensorboard", "resume", "rank_by")
+WITHOUT_EFFECT = ("out", "jobs", "panel", "risk_free", "cost_table", "tensorboard", "resume", "rank_by")
 
 # How a comma-separated list is read from the command line.
 NAMES: PrimitiveConstructorSpec[tuple[str, ...]] = PrimitiveConstructorSpec(
@@ -129,6 +129,14 @@ class PanelConfig:
     exclude: Annotated[tuple[str, ...], NAMES] = ()
     """Markets to leave out."""
 
+    cost_table: Path | None = None
+    """CSV or Parquet file of what trading each asset costs (instrument, perhaps market and date,
+    half_spread_bps, commission_bps, borrow_bps, financing_bps, volume); default: the columns of the panel's
+    meta."""
+
+    cost_default: float | None = None
+    """Half spread in basis points of an asset of which the data say no cost; default: it is an error."""
+
     risk_free: Path | None = None
     """CSV or Parquet file of risk-free rates, subtracted from the returns; default: returns as given."""
 
@@ -139,7 +147,9 @@ class PanelConfig:
     """What its numbers are."""
 
     def __post_init__(self) -> None:
-        take_paths(self, "panel", "risk_free")
+        take_paths(self, "panel", "risk_free", "cost_table")
+        if self.cost_default is not None:
+            check_number("cost_default", self.cost_default, 0.0, MOST_COST_BPS)
         take(self, "exclude", check_names("exclude", self.exclude))
         check_text("rate", self.rate)
         check_known("rate_unit", self.rate_unit, get_args(RateUnit))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from qn_env.sources.cost_tables import read_costs
 from qn_env.sources.embedded import embedded
 from qn_env.sources.files import read_panel
 from qn_env.sources.frames import from_prices, from_returns
@@ -17,6 +18,7 @@ __all__ = [
     "noise",
     "quantnet2020",
     "ragged",
+    "read_costs",
     "read_panel",
     "read_rate",
 ]

@@ -6,7 +6,7 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -19,6 +19,7 @@ from qn_env.checks import check_known, check_names, check_path
 from qn_env.errors import ConfigError, DataError, did_you_mean, few
 from qn_env.panel import Panel
 from qn_env.sources.bars import is_bars, price_of
+from qn_env.sources.cost_tables import costs_in
 from qn_env.sources.frames import KINDS, Kind, check_once, from_frame, join
 from qn_env.storage import read_bytes
 
@@ -48,7 +49,8 @@ def read_panel(
     of one market, named after the folder, or of the markets in `meta`. The first column of a data file is
     `date`, each other column one asset; an empty cell is a day on which the asset does not trade. So is, with
     a note, a cell of a CSV file with a word for it (`MISSING`: NA, null, nan, ...); in `meta` all words are
-    names. The lines of a file `notes.txt` are notes of the panel.
+    names. The lines of a file `notes.txt` are notes of the panel. Columns of `meta` that say what trading an
+    asset costs (`qn_env.costs.COST_FIELDS`) are the panel's own costs.
 
     Args:
         folder: the panel folder.
@@ -67,8 +69,14 @@ def read_panel(
     left_out = check_names("exclude", (exclude,) if isinstance(exclude, str) else exclude)
     shelf = _shelf(check_path("folder", folder))
     if any(name in shelf.files for name in KINDS):
-        return _read_one_file(shelf, kind, left_out, bars_per_year)
-    return _read_market_files(shelf, kind or "prices", left_out, bars_per_year)
+        panel = _read_one_file(shelf, kind, left_out, bars_per_year)
+    else:
+        panel = _read_market_files(shelf, kind or "prices", left_out, bars_per_year)
+    if "meta" not in shelf.files:
+        return panel
+    path = shelf.files["meta"]
+    costs = costs_in(read_table(path), str(path))
+    return panel if costs is None else replace(panel, own_costs=costs)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -11,6 +12,7 @@ import pandas as pd
 
 from qn_env.arrays import BoolArray, DateArray, FloatArray
 from qn_env.checks import check_is, check_items, check_known, check_names, check_text
+from qn_env.costs import CostTable
 from qn_env.dates import read_dates
 from qn_env.errors import DataError, few
 from qn_env.panel import Panel
@@ -208,6 +210,7 @@ def join(panels: Sequence[Panel], *, source: str = "join", notes: Iterable[str] 
         returns[rows, begin:end] = panel.returns
         tradable[rows, begin:end] = panel.tradable
     remarks = list(dict.fromkeys([*_sentences(notes), *(note for panel in panels for note in panel.notes)]))
+    tables = [panel.own_costs for panel in panels if panel.own_costs is not None]
     years = {panel.bars_per_year for panel in panels}
     joined = Panel.build(
         dates,
@@ -219,6 +222,9 @@ def join(panels: Sequence[Panel], *, source: str = "join", notes: Iterable[str] 
         source=source,
         bars_per_year=years.pop() if len(years) == 1 else None,
     )
+    if tables:
+        rows = pd.concat([table.rows for table in tables], ignore_index=True).drop_duplicates()
+        joined = replace(joined, own_costs=CostTable(rows, tables[0].default_bps))
     return with_rhythm(joined, panels)
 
 

@@ -13,7 +13,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,14 @@ import numpy as np
 import pandas as pd
 
 from experiments.running.protocols import Fold
+from experiments.storage.store import as_parquet
+from qn_env.costs import CostTable
 from qn_env.panel import Panel
 from qn_env.storage import make_folder, own_folder, read_object, write_atomically
 
 # Windows a process keeps: what is derived from them (a panel's features) is computed once for many tasks.
 KEPT = 2
-ABOUT = "fold.json"
+ABOUT, COSTS = "fold.json", "costs.parquet"
 PANELS = ("train", "select", "test")
 ARRAYS = ("dates", "returns", "tradable")
 
@@ -68,11 +70,15 @@ def share_folds(folds: Sequence[Fold], folder: Path) -> Iterator[list[SharedFold
 
 def _lay_down(fold: Fold, place: Path) -> None:
     panels = {name: getattr(fold, name) for name in PANELS}
+    costs = fold.test.own_costs  # of all of a fold's panels
+    if costs is not None:
+        write_atomically(place / COSTS, as_parquet(costs.rows))
     for name, panel in panels.items():
         for array in ARRAYS:
             np.save(place / f"{name}-{array}.npy", getattr(panel, array), allow_pickle=False)
     about = {
         "name": fold.name,
+        "cost_default": None if costs is None else costs.default_bps,
         "select_start": _as_text(fold.select_start),
         "test_start": _as_text(fold.test_start),
         "blocks": fold.blocks.to_dict("records"),
@@ -93,6 +99,9 @@ def _lay_down(fold: Fold, place: Path) -> None:
 def _load(place: Path) -> Fold:
     about = read_object(place / ABOUT)
     panels = {name: _panel(place, name, about["panels"][name]) for name in PANELS}
+    if (place / COSTS).exists():
+        costs = CostTable(pd.read_parquet(place / COSTS), about["cost_default"])
+        panels = {name: replace(panel, own_costs=costs) for name, panel in panels.items()}
     return Fold(
         **panels,
         select_start=_as_days(about["select_start"]),

@@ -1,0 +1,185 @@
+"""What the data say that trading costs: read, in force from a date on, and charged as costs given by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from qn_env import TradingEnv
+from qn_env.costs import Borrow, CostTable, Financing, HalfSpread, Proportional
+from qn_env.errors import ConfigError, DataError
+from qn_env.panel import Panel
+from qn_env.sources import ragged, read_costs, read_panel
+from qn_env.sources.cost_tables import costs_in
+from qn_env.sources.frames import join
+
+NAT = pd.NaT
+
+
+def table(*rows: tuple[object, ...], fields: tuple[str, ...] = ("half_spread_bps",)) -> CostTable:
+    """Rows of date, market, asset and the fields."""
+    frame = pd.DataFrame(rows, columns=["date", "market", "asset", *fields])
+    return CostTable(frame.assign(date=pd.to_datetime(frame["date"]).astype("datetime64[s]")))
+
+
+def panel() -> Panel:
+    """Two markets, whose assets share a name, on ten days."""
+    days = pd.bdate_range("2020-01-01", periods=10).to_numpy().astype("datetime64[D]")
+    returns = np.random.default_rng(0).normal(0.0, 0.01, (10, 3))
+    return Panel.build(days, ["A", "B", "A"], ["X", "X", "Y"], returns)
+
+
+def test_a_cost_is_found_by_market_and_name_or_by_the_name_alone() -> None:
+    said = table((NAT, "X", "A", 1.0), (NAT, "", "B", 2.0), (NAT, "Y", "A", 3.0))
+    np.testing.assert_array_equal(said.of(panel(), "half_spread_bps"), [1.0, 2.0, 3.0])
+    alike = table((NAT, "", "A", 1.0), (NAT, "", "B", 2.0))
+    np.testing.assert_array_equal(alike.of(panel(), "half_spread_bps"), [1.0, 2.0, 1.0])
+    assert alike.of(panel(), "commission_bps") is None
+
+
+def test_a_value_is_in_force_from_its_date_until_the_next() -> None:
+    said = table(
+        ("2020-01-03", "X", "A", 1.0),
+        ("2020-01-08", "X", "A", 5.0),
+        (NAT, "", "B", 2.0),
+        (NAT, "Y", "A", 3.0),
+    )
+    found = said.of(panel(), "half_spread_bps")
+    assert found is not None
+    days = panel().dates
+    np.testing.assert_array_equal(np.isnan(found[:, 0]), days < np.datetime64("2020-01-03"))
+    later = days >= np.datetime64("2020-01-08")
+    np.testing.assert_array_equal(found[later, 0], 5.0)
+    np.testing.assert_array_equal(found[(days >= np.datetime64("2020-01-03")) & ~later, 0], 1.0)
+    np.testing.assert_array_equal(found[:, 1:], np.tile([2.0, 3.0], (10, 1)))
+
+
+def test_an_asset_without_a_cost_is_named_unless_there_is_a_default() -> None:
+    said = table((NAT, "X", "A", 1.0))
+    with pytest.raises(ConfigError, match=r"no cost for asset 'B' on 2020-01-01 \(2 such assets: B, A\)"):
+        said.costs(panel())
+    (only,) = replace(said, default_bps=7.0).costs(panel())
+    np.testing.assert_allclose(only.rates(panel()).turnover, [1e-4, 7e-4, 7e-4])
+    dated = table(("2020-01-03", "", "A", 1.0), (NAT, "", "B", 1.0))
+    with pytest.raises(ConfigError, match="no cost for asset 'A' on 2020-01-01"):
+        dated.costs(panel())
+    (only,) = replace(dated, default_bps=7.0).costs(panel())
+    np.testing.assert_allclose(only.rates(panel()).turnover[:3, 0], [7e-4, 7e-4, 1e-4])
+    (only,) = replace(CostTable.empty(), default_bps=4.0).costs(panel())
+    np.testing.assert_allclose(only.rates(panel()).turnover, 4e-4)
+
+
+def test_a_commission_is_a_cost_too_and_fees_are_charged_for_holding() -> None:
+    fields = ("half_spread_bps", "commission_bps", "borrow_bps", "financing_bps")
+    said = table(
+        (NAT, "", "A", np.nan, 0.5, 100.0, np.nan), (NAT, "", "B", 2.0, np.nan, np.nan, 50.0), fields=fields
+    )
+    by_hand = (
+        HalfSpread([0.0, 2.0, 0.0]),
+        Proportional([0.5, 0.0, 0.5]),
+        Borrow([100.0, 0.0, 100.0]),
+        Financing([0.0, 50.0, 0.0]),
+    )
+    for made, given in zip(said.costs(panel()), by_hand, strict=True):
+        for one, other in zip(made.rates(panel()), given.rates(panel()), strict=True):
+            if other is None:
+                assert one is None
+            else:
+                np.testing.assert_array_equal(one, other)
+
+
+def played(panel: Panel, costs: tuple[object, ...]) -> list[bytes]:
+    env = TradingEnv(panel, window=1, cost_bps=0.0, costs=costs)
+    env.reset(seed=0)
+    rng, told, done = np.random.default_rng(1), [], False
+    while not done:
+        _, reward, terminated, truncated, info = env.step(rng.uniform(-1, 1, panel.shape[1]))
+        told += [np.float64(reward).tobytes(), info["cost"].tobytes(), info["net"].tobytes()]
+        done = terminated or truncated
+    return told
+
+
+@pytest.mark.parametrize("dated", [False, True])
+def test_costs_of_the_data_and_the_same_by_hand_give_the_same_bytes(dated: bool) -> None:  # noqa: FBT001
+    whole = ragged(sizes=(3, 2), days=300, seed=2)
+    rng = np.random.default_rng(3)
+    days = [NAT] if not dated else [NAT, str(whole.dates[100]), str(whole.dates[200])]
+    rows = [
+        (day, market, asset, float(spread))
+        for market, asset in zip(whole.market_of, whole.assets, strict=True)
+        for day, spread in zip(days, rng.uniform(0.0, 20.0, len(days)), strict=True)
+    ]
+    said = table(*rows)
+    spread = said.of(whole, "half_spread_bps")
+    assert spread is not None
+    assert spread.ndim == (2 if dated else 1)
+    data = replace(whole, own_costs=said)
+    assert data.fingerprint != whole.fingerprint
+    assert played(data, said.costs(data)) == played(whole, (HalfSpread(spread),))
+    part = data.select([next(iter(data.markets))]).until(data.dates[150])
+    assert part.own_costs is said
+    (own,) = part.own_costs.costs(part)
+    assert own.rates(part).turnover.shape[-1] == part.shape[1]
+
+
+def test_a_panel_folder_says_what_its_assets_cost(tmp_path: Path) -> None:
+    days = pd.bdate_range("2020-01-01", periods=5).strftime("%Y-%m-%d")
+    pd.DataFrame({"date": days, "A": 1.0, "B": [1.0, 2.0, 3.0, 4.0, 5.0]}).to_csv(
+        tmp_path / "prices.csv", index=False
+    )
+    meta = pd.DataFrame({"instrument": ["A", "B"], "market": ["X", "Y"], "half_spread_bp": [1.5, np.nan]})
+    meta.assign(region=["EU", "US"]).to_csv(tmp_path / "meta.csv", index=False)
+    found = read_panel(tmp_path)
+    assert found.own_costs is not None
+    np.testing.assert_array_equal(found.own_costs.of(found, "half_spread_bps"), [1.5, np.nan])
+    with pytest.raises(ConfigError, match="no cost for asset 'B'"):
+        found.own_costs.costs(found)
+    meta.drop(columns="half_spread_bp").to_csv(tmp_path / "meta.csv", index=False)
+    assert read_panel(tmp_path).own_costs is None
+
+
+def test_costs_may_stand_in_a_file_of_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "costs.csv"
+    path.write_text(
+        "date,asset,Half_Spread_bps,Commission_bp\n2020-01-01,A,1,0.5\n2020-01-06,A,2,\n2020-01-01,B,3,0\n"
+    )
+    said = read_costs(path)
+    found = said.of(panel(), "half_spread_bps")
+    assert found is not None
+    assert found[0].tolist() == [1.0, 3.0, 1.0]
+    assert found[-1].tolist() == [2.0, 3.0, 2.0]
+    with pytest.raises(ConfigError, match="no such file"):
+        read_costs(tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("asset,half_spread_bps\nA,x\n", "column 'half_spread_bps' of 'A': found 'x', expected a number"),
+        ("asset,half_spread_bps\nA,-1\n", "half_spread_bps is -1.0 for asset 'A'"),
+        ("asset,half_spread_bps\nA,20000\n", "half_spread_bps is 20000.0 for asset 'A'"),
+        ("asset,half_spread_bps\nA,1\nA,2\n", r"'A' twice \(1 such rows\)"),
+        ("date,asset,half_spread_bps\n2020-01-01,A,1\n2020-01-01,A,2\n", "'A' twice on 2020-01-01"),
+        ("date,asset,half_spread_bps\n01/02/2020,A,1\n", "data row 1 is '01/02/2020'"),
+        ("asset,half_spread_bps,half_spread_bp\nA,1,1\n", "are both half_spread_bps; keep one"),
+        ("name,half_spread_bps\nA,1\n", "expected instrument .or asset."),
+        ("asset,spread\nA,1\n", "any of half_spread_bps"),
+    ],
+)
+def test_a_table_of_costs_that_cannot_be_is_refused(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "costs.csv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_costs(tmp_path / "costs.csv")
+
+
+def test_panels_keep_their_costs_side_by_side() -> None:
+    one = replace(panel().select(["X"]), own_costs=table((NAT, "X", "A", 1.0), (NAT, "X", "B", 2.0)))
+    other = replace(panel().select(["Y"]), own_costs=table((NAT, "Y", "A", 3.0)))
+    both = join([one, other])
+    assert both.own_costs is not None
+    np.testing.assert_array_equal(both.own_costs.of(both, "half_spread_bps"), [1.0, 2.0, 3.0])
+    assert costs_in(pd.DataFrame({"asset": ["A"], "region": ["EU"]}), "meta") is None
