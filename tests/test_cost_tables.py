@@ -8,7 +8,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from finished import write_panel
 
+from experiments import RunConfig
+from experiments.cli import main
+from experiments.report import write_report
+from experiments.results.books import at_level
+from experiments.results.evidence import as_record, gather_evidence
+from experiments.results.run import read_runs
+from experiments.running.runner import run
+from experiments.storage.store import RunFolder
 from qn_env import TradingEnv
 from qn_env.costs import Borrow, CostTable, Financing, HalfSpread, Proportional
 from qn_env.errors import ConfigError, DataError
@@ -183,3 +192,95 @@ def test_panels_keep_their_costs_side_by_side() -> None:
     assert both.own_costs is not None
     np.testing.assert_array_equal(both.own_costs.of(both, "half_spread_bps"), [1.0, 2.0, 3.0])
     assert costs_in(pd.DataFrame({"asset": ["A"], "region": ["EU"]}), "meta") is None
+
+
+# What a run charges
+
+
+@pytest.mark.parametrize("protocol", ["holdout", "expanding"])
+def test_own_costs_of_two_basis_points_for_all_are_two_basis_points(protocol: str, tmp_path: Path) -> None:
+    """A law of every table: what each asset costs, where all cost the same, is the level of that number."""
+    whole = ragged(sizes=(3, 2), days=1500, seed=1)
+    data = replace(whole, own_costs=replace(CostTable.empty(), default_bps=2.0))
+    windows = {"test_from": str(whole.dates[700]), "test_years": 2} if protocol == "expanding" else {}
+    config = RunConfig(
+        agents=("macd", "buy-and-hold"), jobs=1, out=tmp_path / "run", protocol=protocol, **windows
+    )
+    folder = RunFolder(run(config, data))
+    assert folder.record()["config"]["costs"] == [0.0, 2.0, "market"]
+    for table, keys in (
+        (folder.results(), ["agent", "market", "asset", "execution", "metric"]),
+        (folder.portfolio(), ["agent", "date", "execution"]),
+        (folder.leaderboard(), ["agent", "execution"]),
+    ):
+        flat, own = (
+            at_level(table, level).drop(columns="cost_bps").sort_values(keys, ignore_index=True)
+            for level in (2.0, "market")
+        )
+        assert len(flat)
+        pd.testing.assert_frame_equal(own, flat, rtol=1e-9, atol=1e-12)
+    seen = read_runs(folder.path)["late"]
+    assert (seen.levels, seen.headline) == ([0.0, 2.0, "market"], "market")
+    evidence = gather_evidence(read_runs(folder.path))
+    assert evidence.level == "market"
+    assert as_record(evidence)["cost"] == "market"
+
+
+def test_a_run_charges_every_asset_its_own(tmp_path: Path) -> None:
+    whole = ragged(sizes=(2, 1), days=1300, seed=3)
+    spreads = dict(zip(zip(whole.market_of, whole.assets, strict=True), (1.0, 10.0, 100.0), strict=True))
+    said = table(*((NAT, market, asset, bps) for (market, asset), bps in spreads.items()))
+    data = replace(whole, own_costs=said)
+    folder = RunFolder(
+        run(RunConfig(agents=("macd",), costs=("market", 5.0), jobs=1, out=tmp_path / "run"), data)
+    )
+    days = folder.unit_days("macd-seed0")
+    rates = np.array([1e-4 * spreads[pair] for pair in zip(days["market"], days["asset"], strict=True)])
+    np.testing.assert_allclose(days["cost"], days["turnover"] * rates, rtol=1e-12)
+    np.testing.assert_allclose(days["cost_late"], days["turnover_late"] * rates, rtol=1e-12)
+    assert days["cost"].sum() > 0.0
+    own = at_level(folder.results(), "market").set_index(["execution", "market", "asset", "metric"])["value"]
+    for (market, asset), bps in spreads.items():
+        mine = days[(days["market"] == market) & (days["asset"] == asset) & days["counted"]]
+        net = mine["gross_late"] - bps * 1e-4 * mine["turnover_late"]
+        assert own["late", market, asset, "ann_return"] == pytest.approx(252 * net.mean())
+    page = write_report(folder.path).read_text()
+    assert "what the data say that each asset costs" in page
+    assert 'data-cost="market"' in page
+
+
+def test_costs_of_the_market_that_nobody_knows_are_asked_for(tmp_path: Path) -> None:
+    whole = ragged(sizes=(2,), days=1300, seed=4)
+    asked = RunConfig(agents=("macd",), costs=("market",), out=tmp_path / "run")
+    with pytest.raises(ConfigError, match=r"do not say what each asset costs; give --cost-table FILE"):
+        run(asked, whole)
+    partly = replace(whole, own_costs=table((NAT, "", whole.assets[0], 1.0)))
+    with pytest.raises(ConfigError, match=f"no cost for asset '{whole.assets[1]}'"):
+        run(replace(asked, out=tmp_path / "other"), partly)
+    assert not (tmp_path / "other").exists()
+    for wrong in (("market", "market"), ("dear",), ("2",)):
+        with pytest.raises(ConfigError, match="costs"):
+            RunConfig(agents=("macd",), costs=wrong)  # type: ignore[arg-type]
+
+
+def test_the_command_line_takes_the_level_market(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = ragged(sizes=(2, 1), days=1300, seed=3)
+    place = write_panel(whole, tmp_path / "panel")
+    costs = pd.DataFrame(
+        {"market": whole.market_of, "asset": whole.assets, "half_spread_bps": [1.0, 2.0, 3.0]}
+    )
+    costs.to_csv(tmp_path / "costs.csv", index=False)
+    argv = ["run", "--agents", "macd", "--panel", str(place), "--kind", "returns", "--jobs", "1"]
+    argv += [
+        "--cost-table",
+        str(tmp_path / "costs.csv"),
+        "--costs",
+        "0,market",
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    assert main(argv) == 0
+    told = capsys.readouterr().out
+    assert "Net of each asset's own costs, one day late" in told
+    assert "Net of 2 bps" not in told
+    assert main([*argv[:-1], str(tmp_path / "again"), "--cost-default", "-1"]) != 0

@@ -179,11 +179,11 @@ def same_data(a: RunFolder, b: RunFolder) -> bool:
 
 def _portfolios(folder: RunFolder, cost_bps: float, execution: Execution) -> dict[str, pd.DataFrame]:
     """By agent, the daily net returns of its portfolio, [days, seeds]."""
-    from experiments.results.books import book_of
+    from experiments.results.books import at_level, book_of, levels_in
 
     days = folder.portfolio()
     days = days[days["execution"] == execution]
-    days = days[days["cost_bps"] == days["cost_bps"].min()]  # before costs, the same at every level
+    days = at_level(days, levels_in(days)[0])  # before costs, the same at every level
     days = days.assign(net=book_of(days).net(cost_bps))
     return {
         str(agent): own.pivot(index="date", columns="seed", values="net").sort_index()

@@ -15,7 +15,7 @@ from experiments.report.tables import common_edges, finite, sample_caption
 from experiments.results.evidence import Evidence, cost_curve, cost_scale
 from experiments.results.run import Run
 from experiments.results.series import Curve, asset_sharpes, curves, is_long, run_dates
-from experiments.settings.config import IN_WORDS
+from experiments.settings.config import IN_WORDS, MARKET, in_bp
 from experiments.statistics import Ranking
 from qn_env.arrays import FloatArray
 from qn_env.extras import require
@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 160
+
+
+def paid(run: Run) -> str:
+    """The costs that figures are after."""
+    return in_bp(run.headline) if run.headline == MARKET else f"{in_bp(run.headline)} costs"
 
 
 def write_figures(run: Run, evidence: Evidence) -> None:
@@ -58,7 +63,7 @@ def _write(run: Run, figure: Figure, name: str, kind: str, metadata: Mapping[str
 def cumulative(run: Run, appearance: Mapping[str, LineStyle]) -> Figure:
     """Growth of 1 after costs."""
     figure, axes = _canvas(9, 4.8)
-    paths = curves(run, run.headline_bps, "net")
+    paths = curves(run, run.headline, "net")
     _growth_axes(axes, run, paths, appearance)
     _legend(figure, appearance)
     return figure
@@ -67,19 +72,17 @@ def cumulative(run: Run, appearance: Mapping[str, LineStyle]) -> Figure:
 def drawdown(run: Run, appearance: Mapping[str, LineStyle]) -> Figure:
     """Drawdown after costs."""
     figure, axes = _canvas(9, 4.0)
-    paths = curves(run, run.headline_bps, "net")
+    paths = curves(run, run.headline, "net")
     _lines(axes, run, {name: path.drawdown for name, path in paths.items()}, appearance)
     axes.yaxis.set_major_formatter(require("matplotlib.ticker").PercentFormatter(1.0, decimals=0))
-    axes.set_title(
-        f"Drawdown after {run.headline_bps:g} bp costs, {IN_WORDS[run.execution]}, mean over seeds"
-    )
+    axes.set_title(f"Drawdown after {paid(run)}, {IN_WORDS[run.execution]}, mean over seeds")
     _legend(figure, appearance)
     return figure
 
 
 def sharpe_histogram(run: Run, appearance: Mapping[str, LineStyle]) -> Figure:
     """Small histograms of the per-asset Sharpe ratios, one per agent, on common axes."""
-    sample = asset_sharpes(run, run.headline_bps)
+    sample = asset_sharpes(run, run.headline)
     edges = common_edges([sample])
     n_columns = min(4, len(appearance))
     n_rows = -(-len(appearance) // n_columns)
@@ -101,8 +104,7 @@ def sharpe_histogram(run: Run, appearance: Mapping[str, LineStyle]) -> Figure:
     for axes in grid.flat[len(appearance) :]:
         axes.set_axis_off()
     figure.suptitle(
-        f"Net Sharpe ratio of every asset after {run.headline_bps:g} bp costs, {IN_WORDS[run.execution]} "
-        "(dashed: median)",
+        f"Net Sharpe ratio of every asset after {paid(run)}, {IN_WORDS[run.execution]} (dashed: median)",
         fontsize=12,
         fontweight="bold",
     )
@@ -114,13 +116,13 @@ def overview(run: Run, appearance: Mapping[str, LineStyle]) -> Figure:
     figure: Figure = require("matplotlib.figure").Figure(figsize=(12, 5.2), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.25))
     _intervals(left, run, appearance)
-    paths = curves(run, run.headline_bps, "net_10")
+    paths = curves(run, run.headline, "net_10")
     _growth_axes(right, run, paths, appearance)
-    right.set_title(f"Growth of 1, scaled to 10% volatility, after {run.headline_bps:g} bp")
+    right.set_title(f"Growth of 1, scaled to 10% volatility, after {in_bp(run.headline)}")
     _end_labels(right, run, paths, appearance)
     panel = run.about["panel"]
     figure.supxlabel(
-        f"{panel['assets']} assets in {len(panel['markets'])} markets; costs {run.headline_bps:g} bp per "
+        f"{panel['assets']} assets in {len(panel['markets'])} markets; costs {in_bp(run.headline)} per "
         f"unit of turnover, traded {IN_WORDS[run.execution]}; thick lines are learnt agents. {_caveat(run)}",
         fontsize=9,
         color="#57606a",
@@ -176,7 +178,7 @@ def _caveat(run: Run) -> str:
 
 def _intervals(axes: Axes, run: Run, appearance: Mapping[str, LineStyle]) -> None:
     """Dot and 95% interval per agent, best on top."""
-    board = run.ranking(run.headline_bps)
+    board = run.ranking(run.headline)
     labels = []
     for y, row in enumerate(board.to_dict("records")):
         style = appearance[row["agent"]]
@@ -210,9 +212,7 @@ def _growth_axes(
         axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
         axes.yaxis.set_minor_locator(ticker.NullLocator())
-    axes.set_title(
-        f"Growth of 1 after {run.headline_bps:g} bp costs, {IN_WORDS[run.execution]}, mean over seeds"
-    )
+    axes.set_title(f"Growth of 1 after {paid(run)}, {IN_WORDS[run.execution]}, mean over seeds")
 
 
 def _lines(

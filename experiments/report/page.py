@@ -48,7 +48,7 @@ from experiments.results.series import (
     run_dates,
     thin,
 )
-from experiments.settings.config import IN_WORDS, SEEDS, Execution
+from experiments.settings.config import IN_WORDS, MARKET, SEEDS, Execution, Level, in_bp, level_name
 from qn_env.extras import require
 
 if TYPE_CHECKING:
@@ -106,7 +106,8 @@ def context(
         "study": study_texts(run.folder),
         "about": run.about,
         "styles": appearance,
-        "headline": run.headline_bps,
+        "headline": run.headline,
+        "headline_words": in_bp(run.headline),
         "rank_by": run.execution,
         "executions": [(name, IN_WORDS[name], name == run.execution) for name in runs],
         "columns": COLUMNS,
@@ -131,14 +132,15 @@ def context(
 
 def _views(runs: Mapping[Execution, Run], appearance: Mapping[str, LineStyle]) -> list[dict[str, object]]:
     """The parts of the page that exist once per execution and cost level."""
-    samples = {(name, cost): asset_sharpes(run, cost) for name, run in runs.items() for cost in run.costs_bps}
+    samples = {(name, cost): asset_sharpes(run, cost) for name, run in runs.items() for cost in run.levels}
     edges = common_edges(list(samples.values()))
     ends = [number(edge, 1) for edge in (edges[0], edges[-1])]
     return [
         {
             "execution": name,
             "cost": cost,
-            "label": f"{cost:g}",
+            "label": level_name(cost),
+            "words": in_bp(cost),
             "leaderboard": leaderboard(runs, name, cost, appearance),
             "histograms": histograms(sample, edges, appearance),
             "ends": ends,
@@ -158,7 +160,7 @@ def chart_data(runs: Mapping[Execution, Run], appearance: Mapping[str, LineStyle
     dates, step = run_dates(run), _step(run)
     kept = dates[block_ends(len(dates), step)]
     return {
-        "cost": f"{run.headline_bps:g}",
+        "cost": level_name(run.headline),
         "execution": run.execution,
         "dates": [f"{date:%Y-%m-%d}" for date in kept],
         "log": is_long(dates),
@@ -175,8 +177,8 @@ def chart_data(runs: Mapping[Execution, Run], appearance: Mapping[str, LineStyle
         ],
         "paths": {
             name: {
-                f"{cost:g}": {view: _paths(seen, cost, column, step) for view, column in VIEWS.items()}
-                for cost in seen.costs_bps
+                level_name(cost): {view: _paths(seen, cost, column, step) for view, column in VIEWS.items()}
+                for cost in seen.levels
             }
             for name, seen in runs.items()
         },
@@ -215,9 +217,9 @@ def leading(text: str) -> str:
     return number_in[0] if number_in else ""
 
 
-def _paths(run: Run, cost_bps: float, column: View, step: int) -> dict[str, list[list[float | None]]]:
+def _paths(run: Run, level: Level, column: View, step: int) -> dict[str, list[list[float | None]]]:
     """Growth and drawdown of every agent at one cost, as JSON can hold them."""
-    paths = [thin(path, step) for path in curves(run, cost_bps, column).values()]
+    paths = [thin(path, step) for path in curves(run, level, column).values()]
     return {
         "growth": [jsonable(path.growth) for path in paths],
         "drawdown": [jsonable(path.drawdown) for path in paths],
@@ -266,7 +268,7 @@ def statement(run: Run) -> str:
     panel, config, days = run.about["panel"], run.about["config"], _days(run)
     learnt = sum(run.learns(agent) for agent in run.agents)
     rules = len(run.agents) - learnt
-    costs = join_words([f"{cost:g}" for cost in run.costs_bps])
+    costs = _charged(run.levels)
     counts = sorted({int(seeds) for seeds in run.leaderboard["seeds"][_learnt_rows(run)]})
     seeds = f", with {join_words([str(n) for n in counts])} seeds each" if counts else ""
     target = config.get("vol_target")
@@ -279,9 +281,17 @@ def statement(run: Run) -> str:
         f"{len(run.agents)} agents ({learnt} learnt{seeds}; {rules} rule{'s' * (rules != 1)}) on "
         f"{panel['assets']} assets in {len(panel['markets'])} markets{source}, {panel['first']} to "
         f"{panel['last']}. Protocol {config.get('protocol', 'not recorded')}{union}{warm}: the figures are "
-        f"of test days that no agent saw in training{test}, after costs of {costs} bp per unit of turnover. "
+        f"of test days that no agent saw in training{test}, after costs of {costs}. "
         f"Volatility target: {volatility}."
     )
+
+
+def _charged(levels: Sequence[Level]) -> str:
+    """The costs that figures are after, in words."""
+    numbers = [f"{level:g}" for level in levels if level != MARKET]
+    flat = f"{join_words(numbers)} bp per unit of turnover" if numbers else ""
+    own = "what the data say that each asset costs" if MARKET in levels else ""
+    return ", and of ".join(filter(None, (flat, own)))
 
 
 def whole_dates(text: str) -> Markup:

@@ -14,7 +14,7 @@ from experiments.report.line_styles import LineStyle
 from experiments.results.headings import LEADERBOARD, SCALED, pick
 from experiments.results.run import Run
 from experiments.results.series import Curve, Figures, bin_edges
-from experiments.settings.config import IN_WORDS, Execution, other_execution
+from experiments.settings.config import IN_WORDS, Execution, Level, other_execution
 from experiments.statistics import Ranking
 from qn_env.arrays import FloatArray
 
@@ -100,12 +100,12 @@ class Row(TypedDict):
 
 
 def leaderboard(
-    runs: Mapping[Execution, Run], execution: Execution, cost_bps: float, appearance: Mapping[str, LineStyle]
+    runs: Mapping[Execution, Run], execution: Execution, level: Level, appearance: Mapping[str, LineStyle]
 ) -> dict[str, object]:
     """Rows of the leaderboard of one execution at one cost, and the number of figures shown as undefined."""
     scale = _scale(pd.concat([run.leaderboard for run in runs.values()]))
-    ranking = runs[execution].ranking(cost_bps).to_dict("records")
-    other = runs[other_execution(execution)].ranking(cost_bps).set_index("agent")["sharpe"]
+    ranking = runs[execution].ranking(level).to_dict("records")
+    other = runs[other_execution(execution)].ranking(level).set_index("agent")["sharpe"]
     rows = [_row(appearance[row["agent"]], row, float(other[row["agent"]]), scale) for row in ranking]
     cells = [shown for row in rows for shown in (row["sharpe"], *row["cells"])]
     return {

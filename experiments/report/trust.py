@@ -19,7 +19,7 @@ from experiments.results.evidence import SWEEP_BPS, Evidence, cost_curve
 from experiments.results.headings import LEADERBOARD, SIGNALS, pick
 from experiments.results.leaderboard import STATIC_SHARE
 from experiments.results.run import Run
-from experiments.settings.config import IN_WORDS, Execution
+from experiments.settings.config import IN_WORDS, Execution, in_bp
 from qn_env.errors import refuse_missing
 from qn_env.storage import read_bytes
 
@@ -113,7 +113,7 @@ def write_tables(runs: Mapping[Execution, Run], shown: Mapping[Execution, Sequen
     """
     run = next(iter(runs.values()))
     quick = " A quick run, not comparable." if run.about["config"].get("quick") else ""
-    note = f"Test days only, at {run.headline_bps:g} bp, {IN_WORDS[run.execution]}.{quick}"
+    note = f"Test days only, at {in_bp(run.headline)}, {IN_WORDS[run.execution]}.{quick}"
     items = [
         replace(table, name=f"{table.name}-{name}") if name != run.execution else table
         for name, seen in runs.items()
@@ -136,7 +136,7 @@ def study_texts(folder: Path) -> list[str]:
 
 def leaderboard_table(run: Run) -> Table:
     """The leaderboard: every cost in the data, the headline cost as shown."""
-    rows = run.ranking(run.headline_bps)
+    rows = run.ranking(run.headline)
     shown = [
         {
             "": f"{row['rank']}",
@@ -151,7 +151,7 @@ def leaderboard_table(run: Run) -> Table:
     return Table(
         name="leaderboard",
         title="Leaderboard",
-        caption=f"Net of {run.headline_bps:g} bp per unit of turnover, {IN_WORDS[run.execution]}, by Sharpe "
+        caption=f"Net of {in_bp(run.headline)}, {IN_WORDS[run.execution]}, by Sharpe "
         "ratio; means over seeds.",
         data=run.leaderboard,
         shown=pd.DataFrame(shown),
@@ -177,7 +177,7 @@ def _significance(run: Run, evidence: Evidence) -> Table:
         title="Luck and look-ahead",
         caption=(
             f"Portfolio over {days} {run.bars} ({days / run.bars_per_year:.1f} years), net of "
-            f"{evidence.cost_bps:g} bp; of one training. Error: standard error for dependent days. "
+            f"{in_bp(evidence.level)}; of one training. Error: standard error for dependent days. "
             "Probabilistic: probability of a true ratio above 0. Deflated: above what luck gives the best of "
             f"{evidence.tried.trials.number} trials ({evidence.tried.source}). Years needed: track record "
             "until the former reaches 95%. Bailey and Lopez de Prado (2012, 2014)."
@@ -236,7 +236,7 @@ def _delays(evidence: Evidence) -> Table:
         name="delays",
         title="One day late",
         caption=(
-            f"Net Sharpe ratio of the portfolio at {evidence.cost_bps:g} bp, and of the same decisions each "
+            f"Net Sharpe ratio of the portfolio at {in_bp(evidence.level)}, and of the same decisions each "
             "traded one trading day later (nothing is held on the first test day then). Few can trade at the "
             "very close they decide from, and recorded closes are not of one moment: what does not outlast "
             "a day should not be counted on. p is of the difference; corrected for the number of agents "
@@ -312,7 +312,7 @@ def _paired_tests(evidence: Evidence) -> Table:
 
 def _signals(run: Run) -> list[Table]:
     """How much every agent's signals vary; none in a run of an earlier version."""
-    rows = run.ranking(run.headline_bps)
+    rows = run.ranking(run.headline)
     if not set(SIGNALS) <= set(rows.columns):
         return []
     columns = [
@@ -335,7 +335,7 @@ def _signals(run: Run) -> list[Table]:
 def _costs(run: Run, evidence: Evidence) -> Table:
     curve = cost_curve(run)
     level = evidence.agents.set_index("agent")["break_even_bps"]
-    turnover = run.ranking(run.headline_bps).set_index("agent")["turnover"]
+    turnover = run.ranking(run.headline).set_index("agent")["turnover"]
     shown = [
         {
             "Agent": agent,

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from experiments.results.books import at_level, levels_in
 from experiments.results.headings import HEADINGS
 from experiments.results.leaderboard import as_text
 from experiments.results.metrics import growth_of_one
 from experiments.results.run import ranked_first
-from experiments.settings.config import IN_WORDS, Execution, other_execution
+from experiments.settings.config import IN_WORDS, Execution, Level, in_bp, level_name, other_execution
 from experiments.storage.store import RunFolder
 from qn_env.errors import ConfigError
 from qn_env.extras import require
@@ -55,17 +56,19 @@ class Comparison:
         """The execution that ranks: "late", one trading day after the decision, or "on-time"."""
         return ranked_first(self.folder.record())[0]
 
-    def leaderboard(self, cost: float | None = None, execution: Execution | None = None) -> pd.DataFrame:
-        """The ranking at a cost, best first; default: the run's highest cost and the execution that ranks.
+    def leaderboard(self, cost: Level | None = None, execution: Execution | None = None) -> pd.DataFrame:
+        """The ranking at a cost, best first; default: the execution that ranks.
+
+        The default cost is each asset's own, where the data say it, else the run's highest.
 
         Raises:
             ConfigError: a cost that the run does not have.
         """
         board = self.folder.leaderboard()
         board = board[board["execution"] == (execution or self.rank_by)]
-        return board[board["cost_bps"] == self._cost(cost)].reset_index(drop=True)
+        return at_level(board, self._cost(cost)).reset_index(drop=True)
 
-    def plot(self, cost: float | None = None, execution: Execution | None = None) -> go.Figure:
+    def plot(self, cost: Level | None = None, execution: Execution | None = None) -> go.Figure:
         """Growth of one, net, of every agent's portfolio, the mean over its seeds; a Plotly figure.
 
         Raises:
@@ -73,7 +76,7 @@ class Comparison:
         """
         graphs = require("plotly.graph_objects", what="A figure")
         chosen, traded = self._cost(cost), execution or self.rank_by
-        days = self.portfolio[self.portfolio["cost_bps"] == chosen]
+        days = at_level(self.portfolio, chosen)
         days = days[days["execution"] == traded]
         figure: go.Figure = graphs.Figure()
         for agent in self.leaderboard(cost, traded)["agent"]:
@@ -81,7 +84,7 @@ class Comparison:
             grown = growth_of_one(net.to_numpy()[:, None])[:, 0]
             figure.add_scatter(x=net.index, y=grown, name=agent, mode="lines")
         figure.update_layout(
-            title=f"Growth of one, net of {chosen:g} bps, {IN_WORDS[traded]}",
+            title=f"Growth of one, net of {in_bp(chosen)}, {IN_WORDS[traded]}",
             template="plotly_white",
             hovermode="x unified",
         )
@@ -102,14 +105,14 @@ class Comparison:
         beside = [f"{other[agent]:.2f}" for agent in board["agent"]]
         shown.insert(3, IN_WORDS[other_execution(self.rank_by)].capitalize(), beside)
         html = shown.to_html(index=False, formatters=forms, border=0)
-        told = f"Net of {self._cost(None):g} bps per unit of turnover, {IN_WORDS[self.rank_by]}; {self.path}"
+        told = f"Net of {in_bp(self._cost(None))}, {IN_WORDS[self.rank_by]}; {self.path}"
         return f"<p>{told}</p>{html}"
 
-    def _cost(self, cost: float | None) -> float:
-        known = sorted(self.folder.leaderboard()["cost_bps"].unique())
+    def _cost(self, cost: Level | None) -> Level:
+        known = levels_in(self.folder.leaderboard())
         if cost is None:
-            return float(known[-1])
+            return known[-1]
         if cost not in known:
-            told = ", ".join(f"{one:g}" for one in known)
+            told = ", ".join(level_name(one) for one in known)
             raise ConfigError(f"cost is {cost}, expected one of the run's: {told}.")
-        return float(cost)
+        return cost

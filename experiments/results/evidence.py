@@ -16,12 +16,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from experiments.results.books import Book, book_of
+from experiments.results.books import Book, at_level
 from experiments.results.delays import after_entry, delay
 from experiments.results.metrics import break_even_bps
 from experiments.results.run import Run
 from experiments.results.series import asset_sharpes, market_sharpes
-from experiments.settings.config import Execution
+from experiments.settings.config import MARKET, Execution, Level, level_name
 from experiments.statistics import (
     Difference,
     Moments,
@@ -86,7 +86,7 @@ class Evidence:
 
     Attributes:
         execution: when decisions are traded.
-        cost_bps: basis points per unit of turnover.
+        level: of costs.
         reference: the agent that the probability of improvement is over.
         tried: the trials.
         agents: one row per agent, in the order of the leaderboard.
@@ -100,7 +100,7 @@ class Evidence:
     """
 
     execution: Execution
-    cost_bps: float
+    level: Level
     reference: str
     tried: Tried
     agents: pd.DataFrame
@@ -120,7 +120,7 @@ def gather_evidence(runs: Mapping[Execution, Run], execution: Execution | None =
         execution: whose; default: the one that the run is ranked by.
     """
     run = runs[execution] if execution is not None else next(iter(runs.values()))
-    cost, daily = run.headline_bps, daily_portfolios(run)
+    cost, daily = run.headline, daily_portfolios(run)
     both = {name: daily_portfolios(other) for name, other in runs.items()}
     kept = after_entry(common_days(run), _begins(run))
     best_first = [str(agent) for agent in run.ranking(cost)["agent"]]
@@ -140,7 +140,7 @@ def gather_evidence(runs: Mapping[Execution, Run], execution: Execution | None =
     ]
     return Evidence(
         execution=run.execution,
-        cost_bps=cost,
+        level=cost,
         reference=reference,
         tried=tried,
         agents=pd.DataFrame(rows),
@@ -158,14 +158,13 @@ def gather_evidence(runs: Mapping[Execution, Run], execution: Execution | None =
 def daily_portfolios(run: Run) -> dict[str, Book[FloatArray]]:
     """Every agent's portfolio, daily [T, S], on the days that all agents have (`common_days`)."""
     rows, names = _headline_rows(run), ["agent", "seed"]
-    gross, turnover = (
-        rows.assign(daily=series).pivot(columns=names, values="daily").dropna() for series in book_of(rows)
-    )
+    wide = [rows.pivot(columns=names, values=name).dropna() for name in ("gross", "turnover", "cost")]
     none = np.zeros((0, 1))
     return {
-        agent: Book(gross[agent].to_numpy(), turnover[agent].to_numpy())
-        if agent in gross
-        else Book(none, none)  # no day has half of the markets
+        # The costs that are stored are those of the headline, whatever they are.
+        agent: Book(*(series[agent].to_numpy() for series in wide))
+        if agent in wide[0]
+        else Book(none, none, none)  # no day has half of the markets
         for agent in run.agents
     }
 
@@ -177,7 +176,7 @@ def common_days(run: Run) -> pd.DatetimeIndex:
 
 
 def _headline_rows(run: Run) -> pd.DataFrame:
-    return run.portfolio[run.portfolio["cost_bps"] == run.headline_bps].set_index("date")
+    return at_level(run.portfolio, run.headline).set_index("date")
 
 
 def _begins(run: Run) -> list[str]:
@@ -188,15 +187,15 @@ def _begins(run: Run) -> list[str]:
     return sorted(firsts.values())
 
 
-def sharpes(book: Book[FloatArray], cost_bps: float, bars_per_year: float) -> FloatArray:
+def sharpes(book: Book[FloatArray], level: Level, bars_per_year: float) -> FloatArray:
     """Annualised Sharpe ratios [S] of a portfolio [T, S] at a cost; NaN where undefined."""
-    ratios: FloatArray = sharpe(book.net(cost_bps), axis=0, bars_per_year=bars_per_year)
+    ratios: FloatArray = sharpe(book.net(level), axis=0, bars_per_year=bars_per_year)
     return ratios
 
 
-def market_scores(run: Run, cost_bps: float) -> pd.DataFrame:
+def market_scores(run: Run, level: Level) -> pd.DataFrame:
     """Net Sharpe ratio of every agent and seed (index) in every market (columns)."""
-    rows = run.results[run.results["cost_bps"] == cost_bps]
+    rows = at_level(run.results, level)
     rows = rows[(rows["metric"] == "sharpe") & (rows["split"] == "test")]
     rows = rows[(rows["asset"] == "*") & (rows["market"] != "*")]
     scores: pd.DataFrame = rows.set_index(["agent", "seed", "market"])["value"].unstack("market")
@@ -205,7 +204,8 @@ def market_scores(run: Run, cost_bps: float) -> pd.DataFrame:
 
 def cost_curve(run: Run) -> pd.DataFrame:
     """Net Sharpe ratio of every agent (columns) by cost in basis points (index): means over seeds."""
-    costs = np.linspace(0.0, max(SWEEP_BPS, *run.costs_bps), SWEEP_POINTS)
+    flat = [level for level in run.levels if level != MARKET]
+    costs = np.linspace(0.0, max([SWEEP_BPS, *flat]), SWEEP_POINTS)
     daily = daily_portfolios(run)
     curves = {
         agent: [_mean(sharpes(days, cost, run.bars_per_year)) for cost in costs]
@@ -261,7 +261,7 @@ def searched_trials(run: Run) -> int:
 
 
 def _count_trials(run: Run, daily: Mapping[str, Book[FloatArray]]) -> Tried:
-    ratios = np.concatenate([sharpes(days, run.headline_bps, run.bars_per_year) for days in daily.values()])
+    ratios = np.concatenate([sharpes(days, run.headline, run.bars_per_year) for days in daily.values()])
     # Scores of a search are of other days and of each agent's own objective: they count, but do not vary.
     number, variance = recorded_trials(ratios.tolist(), run.bars_per_year)
     return Tried(int(number), searched_trials(run), variance)
@@ -321,7 +321,7 @@ def _delays(
     on_time: Mapping[str, Book[FloatArray]],
     late: Mapping[str, Book[FloatArray]],
     kept: BoolArray,
-    cost_bps: float,
+    level: Level,
     bars_per_year: float,
 ) -> pd.DataFrame:
     """What every agent's Sharpe ratio is one trading day late, net, seed beside the same seed.
@@ -331,12 +331,12 @@ def _delays(
     rows = [
         {
             "agent": agent,
-            "sharpe": _mean(sharpes(on_time[agent], cost_bps, bars_per_year)),
-            "sharpe_late": _mean(sharpes(late[agent], cost_bps, bars_per_year)),
+            "sharpe": _mean(sharpes(on_time[agent], level, bars_per_year)),
+            "sharpe_late": _mean(sharpes(late[agent], level, bars_per_year)),
             **_annual(
                 delay(
-                    late[agent].net(cost_bps),
-                    on_time[agent].net(cost_bps),
+                    late[agent].net(level),
+                    on_time[agent].net(level),
                     kept=kept[: len(late[agent].gross)],
                 ),
                 bars_per_year,
@@ -369,10 +369,10 @@ def _all_pairs(left: FloatArray, right: FloatArray) -> tuple[FloatArray, FloatAr
 
 
 def _overfitting(
-    daily: Mapping[str, Book[FloatArray]], cost_bps: float, bars_per_year: float
+    daily: Mapping[str, Book[FloatArray]], level: Level, bars_per_year: float
 ) -> Overfitting | None:
     """Of choosing among the agents by the mean over seeds of their daily returns."""
-    net = np.column_stack([days.net(cost_bps).mean(axis=1) for days in daily.values()])
+    net = np.column_stack([days.net(level).mean(axis=1) for days in daily.values()])
     T, N = net.shape
     if N < 2 or T < 2 * BLOCKS:
         return None
@@ -395,7 +395,7 @@ def as_record(evidence: Evidence) -> dict[str, object]:
     """What is not a table, as plain JSON values."""
     overfitting, ranking = evidence.overfitting, evidence.ranking
     return {
-        "cost_bps": evidence.cost_bps,
+        "cost": level_name(evidence.level),
         "reference": evidence.reference,
         "refused": list(evidence.refused),
         "trials": {**evidence.tried._asdict(), "source": evidence.tried.source},

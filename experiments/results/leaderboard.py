@@ -8,12 +8,12 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from experiments.results.books import book_of
+from experiments.results.books import at_level, book_of, cost_column, levels_in
 from experiments.results.delays import SIGNIFICANT, after_entry, delay
 from experiments.results.headings import LEADERBOARD, SCALED, SIGNALS, pick
 from experiments.results.metrics import performance
 from experiments.results.tables import ALL, scaled_ex_ante
-from experiments.settings.config import EXECUTIONS, IN_WORDS, SEEDS, Execution
+from experiments.settings.config import EXECUTIONS, IN_WORDS, MARKET, SEEDS, Execution, Level
 from experiments.statistics import holm, mean_sharpe, sharpe_interval
 from experiments.storage.records import DuplicateRecord
 from qn_env.arrays import FloatArray
@@ -53,11 +53,11 @@ def leaderboard(
         begins: the first test day of each market.
         bars_per_year: what figures are annualised by.
     """
-    days = portfolio.groupby(["agent", "seed", "execution", "cost_bps"]).size()
+    days = portfolio.groupby(["agent", "seed", "execution", "cost_bps"], dropna=False).size()
     basis = "portfolio" if len(days) and days.min() >= MIN_PORTFOLIO_DAYS else "markets"
-    costs, agents = sorted(results["cost_bps"].unique()), list(results["agent"].unique())
+    costs, agents = levels_in(results), list(results["agent"].unique())
     seeds_of = {agent: sorted(results.loc[results["agent"] == agent, "seed"].unique()) for agent in agents}
-    nets: dict[tuple[Execution, float, str], FloatArray] = {}
+    nets: dict[tuple[Execution, Level, str], FloatArray] = {}
     dates: dict[str, pd.DatetimeIndex] = {}
     for execution, cost, agent in product(EXECUTIONS, costs, agents):
         if basis == "portfolio":
@@ -71,7 +71,11 @@ def leaderboard(
         )
         for cost in costs
     }
-    known = dict(iter(results.groupby(["execution", "cost_bps", "agent"], sort=False)))
+    known = {
+        (execution, cost, agent): rows
+        for execution, cost in product(EXECUTIONS, costs)
+        for agent, rows in at_level(results[results["execution"] == execution], cost).groupby("agent")
+    }
     rows = []
     for execution in EXECUTIONS:
         for cost, agent in product(costs, agents):
@@ -79,7 +83,7 @@ def leaderboard(
             rows.append(
                 {
                     "execution": execution,
-                    "cost_bps": cost,
+                    "cost_bps": cost_column(cost),
                     "agent": agent,
                     "seeds": len(seeds),
                     "comparable": agent not in learnt or (len(seeds) >= SEEDS and not quick),
@@ -93,7 +97,7 @@ def leaderboard(
                 }
             )
     table = pd.DataFrame(rows)
-    groups = table.groupby(["execution", "cost_bps"])
+    groups = table.groupby(["execution", "cost_bps"], dropna=False)
     order = groups["sharpe"].rank(ascending=False, method="first", na_option="bottom")
     table.insert(2, "rank", order.astype(int))
     return table.sort_values(["execution", "cost_bps", "rank"], ignore_index=True)
@@ -160,11 +164,11 @@ def _count_undefined(mine: pd.DataFrame) -> int:
 
 
 def _portfolio_net(
-    portfolio: pd.DataFrame, agent: str, seeds: list[int], execution: Execution, cost: float
+    portfolio: pd.DataFrame, agent: str, seeds: list[int], execution: Execution, cost: Level
 ) -> tuple[pd.DatetimeIndex, FloatArray]:
     """[S, D, 1] daily net returns of the portfolio."""
-    mine = portfolio[(portfolio["agent"] == agent) & (portfolio["cost_bps"] == cost)]
-    mine = mine[mine["execution"] == execution]
+    mine = portfolio[(portfolio["agent"] == agent) & (portfolio["execution"] == execution)]
+    mine = at_level(mine, cost)
     wide = mine.pivot(index="date", columns="seed", values="net")[seeds].sort_index()
     return pd.DatetimeIndex(wide.index), wide.to_numpy().T[:, :, None]
 
@@ -174,7 +178,7 @@ def _market_net(
     agent: str,
     seeds: list[int],
     execution: Execution,
-    cost: float,
+    cost: Level,
 ) -> tuple[pd.DatetimeIndex, FloatArray]:
     """[S, D, M] daily net returns of every market, NaN outside its test block."""
     stack = []
@@ -232,14 +236,15 @@ def as_text(table: pd.DataFrame, rank_by: Execution = "late") -> str:
         table: as `leaderboard` gives it.
         rank_by: the execution that ranks.
     """
-    ranked = table[table["execution"] == rank_by]
-    other = table[table["execution"] != rank_by].set_index(["cost_bps", "agent"])["sharpe"]
-    return "\n\n".join(
-        _block(float(cost), rows, rank_by, other[cost]) for cost, rows in ranked.groupby("cost_bps")
-    )
+    ranked, others = table[table["execution"] == rank_by], table[table["execution"] != rank_by]
+    blocks = []
+    for level in levels_in(ranked):
+        beside = at_level(others, level).set_index("agent")["sharpe"]
+        blocks.append(_block(level, at_level(ranked, level), rank_by, beside))
+    return "\n\n".join(blocks)
 
 
-def _block(cost: float, rows: pd.DataFrame, rank_by: Execution, other: pd.Series) -> str:
+def _block(level: Level, rows: pd.DataFrame, rank_by: Execution, other: pd.Series) -> str:
     columns = pick(*LEADERBOARD, *SCALED)
     beside = "on time" if rank_by == "late" else "late"
     cells = [["", "agent", "Sharpe", beside, "95% interval", *(column.narrow for column in columns), "seeds"]]
@@ -257,7 +262,8 @@ def _block(cost: float, rows: pd.DataFrame, rank_by: Execution, other: pd.Series
         for line in cells
     ]
     lines.insert(1, "-" * max(len(line) for line in lines))
-    head = f"Net of {cost:g} bps per unit of turnover, {IN_WORDS[rank_by]}"
+    paid = "each asset's own costs" if level == MARKET else f"{level:g} bps per unit of turnover"
+    head = f"Net of {paid}, {IN_WORDS[rank_by]}"
     return "\n".join([head, *(line.rstrip() for line in lines)])
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from experiments.results.books import Book
+from experiments.settings.config import Level
 from qn_env.arrays import BoolArray, FloatArray
 from qn_env.economics import BASIS_POINT
 from qn_env.objectives import sharpe
@@ -26,18 +27,18 @@ Metrics = dict[str, FloatArray]
 
 
 def all_metrics(
-    book: Book[FloatArray], counted: BoolArray, cost_bps: float, *, bars_per_year: float = DAYS_PER_YEAR
+    book: Book[FloatArray], counted: BoolArray, level: Level, *, bars_per_year: float = DAYS_PER_YEAR
 ) -> Metrics:
     """Every metric [K] by name, of the book's returns at a cost.
 
     Args:
         book: [T, K] of K series; what stands on days that do not count is not looked at.
         counted: [T, K] the days that enter.
-        cost_bps: basis points per unit of turnover.
+        level: basis points per unit of turnover, or `market`.
         bars_per_year: what figures are annualised by.
     """
-    measure = partial(_measure, cost_bps=cost_bps, bars_per_year=bars_per_year)
-    return _by_columns(measure, *book, counted)
+    measure = partial(_measure, bars_per_year=bars_per_year)
+    return _by_columns(measure, book.gross, book.turnover, book.cost(level), counted)
 
 
 def performance(
@@ -151,10 +152,10 @@ def _by_columns(measure: Callable[..., Metrics], *daily: FloatArray | BoolArray)
 
 
 def _measure(
-    gross: FloatArray, turnover: FloatArray, counted: BoolArray, *, cost_bps: float, bars_per_year: float
+    gross: FloatArray, turnover: FloatArray, cost: FloatArray, counted: BoolArray, *, bars_per_year: float
 ) -> Metrics:
-    gross, turnover = np.where(counted, gross, 0.0), np.where(counted, turnover, 0.0)
-    net = Book(gross, turnover).net(cost_bps)
+    gross, turnover, cost = (np.where(counted, daily, 0.0) for daily in (gross, turnover, cost))
+    net = gross - cost
     metrics = _performance(net, counted, bars_per_year=bars_per_year)
     days = metrics["days"]
     return metrics | {

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from experiments.settings.config import Execution, other_execution
+from experiments.results.books import at_level, levels_in
+from experiments.settings.config import MARKET, Execution, Level, other_execution
 from experiments.storage.records import RunRecord
 from experiments.storage.store import TABLES, RunFolder
 from qn_env.errors import ConfigError, DataError
@@ -29,14 +30,16 @@ class Run:
     results: pd.DataFrame  # tidy: one row per figure
 
     @property
-    def costs_bps(self) -> list[float]:
-        """Cost levels of the run, ascending, in basis points per unit of turnover."""
-        return sorted(float(cost) for cost in self.leaderboard["cost_bps"].unique())
+    def levels(self) -> list[Level]:
+        """Cost levels of the run: basis points per unit of turnover, ascending, then each asset's own."""
+        return levels_in(self.leaderboard)
 
     @property
-    def headline_bps(self) -> float:
-        """The cost level shown first and drawn in the figures."""
-        return min(self.costs_bps, key=lambda cost: (abs(cost - HEADLINE_COST_BPS), cost))
+    def headline(self) -> Level:
+        """The cost level shown first and drawn in the figures: what each asset costs, where it is known."""
+        if MARKET in self.levels:
+            return MARKET
+        return min(self.levels, key=lambda cost: (abs(float(cost) - HEADLINE_COST_BPS), cost))
 
     @property
     def bars_per_year(self) -> float:
@@ -66,9 +69,9 @@ class Run:
         board = self.leaderboard
         return str(board["basis"].iloc[0]) if "basis" in board else "portfolio"
 
-    def ranking(self, cost_bps: float) -> pd.DataFrame:
+    def ranking(self, level: Level) -> pd.DataFrame:
         """The leaderboard at one cost, best first."""
-        rows = self.leaderboard[self.leaderboard["cost_bps"] == cost_bps]
+        rows = at_level(self.leaderboard, level)
         return rows.sort_values(["rank", "agent"], kind="stable")
 
 

@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from experiments.results.books import at_level
 from experiments.results.metrics import drawdowns, growth_of_one
 from experiments.results.run import Run
+from experiments.settings.config import Level, level_name
 from qn_env.errors import DataError
 
 MAX_POINTS = 1500  # per line on the page; longer series are thinned
@@ -42,15 +44,15 @@ def run_dates(run: Run) -> pd.DatetimeIndex:
     return pd.DatetimeIndex(sorted(run.portfolio["date"].unique()))
 
 
-def curves(run: Run, cost_bps: float, column: View) -> dict[str, Curve]:
+def curves(run: Run, level: Level, column: View) -> dict[str, Curve]:
     """Growth and drawdown of every agent: each seed's own path, then the mean over seeds.
 
     Args:
         run: the run.
-        cost_bps: cost level, basis points per unit of turnover.
+        level: of costs.
         column: daily net returns (decimal), raw or scaled to 10% volatility.
     """
-    rows = run.portfolio[run.portfolio["cost_bps"] == cost_bps]
+    rows = at_level(run.portfolio, level)
     dates = run_dates(run)
     paths = {}
     for agent in run.agents:
@@ -115,29 +117,30 @@ def is_long(dates: pd.DatetimeIndex) -> bool:
     return len(dates) > 0 and bool((dates[-1] - dates[0]).days >= LOG_SPAN_DAYS)
 
 
-def asset_sharpes(run: Run, cost_bps: float) -> Figures:
+def asset_sharpes(run: Run, level: Level) -> Figures:
     """Net Sharpe ratio per agent and asset."""
     rows = run.results
-    return _by_agent(run, rows[(rows["market"] != "*") & (rows["asset"] != "*")], cost_bps)
+    return _by_agent(run, rows[(rows["market"] != "*") & (rows["asset"] != "*")], level)
 
 
-def market_sharpes(run: Run, cost_bps: float) -> Figures:
+def market_sharpes(run: Run, level: Level) -> Figures:
     """Net Sharpe ratio per agent and market, markets in the panel's order."""
     rows = run.results
-    figures = _by_agent(run, rows[(rows["market"] != "*") & (rows["asset"] == "*")], cost_bps)
+    figures = _by_agent(run, rows[(rows["market"] != "*") & (rows["asset"] == "*")], level)
     known = list(dict.fromkeys(market["market"] for market in run.about["panel"]["markets"]))
     have = list(figures.mean.columns.get_level_values("market"))
     order = [(name, "*") for name in [m for m in known if m in have] + [m for m in have if m not in known]]
     return Figures(figures.mean[order], figures.undefined[order])
 
 
-def _by_agent(run: Run, rows: pd.DataFrame, cost_bps: float) -> Figures:
+def _by_agent(run: Run, rows: pd.DataFrame, level: Level) -> Figures:
     """Test-block Sharpe ratios of some rows of the results, as [agents, (market, asset)]."""
-    rows = rows[(rows["metric"] == "sharpe") & (rows["split"] == "test") & (rows["cost_bps"] == cost_bps)]
+    rows = at_level(rows[(rows["metric"] == "sharpe") & (rows["split"] == "test")], level)
     if rows.empty:
         raise DataError(
             f"{run.folder / 'results.parquet'}: no per-asset or no per-market row with metric 'sharpe', "
-            f"split 'test' and cost_bps {cost_bps:g}, a cost of the leaderboard. Run the comparison again."
+            f"split 'test' and cost_bps {level_name(level)}, a cost of the leaderboard. Run the comparison "
+            "again."
         )
     groups = rows.groupby(["agent", "market", "asset"], sort=True)["value"]
     levels = ["market", "asset"]

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from experiments.results.books import Book, book_of
+from experiments.results.books import Book, at_level, book_of, cost_column
 from experiments.results.metrics import all_metrics, signal_metrics
-from experiments.settings.config import EXECUTIONS, Execution
-from experiments.storage.store import DAILY
+from experiments.settings.config import EXECUTIONS, MARKET, Execution, Level
+from experiments.storage.store import DAILY, OWN
 from qn_env.arrays import BoolArray, FloatArray
 from qn_env.economics import volatility_scale
 from qn_env.features import EwVolatility, in_bars
@@ -27,14 +27,20 @@ def market_days(days: pd.DataFrame) -> pd.DataFrame:
         days: date, market, asset, gross, turnover, gross_late, turnover_late, listed, of one unit.
     """
     listed = days[days["listed"]]
-    means: pd.DataFrame = listed.groupby(["market", "date"], sort=False)[list(DAILY)].mean().reset_index()
+    names = daily_columns(listed)
+    means: pd.DataFrame = listed.groupby(["market", "date"], sort=False)[names].mean().reset_index()
     return means
+
+
+def daily_columns(days: pd.DataFrame) -> list[str]:
+    """The daily series of a table of days: what each asset costs is among them where the data say it."""
+    return [name for name in (*DAILY, *OWN) if name in days]
 
 
 def portfolio_table(
     by_market: pd.DataFrame,
     blocks: pd.DataFrame,
-    costs: Sequence[float],
+    costs: Sequence[Level],
     *,
     bars_per_year: float = DAYS_PER_YEAR,
 ) -> pd.DataFrame:
@@ -49,20 +55,21 @@ def portfolio_table(
     Args:
         by_market: market, date and the columns `DAILY`, of one unit.
         blocks: market, test_first, test_last; a market once for every window.
-        costs: basis points.
+        costs: basis points, or `market`: each asset's own.
         bars_per_year: what the volatility is annualised by.
 
     Returns:
         date, execution, cost_bps, gross, turnover, cost, net, net_10, markets.
     """
-    wide = by_market.pivot(index="date", columns="market", values=list(DAILY)).sort_index()
+    series = daily_columns(by_market)
+    wide = by_market.pivot(index="date", columns="market", values=series).sort_index()
     dates, names = pd.DatetimeIndex(wide.index), wide["gross"].columns
     inside = np.zeros((len(dates), len(names)), dtype=bool)
     for market, first, last in blocks[["market", "test_first", "test_last"]].itertuples(index=False):
         inside[:, names.get_loc(market)] |= (dates >= first) & (dates <= last)
     markets = inside.sum(axis=1)
     enough = 2 * markets >= len(names)
-    means = {name: wide[name].sum(axis=1).to_numpy() / np.maximum(markets, 1) for name in DAILY}
+    means = {name: wide[name].sum(axis=1).to_numpy() / np.maximum(markets, 1) for name in series}
     base = pd.DataFrame({"date": dates, **means, "markets": markets})[enough]
     return pd.concat(
         [_at_cost(base, execution, cost, bars_per_year) for execution in EXECUTIONS for cost in costs],
@@ -74,7 +81,7 @@ def results_table(
     days: pd.DataFrame,
     by_market: pd.DataFrame,
     portfolio: pd.DataFrame,
-    costs: Sequence[float],
+    costs: Sequence[Level],
     *,
     bars_per_year: float = DAYS_PER_YEAR,
 ) -> pd.DataFrame:
@@ -92,12 +99,10 @@ def results_table(
     signals = _signal_figures(by_asset, counted) if "signal" in by_asset else None
     parts = []
     for execution in EXECUTIONS:
-        assets = Book(
-            *(series.unstack(["market", "asset"]).sort_index() for series in book_of(by_asset, execution))
-        )
-        rows = portfolio[(portfolio["execution"] == execution) & (portfolio["cost_bps"] == costs[0])]
-        whole = Book(*(series.to_numpy()[:, None] for series in book_of(rows)))
+        assets = Book(*_unstacked(book_of(by_asset, execution)))
         for cost in costs:
+            rows = at_level(portfolio[portfolio["execution"] == execution], cost)
+            whole = Book(*(rows[name].to_numpy()[:, None] for name in ("gross", "turnover", "cost")))
             measured = [
                 *([signals] if signals is not None else []),
                 _measure(assets, counted, cost, bars_per_year),
@@ -105,9 +110,11 @@ def results_table(
             ]
             if len(whole.gross):
                 every = np.ones(whole.gross.shape, dtype=bool)
-                metrics = all_metrics(whole, every, cost, bars_per_year=bars_per_year)
+                metrics = all_metrics(whole, every, MARKET, bars_per_year=bars_per_year)  # as it is stored
                 measured.append(pd.DataFrame(metrics, index=pd.Index([ALL], name="market")))
-            parts += [_tidy(figures).assign(execution=execution, cost_bps=cost) for figures in measured]
+            parts += [
+                _tidy(figures).assign(execution=execution, cost_bps=cost_column(cost)) for figures in measured
+            ]
     return pd.concat(parts, ignore_index=True)
 
 
@@ -121,12 +128,10 @@ def _signal_figures(by_asset: pd.DataFrame, counted: BoolArray) -> pd.DataFrame:
     return pd.concat([own, whole])
 
 
-def _measure(
-    book: Book[pd.DataFrame], counted: BoolArray, cost_bps: float, bars_per_year: float
-) -> pd.DataFrame:
+def _measure(book: Book[pd.DataFrame], counted: BoolArray, cost: Level, bars_per_year: float) -> pd.DataFrame:
     """Metrics of every column, one row per column."""
-    arrays = Book(*(series.to_numpy(dtype=float) for series in book))
-    figures = all_metrics(arrays, counted, cost_bps, bars_per_year=bars_per_year)
+    arrays = Book(*(None if series is None else series.to_numpy(dtype=float) for series in book))
+    figures = all_metrics(arrays, counted, cost, bars_per_year=bars_per_year)
     return pd.DataFrame(figures, index=book.gross.columns)
 
 
@@ -138,14 +143,28 @@ def _tidy(measured: pd.DataFrame) -> pd.DataFrame:
     return long
 
 
-def _at_cost(base: pd.DataFrame, execution: Execution, cost: float, bars_per_year: float) -> pd.DataFrame:
+def _unstacked(book: Book[pd.Series]) -> list[pd.DataFrame | None]:
+    """Every series [days, (market, asset)]."""
+    return [None if series is None else series.unstack(["market", "asset"]).sort_index() for series in book]
+
+
+def _at_cost(base: pd.DataFrame, execution: Execution, cost: Level, bars_per_year: float) -> pd.DataFrame:
     """The portfolio's days after costs, raw and scaled ex ante."""
     book = book_of(base, execution)
     net = book.net(cost).to_numpy()
     scaled = scaled_ex_ante(net, bars_per_year=bars_per_year)
-    days = {"date": base["date"], "execution": execution, "cost_bps": cost, **book._asdict()}
     return pd.DataFrame(
-        {**days, "cost": book.cost(cost), "net": net, "net_10": scaled, "markets": base["markets"]}
+        {
+            "date": base["date"],
+            "execution": execution,
+            "cost_bps": cost_column(cost),
+            "gross": book.gross,
+            "turnover": book.turnover,
+            "cost": book.cost(cost),
+            "net": net,
+            "net_10": scaled,
+            "markets": base["markets"],
+        }
     )
 
 

@@ -36,11 +36,19 @@ from experiments.running.fanout import Failure, Task
 from experiments.running.protocols import Fold, Protocol
 from experiments.running.settling import carry_over
 from experiments.running.units import Unit, Variant, place, run_chain, takes_a_start
-from experiments.settings.config import WITHOUT_EFFECT, PanelConfig, RunConfig, check_costs
+from experiments.settings.config import (
+    DEFAULT_COSTS,
+    MARKET,
+    WITHOUT_EFFECT,
+    Level,
+    PanelConfig,
+    RunConfig,
+    check_levels,
+)
 from experiments.storage.records import AgentRecord, DuplicateRecord, FailureRecord
 from experiments.storage.store import RunFolder, unit_name
 from qn_env.checks import check_is, check_names, check_path
-from qn_env.costs import CostTable
+from qn_env.costs import COST_FIELDS, CostTable
 from qn_env.errors import ConfigError, LookAheadError, QnError, did_you_mean
 from qn_env.panel import Panel
 from qn_env.sources import embedded, excess, read_costs, read_panel, read_rate
@@ -114,6 +122,7 @@ def run(
     """
     named = {label: (variants or {}).get(label, Variant(label)) for label in config.agents}
     panel = panel if panel is not None else load_panel(config)
+    config = replace(config, costs=levels_for(config, panel))
     folds = {fold.name: fold for fold in Protocol.of(config).folds(panel)}
     units = _units(config, named, list(folds))
     if resume or config.resume:
@@ -150,7 +159,7 @@ def compare(
     panel: Panel | None = None,
     *,
     out: Path | str,
-    costs: Sequence[float] = (0.0, 2.0),
+    costs: Sequence[Level] | None = None,
     seeds: int | None = None,
     **settings: Any,
 ) -> Comparison:
@@ -160,7 +169,8 @@ def compare(
         agents: registered names or import paths `package.module:Class`.
         panel: the data; default: the embedded panel.
         out: run folder, which must not exist.
-        costs: basis points per unit of turnover.
+        costs: basis points per unit of turnover, or "market", what the data say that each asset costs;
+            default: 0, 2 and, where the data say it, "market".
         seeds: seeds of each learnt agent; default: 5, or 2 in a quick run.
         settings: any other of `RunConfig`, such as `protocol="expanding"`, `execution_lag=1`, `jobs=2`; those
             that choose the data only where `panel` is not given.
@@ -183,11 +193,30 @@ def compare(
     config = RunConfig(
         agents=check_names("agents", agents),
         out=check_path("out", out),
-        costs=check_costs(costs),
+        costs=None if costs is None else check_levels(costs),
         seeds=seeds,
         **settings,
     )
     return Comparison(run(config, panel))
+
+
+def levels_for(config: RunConfig, panel: Panel) -> tuple[Level, ...]:
+    """The levels of costs of a run: those asked for, else 0, 2 and, where the data say it, each asset's own.
+
+    Raises:
+        ConfigError: each asset's own were asked for, and the data do not say them; or an asset has none.
+    """
+    levels = config.costs
+    if levels is None:
+        levels = (*DEFAULT_COSTS, *([MARKET] if panel.own_costs is not None else []))
+    if MARKET in levels:
+        if panel.own_costs is None:
+            raise ConfigError(
+                "costs names market, and the data do not say what each asset costs; give --cost-table FILE, "
+                f"a column of meta ({', '.join(COST_FIELDS)}), or --cost-default BPS."
+            )
+        panel.own_costs.costs(panel)  # refuses an asset without one before anything is trained
+    return levels
 
 
 def _units(config: RunConfig, variants: Mapping[str, Variant], windows: Sequence[str]) -> list[Unit]:
@@ -322,7 +351,8 @@ def _write_tables(
     duplicates: list[DuplicateRecord] = []
     blocks = pd.concat([fold.blocks for fold in folds.values()], ignore_index=True)
     results, portfolios, markets = [], [], {}
-    year = next(iter(folds.values())).test.bars_per_year
+    panel = next(iter(folds.values())).test
+    year, costs = panel.bars_per_year, levels_for(config, panel)
     order = {label: i for i, label in enumerate(dict.fromkeys([*config.agents, *(u.label for u in done)]))}
     for unit in sorted(done, key=lambda u: (order[u.label], u.seed)):
         days = _agent_days(folder, folds, unit)
@@ -332,9 +362,9 @@ def _write_tables(
             duplicates.append({"agent": unit.label, "seed": unit.seed, "same_as": seed})
             continue
         by_market = market_days(days)
-        daily = portfolio_table(by_market, blocks, config.costs, bars_per_year=year)
+        daily = portfolio_table(by_market, blocks, costs, bars_per_year=year)
         labels = {"agent": unit.label, "seed": unit.seed}
-        figures = results_table(days, by_market, daily, config.costs, bars_per_year=year)
+        figures = results_table(days, by_market, daily, costs, bars_per_year=year)
         results.append(figures.assign(**labels))
         portfolios.append(daily.assign(**labels))
         markets[unit.label, unit.seed] = by_market

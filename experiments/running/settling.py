@@ -11,8 +11,9 @@ import pandas as pd
 
 from experiments.running.protocols import Fold
 from qn_env.arrays import BoolArray, FloatArray
+from qn_env.costs import Cost
 from qn_env.economics import Ledger
-from qn_env.panel import Market
+from qn_env.panel import Market, Panel
 from qn_env.tape import Tape, backtest
 
 
@@ -20,19 +21,28 @@ def settle_block(tape: Tape, fold: Fold, signals: FloatArray) -> pd.DataFrame:
     """What the signals [T, N] earn on every day of every market's test block, by asset, starting flat.
 
     Args:
-        tape: of the fold's test panel, from its first test day on.
+        tape: of the fold's test panel, from its first test day on; its costs are each asset's own, where the
+            panel has them, else none.
         fold: the blocks.
         signals: decided at the close of each day.
 
     Returns:
-        date, market, asset, gross, turnover, gross_late, turnover_late, signal (decided at the close before),
+        date, market, asset, gross, turnover, gross_late, turnover_late, cost, cost_late (of each asset's own
+        costs, where the panel has them), signal (decided at the close before),
         listed, counted. What is late is of the same decisions, each traded one trading day later.
     """
     days = []
     for name, market in fold.test.markets.items():
-        settled = _Settled.of(tape.of_market(market), market, market.compact(signals))
+        settled = _Settled.of(
+            tape.of_market(market), market, market.compact(signals), priced=fold.test.own_costs is not None
+        )
         days.append(settled.table(name, settled.tape.dates >= fold.test_start[name]))
     return pd.concat(days, ignore_index=True)
+
+
+def own_costs(panel: Panel) -> tuple[Cost, ...]:
+    """What the data say that each asset of a panel costs; nothing where they do not."""
+    return () if panel.own_costs is None else panel.own_costs.costs(panel)
 
 
 def carry_over(
@@ -70,10 +80,14 @@ def carry_over(
             continue
         test = folds[number].test
         start = {name: folds[since].test_start[name] for name, since in begin.items()}
-        tape = Tape.of(test, vol_target=vol_target, start=start, execution_lag=execution_lag)
+        tape = Tape.of(
+            test, costs=own_costs(test), vol_target=vol_target, start=start, execution_lag=execution_lag
+        )
         for name in ending:
             windows = range(begin[name], number + 1)
-            chain = _settle_chain(tape, test.markets[name], name, [own[k][name] for k in windows])
+            days_of = [own[k][name] for k in windows]
+            priced = test.own_costs is not None
+            chain = _settle_chain(tape, test.markets[name], name, days_of, priced=priced)
             for window, days in zip(windows, chain, strict=True):
                 own[window][name] = days
     return pd.concat(
@@ -87,7 +101,7 @@ def carry_over(
 
 
 def _settle_chain(
-    whole: Tape, market: Market, name: str, blocks: Sequence[pd.DataFrame]
+    whole: Tape, market: Market, name: str, blocks: Sequence[pd.DataFrame], *, priced: bool
 ) -> list[pd.DataFrame]:
     """Consecutive blocks of one market: the first as it is, the later ones of the decisions of all."""
     tape = whole.of_market(market)
@@ -99,7 +113,7 @@ def _settle_chain(
         rows = np.flatnonzero(booked[-1]) - 1  # decided at the close before
         decided[rows], known[rows] = wide.to_numpy(), True
     standing = np.maximum.accumulate(np.where(known, np.arange(len(known)), 0))
-    settled = _Settled.of(tape, market, decided[standing])
+    settled = _Settled.of(tape, market, decided[standing], priced=priced)
     return [blocks[0], *(settled.table(name, rows) for rows in booked[1:])]
 
 
@@ -111,12 +125,19 @@ class _Settled(NamedTuple):
     decided: FloatArray
     ledger: Ledger[FloatArray]
     late: Ledger[FloatArray]
+    priced: bool  # what is charged is what the data say that each asset costs
 
     @classmethod
-    def of(cls, tape: Tape, market: Market, decided: FloatArray) -> Self:
+    def of(cls, tape: Tape, market: Market, decided: FloatArray, *, priced: bool) -> Self:
         """Settle them, on time and one trading day later."""
         late = replace(tape, lag=tape.lag + 1)
-        return cls(tape, market, decided, backtest(tape, decided), backtest(late, decided))
+        return cls(tape, market, decided, backtest(tape, decided), backtest(late, decided), priced)
+
+    def _own_costs(self, booked: BoolArray) -> dict[str, FloatArray]:
+        """What trading and holding cost, on time and late, of days [T - 1]; nothing where it is not known."""
+        if not self.priced:
+            return {}
+        return {"cost": self.ledger.cost[booked].ravel(), "cost_late": self.late.cost[booked].ravel()}
 
     def table(self, name: str, booked: BoolArray) -> pd.DataFrame:
         """The rows of the days [T] that are booked, one for each asset."""
@@ -130,6 +151,7 @@ class _Settled(NamedTuple):
                 "turnover": self.ledger.turnover[booked].ravel(),
                 "gross_late": self.late.gross[booked].ravel(),
                 "turnover_late": self.late.turnover[booked].ravel(),
+                **self._own_costs(booked),
                 "signal": self.decided[:-1][booked].ravel(),
                 "listed": self.tape.listed[:-1][booked].ravel(),
                 "counted": self.tape.counted[:-1][booked].ravel(),

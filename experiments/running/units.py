@@ -22,9 +22,10 @@ from agents.agent import (
 from agents.audit import AgentAudit, audit_agent
 from agents.training import Monitor, Progress
 from experiments.running.protocols import Fold
-from experiments.running.settling import settle_block
+from experiments.running.settling import own_costs, settle_block
 from experiments.settings.config import Execution
 from experiments.storage.store import RunFolder, unit_name
+from qn_env.costs import Cost
 from qn_env.environment import TradingEnv
 from qn_env.panel import Panel
 from qn_env.tape import Start
@@ -181,12 +182,22 @@ def settle_test_days(agent: Agent, unit: Unit, fold: Fold) -> pd.DataFrame:
 
 
 def evaluation_environment(unit: Unit, agent: Agent, fold: Fold) -> TradingEnv:
-    """The environment of a unit's test block; costs are charged afterwards, from the turnover."""
-    return environment(unit, agent, fold.test, fold.test_start, 0.0)
+    """The environment of a unit's test block: each asset's own costs where the panel has them, else none.
+
+    Costs in basis points are charged afterwards, from the turnover.
+    """
+    return environment(unit, agent, fold.test, fold.test_start, 0.0, costs=own_costs(fold.test))
 
 
 def environment(
-    unit: Unit, agent: Agent, panel: Panel, start: Start, cost_bps: float, *, lag: int | None = None
+    unit: Unit,
+    agent: Agent,
+    panel: Panel,
+    start: Start,
+    cost_bps: float,
+    *,
+    lag: int | None = None,
+    costs: Sequence[Cost] = (),
 ) -> TradingEnv:
     """What the agent asks for, on a panel: from `start` on after its warm-up, or from the first day.
 
@@ -197,6 +208,7 @@ def environment(
         start: first day that counts.
         cost_bps: basis points per unit of turnover.
         lag: days between a decision and its trade; default: the run's.
+        costs: further ones.
     """
     settings = settings_of(agent)
     return TradingEnv(
@@ -205,6 +217,7 @@ def environment(
         features=settings.features,
         vol_target=unit.vol_target,
         cost_bps=cost_bps,
+        costs=costs,
         start=start,
         warmup=_warmup_bars(agent, panel) if start is not None else 0,
         execution_lag=unit.execution_lag if lag is None else lag,

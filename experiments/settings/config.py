@@ -61,6 +61,10 @@ EXECUTIONS: tuple[Execution, ...] = get_args(Execution)
 # half a second to import.
 Kind = Literal["prices", "returns"]
 RateUnit = Literal["fraction-a-day", "percent-a-year"]
+# A level of costs: basis points per unit of turnover, or what the data say that each asset costs.
+Level = float | Literal["market"]
+MARKET: Literal["market"] = "market"
+DEFAULT_COSTS: tuple[Level, ...] = (0.0, 2.0)
 IN_WORDS: Mapping[Execution, str] = {"late": "one day late", "on-time": "on time"}
 # Least and largest value of every whole-number setting, by the name it has in all configurations.
 WHOLE = {
@@ -110,6 +114,42 @@ NUMBERS: PrimitiveConstructorSpec[tuple[float, ...]] = PrimitiveConstructorSpec(
     is_instance=lambda value: isinstance(value, tuple),
     str_from_instance=lambda value: [",".join(f"{v:g}" for v in value)],
 )
+LEVELS: PrimitiveConstructorSpec[tuple[Level, ...]] = PrimitiveConstructorSpec(
+    nargs=1,
+    metavar="BPS,...,market",
+    instance_from_str=lambda words: tuple(_level(w.strip()) for w in words[0].split(",") if w.strip()),
+    is_instance=lambda value: isinstance(value, tuple),
+    str_from_instance=lambda value: [",".join(level_name(level) for level in value)],
+)
+
+
+def _level(word: str) -> Level:
+    return MARKET if word == MARKET else float(word)
+
+
+def level_name(level: Level) -> str:
+    """A level of costs as it is named in tables: a number of basis points, or `market`.
+
+    Examples:
+        >>> level_name(2.0), level_name("market")
+        ('2', 'market')
+    """
+    return MARKET if level == MARKET else f"{level:g}"
+
+
+def in_bp(level: Level) -> str:
+    """A level of costs in words.
+
+    Examples:
+        >>> in_bp(2.0), in_bp("market")
+        ('2 bp', "each asset's own costs")
+    """
+    return "each asset's own costs" if level == MARKET else f"{level:g} bp"
+
+
+def sort_levels(levels: Iterable[Level]) -> list[Level]:
+    """Basis points ascending, then what each asset costs."""
+    return sorted(set(levels), key=lambda level: (level == MARKET, 0.0 if level == MARKET else level))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,8 +258,9 @@ class RunConfig(DivisionConfig):
     agents: Annotated[tuple[str, ...], NAMES] = DEFAULT_AGENTS
     """Registered names or import paths, package.module:Class."""
 
-    costs: Annotated[tuple[float, ...], NUMBERS] = (0.0, 2.0)
-    """Costs per unit of turnover, in basis points."""
+    costs: Annotated[tuple[Level, ...], LEVELS] | None = None
+    """Costs per unit of turnover, in basis points, or market: what the data say that each asset costs;
+    default: 0,2 and, where the data say it, market."""
 
     seeds: int | None = None
     """Seeds of each learnt agent; default: 5, with --quick 2."""
@@ -257,7 +298,8 @@ class RunConfig(DivisionConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         take(self, "agents", check_agents(self.agents))
-        take(self, "costs", check_costs(self.costs))
+        if self.costs is not None:
+            take(self, "costs", check_levels(self.costs))
         for name in ("rank_by", "train_execution"):
             check_known(name, getattr(self, name), EXECUTIONS)
         take_paths(self, "out")
@@ -326,6 +368,21 @@ def check_agents(agents: Iterable[str], name: str = "agents") -> tuple[str, ...]
         raise ConfigError(f"{name} is empty; name at least one.")
     _unique(name, names)
     return names
+
+
+def check_levels(costs: Iterable[Level]) -> tuple[Level, ...]:
+    """Levels of costs, `market` among them or not.
+
+    Raises:
+        ConfigError: as `check_costs`.
+    """
+    levels = check_items("costs", costs, lambda one: True, "a list of basis points, e.g. 0,2,market")
+    own = tuple(level for level in levels if isinstance(level, str) and level == MARKET)
+    numbers = tuple(level for level in levels if not (isinstance(level, str) and level == MARKET))
+    if len(own) > 1:
+        raise ConfigError("costs names market more than once.")
+    checked = check_costs(numbers) if numbers or not own else ()
+    return tuple(MARKET if isinstance(level, str) else float(level) for level in levels) if own else checked
 
 
 def check_costs(costs: Iterable[float]) -> tuple[float, ...]:

@@ -74,7 +74,7 @@ class ConfigRecord(TypedDict):
     """The settings of a run that others than the run itself look at."""
 
     agents: list[str]
-    costs: list[float]
+    costs: list[float | str]
     seed: int
     quick: bool
     begin: str | None

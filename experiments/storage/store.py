@@ -50,6 +50,7 @@ from qn_env.storage import (
 
 # Of every asset, market and portfolio; late is of the same decisions, each traded one trading day later.
 DAILY = ("gross", "turnover", "gross_late", "turnover_late")
+OWN = ("cost", "cost_late")  # where the data say what each asset costs
 FORMAT = 3  # of the run folder: with checksums, and both executions in every table
 OTHER_VERSION = "It was written by another version of qn_env, or by hand."
 Kind = Literal["day", "text", "number", "truth"]
@@ -80,7 +81,7 @@ TABLES: Mapping[str, Mapping[str, Kind]] = {
     "portfolio": {
         **columns("day", "date"),
         **columns("text", "agent", "execution"),
-        **columns("number", "seed", "cost_bps", "gross", "turnover"),
+        **columns("number", "seed", "cost_bps", "gross", "turnover", "cost"),
         **columns("number", "net", "net_10", "markets"),
     },
     "results": {

@@ -74,8 +74,8 @@ def costs_in(table: pd.DataFrame, source: str) -> CostTable | None:
         if len(bad):
             raise DataError(
                 f"{source}: column {str(column)!r} of {rows['asset'].iloc[bad[0]]!r}: found "
-                f"{str(cells.iloc[bad[0]])!r}, expected a number ({len(bad)} such rows). Correct it, or leave "
-                "it empty."
+                f"{str(cells.iloc[bad[0]])!r}, expected a number ({len(bad)} such rows). Correct it, or "
+                "leave it empty."
             )
         rows[field] = numbers.astype(np.float64)
     try:

@@ -137,8 +137,9 @@ def break_even(book: Portfolio, counts: FloatArray, chosen: IntArray) -> FloatAr
     """
     counted = np.isfinite(book.gross)
     days = np.maximum(counts @ counted.astype(np.float64), 1.0)
-    centres = [_centre(values) for values in book]
-    g, t = (np.where(counted, x - centre, 0.0) for x, centre in zip(book, centres, strict=True))
+    series = book.gross, book.turnover
+    centres = [_centre(values) for values in series]
+    g, t = (np.where(counted, x - centre, 0.0) for x, centre in zip(series, centres, strict=True))
     dg, dt = (counts @ x / days for x in (g, t))  # of the means; centred, the squares below lose no digits
     moments = (
         centres[0] + dg,
