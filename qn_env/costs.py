@@ -256,6 +256,28 @@ class CostTable:
         return tuple(made)
 
 
+def table_of(panel: Panel) -> CostTable | None:
+    """What the data of a panel say that each asset costs; None where they say nothing.
+
+    Raises:
+        ConfigError: `own_costs` is no table of costs.
+    """
+    table = panel.own_costs
+    if table is None or isinstance(table, CostTable):
+        return table
+    raise ConfigError(f"own_costs is {in_words(table)}, expected a CostTable (qn_env.costs).")
+
+
+def own_costs(panel: Panel) -> tuple[Cost, ...]:
+    """What the data of a panel say that each asset costs, as costs; none where they say nothing.
+
+    Raises:
+        ConfigError: as `CostTable.costs`.
+    """
+    table = table_of(panel)
+    return () if table is None else table.costs(panel)
+
+
 def _daily(annual_bps: PerDay, panel: Panel) -> FloatArray:
     """[N] or [T, N] decimal rate per bar of a yearly fee in basis points."""
     return per_day("annual_bps", annual_bps, panel, MOST_FEE_BPS) * BASIS_POINT / panel.bars_per_year

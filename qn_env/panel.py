@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
-from typing import TYPE_CHECKING, Self, TypeAlias
+from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -28,7 +28,6 @@ from qn_env.errors import ConfigError, DataError, did_you_mean
 from qn_env.year import DAYS_PER_YEAR, MOST_BARS_PER_YEAR, infer_bars_per_year, is_intraday
 
 if TYPE_CHECKING:
-    from qn_env.costs import CostTable
     from qn_env.features import Feature
 
 BLOCK_NUMBERS = 2**20  # evaluated at once, to bound memory
@@ -63,6 +62,21 @@ class Market:
         out[self.rows, self.columns] = values
 
 
+class SaidCosts(Protocol):
+    """What the data say that each asset costs: `qn_env.costs.CostTable`, which makes costs of it."""
+
+    @property
+    def default_bps(self) -> float | None:
+        """Half spread of an asset of which nothing is said."""
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields of which it says anything."""
+
+    def of(self, panel: Panel, field: str) -> FloatArray | None:
+        """One field as [N] or [T, N], NaN where it is not said; None: of no asset."""
+
+
 @dataclass(frozen=True, eq=False)
 class Panel:
     """Simple returns of N assets in M markets on a union calendar of T days (or bars of another length).
@@ -91,7 +105,7 @@ class Panel:
     tradable: BoolArray
     notes: tuple[str, ...] = ()
     bars_per_year: float = DAYS_PER_YEAR
-    own_costs: CostTable | None = None
+    own_costs: SaidCosts | None = None
 
     def __repr__(self) -> str:
         T, N = self.shape

@@ -283,4 +283,6 @@ def test_the_command_line_takes_the_level_market(tmp_path: Path, capsys: pytest.
     told = capsys.readouterr().out
     assert "Net of each asset's own costs, one day late" in told
     assert "Net of 2 bps" not in told
-    assert main([*argv[:-1], str(tmp_path / "again"), "--cost-default", "-1"]) != 0
+    with pytest.raises(SystemExit):
+        main([*argv[:-1], str(tmp_path / "again"), "--cost-default", "20000"])
+    assert "cost_default is 20000.0" in " ".join(capsys.readouterr().err.split())

@@ -124,10 +124,10 @@ class SearchConfig(DivisionConfig):
 def search_command(config: SearchConfig) -> int:
     """Search what a command describes, write `best.json`, and print the best trial of every window."""
     from experiments.running.protocols import Protocol
-    from experiments.running.runner import load_panel
+    from experiments.running.runner import load_panel, without_costs
     from experiments.settings.configfile import claim_folder, write_config
 
-    panel = load_panel(config)
+    panel = without_costs(load_panel(config))
     folds = Protocol.of(config).folds(panel)
     claim_folder(config.out, ["search"])
     write_config(config.out / "config.json", ["search"], config)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from experiments.running.runner import load_panel
+from experiments.running.runner import load_panel, without_costs
 from experiments.settings.config import PanelConfig
 from qn_env.errors import DataError
 from qn_env.panel import Panel
@@ -16,7 +16,7 @@ def daily_panel(config: PanelConfig) -> Panel:
         DataError: its year has another number of bars than 252: a paper's window of 63 days, its costs a day
             and its figures would be something else.
     """
-    panel = load_panel(config)
+    panel = without_costs(load_panel(config))
     if panel.bars_per_year != DAYS_PER_YEAR:
         raise DataError(
             f"the panel has {panel.bars_per_year:,g} bars a year, expected {DAYS_PER_YEAR}: the study of a "

@@ -48,7 +48,7 @@ from experiments.settings.config import (
 from experiments.storage.records import AgentRecord, DuplicateRecord, FailureRecord
 from experiments.storage.store import RunFolder, unit_name
 from qn_env.checks import check_is, check_names, check_path
-from qn_env.costs import COST_FIELDS, CostTable
+from qn_env.costs import COST_FIELDS, CostTable, own_costs, table_of
 from qn_env.errors import ConfigError, LookAheadError, QnError, did_you_mean
 from qn_env.panel import Panel
 from qn_env.sources import embedded, excess, read_costs, read_panel, read_rate
@@ -69,10 +69,15 @@ def load_panel(config: PanelConfig) -> Panel:
 
 def _with_costs(panel: Panel, config: PanelConfig) -> Panel:
     """The panel with what trading its assets costs, as a file of its own or the settings say it."""
-    table = panel.own_costs if config.cost_table is None else read_costs(config.cost_table)
+    table = table_of(panel) if config.cost_table is None else read_costs(config.cost_table)
     if config.cost_default is not None:
         table = replace(table or CostTable.empty(), default_bps=config.cost_default)
     return panel if table is None else replace(panel, own_costs=table)
+
+
+def without_costs(panel: Panel) -> Panel:
+    """The panel without what its data say that each asset costs, which is then not asked for."""
+    return panel if panel.own_costs is None else replace(panel, own_costs=None)
 
 
 def _panel(config: PanelConfig) -> Panel:
@@ -122,7 +127,10 @@ def run(
     """
     named = {label: (variants or {}).get(label, Variant(label)) for label in config.agents}
     panel = panel if panel is not None else load_panel(config)
-    config = replace(config, costs=levels_for(config, panel))
+    levels = levels_for(config, panel)
+    config = replace(config, costs=levels)
+    if MARKET not in levels:
+        panel = without_costs(panel)
     folds = {fold.name: fold for fold in Protocol.of(config).folds(panel)}
     units = _units(config, named, list(folds))
     if resume or config.resume:
@@ -215,7 +223,7 @@ def levels_for(config: RunConfig, panel: Panel) -> tuple[Level, ...]:
                 "costs names market, and the data do not say what each asset costs; give --cost-table FILE, "
                 f"a column of meta ({', '.join(COST_FIELDS)}), or --cost-default BPS."
             )
-        panel.own_costs.costs(panel)  # refuses an asset without one before anything is trained
+        own_costs(panel)  # refuses an asset without one before anything is trained
     return levels
 
 

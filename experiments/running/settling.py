@@ -11,9 +11,9 @@ import pandas as pd
 
 from experiments.running.protocols import Fold
 from qn_env.arrays import BoolArray, FloatArray
-from qn_env.costs import Cost
+from qn_env.costs import own_costs
 from qn_env.economics import Ledger
-from qn_env.panel import Market, Panel
+from qn_env.panel import Market
 from qn_env.tape import Tape, backtest
 
 
@@ -38,11 +38,6 @@ def settle_block(tape: Tape, fold: Fold, signals: FloatArray) -> pd.DataFrame:
         )
         days.append(settled.table(name, settled.tape.dates >= fold.test_start[name]))
     return pd.concat(days, ignore_index=True)
-
-
-def own_costs(panel: Panel) -> tuple[Cost, ...]:
-    """What the data say that each asset of a panel costs; nothing where they do not."""
-    return () if panel.own_costs is None else panel.own_costs.costs(panel)
 
 
 def carry_over(

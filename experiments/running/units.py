@@ -22,10 +22,10 @@ from agents.agent import (
 from agents.audit import AgentAudit, audit_agent
 from agents.training import Monitor, Progress
 from experiments.running.protocols import Fold
-from experiments.running.settling import own_costs, settle_block
+from experiments.running.settling import settle_block
 from experiments.settings.config import Execution
 from experiments.storage.store import RunFolder, unit_name
-from qn_env.costs import Cost
+from qn_env.costs import Cost, own_costs
 from qn_env.environment import TradingEnv
 from qn_env.panel import Panel
 from qn_env.tape import Start

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from qn_env.sources.cost_tables import read_costs
 from qn_env.sources.embedded import embedded
-from qn_env.sources.files import read_panel
+from qn_env.sources.files import read_costs, read_panel
 from qn_env.sources.frames import from_prices, from_returns
 from qn_env.sources.rates import excess, read_rate
 from qn_env.sources.synthetic import ar1_trend, noise, quantnet2020, ragged

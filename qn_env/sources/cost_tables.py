@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 
-from qn_env.checks import check_path
 from qn_env.costs import COST_FIELDS, CostTable
 from qn_env.dates import read_dates
-from qn_env.errors import ConfigError, DataError, few
+from qn_env.errors import ConfigError, DataError
 from qn_env.sources.bars import plain_field
 
 ASSET_NAMES = ("instrument", "asset")
@@ -82,25 +79,3 @@ def costs_in(table: pd.DataFrame, source: str) -> CostTable | None:
         return CostTable(rows)
     except ConfigError as error:
         raise DataError(f"{source}: {error}") from error
-
-
-def read_costs(path: str | Path) -> CostTable:
-    """A table of costs from a CSV or Parquet file, as `costs_in` takes it.
-
-    Raises:
-        ConfigError: no such file.
-        DataError: no column of assets or of costs, and what `costs_in` refuses.
-    """
-    from qn_env.sources.files import read_table
-
-    path = check_path("path", path)
-    if not path.is_file():
-        raise ConfigError(f"{path}: no such file. Give a CSV or Parquet file of costs.")
-    table = read_table(path)
-    made = costs_in(table, str(path))
-    if made is None:
-        raise DataError(
-            f"{path}: found the columns {few(map(str, table.columns), most=10)}; expected instrument (or "
-            f"asset), perhaps market and date, and any of {', '.join(COST_FIELDS)}."
-        )
-    return made

@@ -16,6 +16,7 @@ import pyarrow.csv as arrow_csv
 import pyarrow.parquet as arrow_parquet
 
 from qn_env.checks import check_known, check_names, check_path
+from qn_env.costs import COST_FIELDS, CostTable
 from qn_env.errors import ConfigError, DataError, did_you_mean, few
 from qn_env.panel import Panel
 from qn_env.sources.bars import is_bars, price_of
@@ -77,6 +78,26 @@ def read_panel(
     path = shelf.files["meta"]
     costs = costs_in(read_table(path), str(path))
     return panel if costs is None else replace(panel, own_costs=costs)
+
+
+def read_costs(path: str | Path) -> CostTable:
+    """A table of costs from a CSV or Parquet file, as `costs_in` takes it.
+
+    Raises:
+        ConfigError: no such file.
+        DataError: no column of assets or of costs, and what `costs_in` refuses.
+    """
+    path = check_path("path", path)
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such file. Give a CSV or Parquet file of costs.")
+    table = read_table(path)
+    made = costs_in(table, str(path))
+    if made is None:
+        raise DataError(
+            f"{path}: found the columns {few(map(str, table.columns), most=10)}; expected instrument (or "
+            f"asset), perhaps market and date, and any of {', '.join(COST_FIELDS)}."
+        )
+    return made
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from qn_env.arrays import BoolArray, DateArray, FloatArray
 from qn_env.checks import check_is, check_items, check_known, check_names, check_text
-from qn_env.costs import CostTable
+from qn_env.costs import CostTable, table_of
 from qn_env.dates import read_dates
 from qn_env.errors import DataError, few
 from qn_env.panel import Panel
@@ -210,7 +210,7 @@ def join(panels: Sequence[Panel], *, source: str = "join", notes: Iterable[str] 
         returns[rows, begin:end] = panel.returns
         tradable[rows, begin:end] = panel.tradable
     remarks = list(dict.fromkeys([*_sentences(notes), *(note for panel in panels for note in panel.notes)]))
-    tables = [panel.own_costs for panel in panels if panel.own_costs is not None]
+    tables = [table for panel in panels if (table := table_of(panel)) is not None]
     years = {panel.bars_per_year for panel in panels}
     joined = Panel.build(
         dates,

@@ -23,7 +23,7 @@ import pandas as pd
 
 from experiments.running.protocols import Fold
 from experiments.storage.store import as_parquet
-from qn_env.costs import CostTable
+from qn_env.costs import CostTable, table_of
 from qn_env.panel import Panel
 from qn_env.storage import make_folder, own_folder, read_object, write_atomically
 
@@ -70,7 +70,7 @@ def share_folds(folds: Sequence[Fold], folder: Path) -> Iterator[list[SharedFold
 
 def _lay_down(fold: Fold, place: Path) -> None:
     panels = {name: getattr(fold, name) for name in PANELS}
-    costs = fold.test.own_costs  # of all of a fold's panels
+    costs = table_of(fold.test)  # of all of a fold's panels
     if costs is not None:
         write_atomically(place / COSTS, as_parquet(costs.rows))
     for name, panel in panels.items():
