@@ -1,4 +1,4 @@
-"""`qn audit`: the look-ahead audit of an environment or of an agent on a panel, with a verdict to read."""
+"""`qn audit`: the audit of a panel's data, then of look-ahead in an environment or an agent, to be read."""
 
 from __future__ import annotations
 
@@ -36,9 +36,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Audit:
-    """Change everything after random days of a panel; what is seen, paid or decided by then must not change.
+    """What a panel's data do to a figure; then whether anything knows the future.
 
-    Audits the environment or, with --agent, an agent.
+    First the data: closes that are not taken at one moment, stale and bad prices, splits, duplicates, dates,
+    survivors. Then everything after random days is changed, and what is seen, paid or decided by then must
+    not change: in the environment or, with --agent (without the data), in an agent.
     """
 
     agent: str | None = None
@@ -47,6 +49,9 @@ class Audit:
 
     refit: bool = False
     """With --agent: also train it again with the days after its training and selection blocks changed."""
+
+    data_only: bool = False
+    """Only the data."""
 
     panel: Path | None = None
     """Folder of Parquet or CSV files; default: the embedded panel."""
@@ -79,6 +84,7 @@ class Audit:
         if self.agent is not None:
             check_text("agent", self.agent)
         check_flag("refit", self.refit)
+        check_flag("data_only", self.data_only)
         take_paths(self, "panel")
         check_names("exclude", self.exclude)
         if self.kind is not None:
@@ -90,19 +96,47 @@ class Audit:
 
 
 def audit(config: Audit) -> int:
-    """Audit what a command describes and print the verdict; 0 when it passes, else 3."""
-    if config.agent is not None:
-        return _audit_agent(config, config.agent)
-    from qn_env.audit import check_no_lookahead
+    """Audit what a command describes and print the verdict; 0 when it passes, else 3.
+
+    Raises:
+        ConfigError: options that contradict each other.
+        DataError: numbers that are no returns, of which no figure means anything.
+    """
     from qn_env.errors import ConfigError
 
+    if config.agent is not None:
+        if config.data_only:
+            raise ConfigError("data_only leaves the agent out; give it or --agent.")
+        return _audit_agent(config, config.agent)
     if config.refit:
         raise ConfigError("refit says to train an agent again; it needs --agent.")
+    if config.data_only:
+        _audit_data(_panel(config))
+        return 0
+    from qn_env.audit import check_no_lookahead
+
     env = build(config)
-    _print_panel(env.panel)
+    _audit_data(env.panel)
     report = check_no_lookahead(env, days=config.days, seed=config.seed)
     print(report)
     return 0 if report.passed else EXIT_LOOKAHEAD
+
+
+def _audit_data(panel: Panel) -> None:
+    """Print what the data do to a figure.
+
+    Raises:
+        DataError: some of the numbers are no returns.
+    """
+    from qn_env.errors import DataError, few
+    from qn_env.panel_audit import audit_panel
+
+    _print_panel(panel)
+    found = audit_panel(panel)
+    print(found, flush=True)
+    if found.errors:
+        names = few(f"{one.market}/{name} ({one.kind})" for one in found.errors for name in one.assets)
+        raise DataError(f"{names}: these are no returns, and no figure made of them means anything.")
 
 
 def build(config: Audit) -> TradingEnv:

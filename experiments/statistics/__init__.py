@@ -25,7 +25,7 @@ from experiments.statistics.intervals import (
     sharpe_interval,
 )
 from experiments.statistics.overfitting import Overfitting, backtest_overfitting
-from experiments.statistics.pairs import holm, paired_tests
+from experiments.statistics.pairs import paired_tests
 from experiments.statistics.ranks import Ranking, critical_difference, rank_agents
 from experiments.statistics.sharpe_errors import (
     Difference,
@@ -36,6 +36,7 @@ from experiments.statistics.sharpe_errors import (
     robust_error,
     sharpe_difference,
 )
+from qn_env.multiple_tests import holm
 
 __all__ = [
     "LEVEL",

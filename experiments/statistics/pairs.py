@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
@@ -11,6 +10,7 @@ import pandas as pd
 
 from qn_env.arrays import FloatArray
 from qn_env.errors import ConfigError
+from qn_env.multiple_tests import holm
 
 
 def paired_tests(scores: pd.DataFrame, *, against: str | None = None) -> pd.DataFrame:
@@ -40,23 +40,6 @@ def paired_tests(scores: pd.DataFrame, *, against: str | None = None) -> pd.Data
     for test in ("wilcoxon", "ks"):
         table[f"{test}_holm"] = holm(table[test].to_numpy(dtype=np.float64))
     return table
-
-
-def holm(p_values: Sequence[float] | FloatArray) -> FloatArray:
-    """p-values adjusted for their number (Holm 1979); NaN is no test and stays NaN.
-
-    The i-th smallest of m is multiplied by m - i + 1, is no smaller than the one before, and at most 1.
-
-    Examples:
-        >>> print(holm([0.01, 0.04, 0.03]).round(2).tolist())
-        [0.03, 0.06, 0.06]
-    """
-    adjusted = np.array(p_values, dtype=np.float64)
-    tested = np.flatnonzero(np.isfinite(adjusted))
-    order = tested[np.argsort(adjusted[tested], kind="stable")]
-    factors = np.arange(len(order), 0, -1)
-    adjusted[order] = np.minimum(np.maximum.accumulate(factors * adjusted[order]), 1.0)
-    return adjusted
 
 
 def _compare(left: FloatArray, right: FloatArray) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Synthetic markets: planted structure of known best Sharpe ratio, noise, ragged calendars, paper scale."""
+"""Synthetic markets: planted structure of known best Sharpe ratio, noise, late closes, ragged calendars."""
 
 from __future__ import annotations
 
@@ -139,6 +139,61 @@ def contagion(
     returns = rng.standard_normal((days, 2 * assets)) * volatility
     returns[1:, assets:] += coefficient * returns[:-1, :assets]
     return _panel_of(np.clip(returns, -0.99, None), [assets] * 2, f"synthetic contagion, seed {seed}")
+
+
+def asynchronous(
+    *,
+    hours_early: float = 6.0,
+    early: float = 0.5,
+    common: float = 0.8,
+    volatility: float = 0.01,
+    markets: int = 2,
+    assets: int = 10,
+    days: int = 4000,
+    seed: int,
+) -> Panel:
+    """Walks around the clock whose closes are not taken at one moment; nothing can be earned a day late.
+
+    The assets of a market share a random walk, and each has one of its own. The first ones of a market, A0,
+    A1, ..., are stamped some hours before the others: the news of those hours is in the others' return of
+    the day, and in theirs of the next. Of an early asset's tomorrow today's later closes then explain up to
+    common * hours_early / 24 of the variance, of the day after nothing, and no asset has an autocorrelation
+    of its own. Who reads the whole market earns that at closes that are hours old.
+
+    Args:
+        hours_early: between the two closes; 0 is a market whose closes are taken at one moment.
+        early: share of each market's assets that are stamped early; 0 is none.
+        common: share of an asset's variance that is its market's.
+        volatility: daily standard deviation.
+        markets: number of markets, independent of each other.
+        assets: assets in each.
+        days: trading days, on one weekday calendar.
+        seed: the only chance.
+
+    Examples:
+        >>> panel = asynchronous(assets=2, markets=1, common=1.0, hours_early=12.0, days=2000, seed=0)
+        >>> early, late = panel.returns.T
+        >>> print(f"{np.corrcoef(early, late)[0, 1]:.1f} {np.corrcoef(early[1:], late[:-1])[0, 1]:.1f}")
+        0.5 0.5
+    """
+    _check_size(days, markets, assets, seed)
+    _check_law(0.0, volatility)
+    check_number("hours_early", hours_early, 0.0, 24.0)
+    check_number("early", early, 0.0, 1.0)
+    check_number("common", common, 0.0, 1.0)
+    rng = np.random.default_rng(seed)
+    shared, own = (
+        rng.standard_normal((2, days + 1, markets, 1)),
+        rng.standard_normal((2, days + 1, markets, assets)),
+    )
+    news = np.sqrt(common) * shared + np.sqrt(1.0 - common) * own
+    # Of each day: up to the early close, and from it to the late one.
+    before, after = news * np.sqrt(np.array([24.0 - hours_early, hours_early]) / 24.0)[:, None, None, None]
+    returns = before[1:] + after[1:]
+    first = round(early * assets)
+    returns[:, :, :first] = after[:-1, :, :first] + before[1:, :, :first]
+    returns = np.clip(volatility * returns.reshape(days, markets * assets), -0.99, None)
+    return _panel_of(returns, [assets] * markets, f"synthetic asynchronous closes, seed {seed}")
 
 
 def regime(
