@@ -206,6 +206,21 @@ def test_a_saturday_now_and_then_is_stray_and_a_market_that_trades_on_sundays_is
     assert audit_panel(replace(panel, dates=everyday, bars_per_year=365.0)).findings == ()
 
 
+def test_series_that_are_there_twice_are_found_across_calendars_and_near_ones_are_not():
+    """The copy lacks a day in ten; series that share all but a twentieth, or a thousandth, are none."""
+    panel = sound()
+    rng = np.random.default_rng(0)
+    returns = 0.01 * np.sqrt(0.95) * rng.standard_normal((T, 1)) + 0.05 * panel.returns
+    returns[:, 1] = returns[:, 0] + 0.0004 * rng.standard_normal(T)  # correlation 0.9992
+    copied = np.where(rng.random(T) < 0.1, np.nan, returns[:, 2])
+    alike = Panel.build(
+        panel.dates, panel.assets, panel.market_of, np.column_stack([returns[:, :-1], copied])
+    )
+    (finding,) = audit_panel(alike).of_kind("duplicate")
+    assert finding.assets == ("M0/A2", "M1/A11")
+    assert finding.count == T
+
+
 def test_ten_years_of_twenty_assets_without_a_delisting_are_survivors():
     days = 2700
     together = noise(markets=1, assets=20, days=days, seed=0)

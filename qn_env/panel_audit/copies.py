@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qn_env.arrays import FloatArray
 from qn_env.panel import Panel
@@ -14,8 +15,8 @@ SPAN = 250  # dates that are compared at a time
 TOGETHER = 200  # of them on which both have a return
 MOVES = 60  # on which both move, before they are called one
 ONE = 0.9995  # correlation: two share classes of one company have up to 0.999
-# Days that one of the two lacks count as 0 in the first look, and lower the correlation by their share.
-CANDIDATE = 0.85
+# The first look is in single precision, about means of each series' own days and not of the days in common.
+CANDIDATE = 0.998
 
 
 def duplicates(panel: Panel) -> Iterator[Finding]:
@@ -53,9 +54,7 @@ def _pairs(returns: FloatArray) -> Iterator[tuple[int, int, float]]:
     )
     if len(enough) < 2:
         return
-    # Single precision tells 0.85; what passes is computed again in double.
-    scaled = _standard(returns[:, enough]).astype(np.float32)
-    near = np.argwhere(np.triu(scaled.T @ scaled > CANDIDATE, k=1))
+    near = np.argwhere(np.triu(_correlations(returns[:, enough]) > CANDIDATE, k=1))
     for a, b in near:
         i, j = int(enough[a]), int(enough[b])
         both = present[:, i] & present[:, j]
@@ -67,11 +66,16 @@ def _pairs(returns: FloatArray) -> Iterator[tuple[int, int, float]]:
             yield i, j, correlation
 
 
-def _standard(returns: FloatArray) -> FloatArray:
-    """Columns [T, n] less their mean, of length 1; 0 where nothing is."""
+def _correlations(returns: FloatArray) -> NDArray[np.float32]:
+    """[n, n] of columns [T, n] on the days that two have in common, in single precision."""
     present = np.isfinite(returns)
     mean = np.where(present, returns, 0.0).sum(axis=0) / present.sum(axis=0)
     spread = np.where(present, returns - mean, 0.0)
     length = np.sqrt(np.einsum("tn,tn->n", spread, spread))
-    standard: FloatArray = spread / np.where(length > 0.0, length, 1.0)
-    return standard
+    scaled = (spread / np.where(length > 0.0, length, 1.0)).astype(np.float32)
+    correlations: NDArray[np.float32] = scaled.T @ scaled
+    if not present.all():
+        # A day that one of the two lacks counts for neither.
+        common = (scaled**2).T @ present.astype(np.float32)
+        correlations /= np.sqrt(np.maximum(common * common.T, np.finfo(np.float32).tiny))
+    return correlations

@@ -92,9 +92,11 @@ def cross_autocorrelations(panel: Panel) -> tuple[CrossAutocorrelation, ...]:
     """The test of every market against its own assets, and against the other markets.
 
     The null hypothesis: given an asset's own last two returns, the others' closes of today say nothing about
-    it. A factor that all share, volatility that clusters, own autocorrelation and ragged calendars all have
-    their place in it. What has not: bid-ask bounce or stale prices of single assets in a market that moves
-    together, an autocorrelated factor, small stocks that follow large ones. They look alike.
+    it. News that all share, volatility that clusters, own autocorrelation and ragged calendars all have their
+    place in it. What has not looks alike: where only what an asset does not share with its market bounces
+    (at -0.1, 12 assets, 1,500 days: 86% are accused), an autocorrelated factor (at 0.1: 83%), small stocks
+    that follow large ones. In all of them the others do say something of tomorrow, and of the day after next
+    to nothing.
 
     Args:
         panel: any; its `bars_per_year` annualises.

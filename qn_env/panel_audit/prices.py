@@ -94,7 +94,7 @@ def stale_prices(history: History) -> Iterator[Finding]:
             f"{expected[:, j].sum() / counts[j]:.0%} expected of the tick"
         )
         if runs[j] >= LEAST_RUN:
-            detail += f"; the longest run is of {runs[j]} days, from {days[0]}"
+            detail += f"; the longest run of them has {runs[j]}, from {days[0]} on"
         yield _finding(history, "stale", j, zero if many[j] else run, detail)
 
 
