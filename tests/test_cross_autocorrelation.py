@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,11 +23,12 @@ from qn_env.objectives import sharpe
 from qn_env.panel import Panel
 from qn_env.panel_audit import audit_panel, cross_autocorrelations
 from qn_env.panel_audit.cross_autocorrelation import LEVEL, WIDEST
-from qn_env.sources import asynchronous, ragged
+from qn_env.sources import asynchronous, ragged, read_panel
 from qn_env.sources.synthetic import weekdays
 from qn_env.tape import Tape
 
 MARKETS, ASSETS = 4, 5
+REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 def of_returns(returns: FloatArray, sizes: tuple[int, ...]) -> Panel:
@@ -310,3 +312,17 @@ def test_the_generator_stamps_the_same_walk():
     gap = np.diff(next(walks) - next(walks), axis=0)  # the change of the news between two closes: MA(1), -1/2
     assert np.std(gap) / 0.01 == pytest.approx(np.sqrt(2 * 6 / 24), rel=0.1)
     np.testing.assert_array_equal(asynchronous(**same).returns, early.returns)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not REAL_DATA.exists(), reason=f"the real data are not at {REAL_DATA}")
+def test_stocks_of_asia_follow_markets_that_close_later_and_those_of_america_follow_none():
+    rows = cross_autocorrelations(read_panel(REAL_DATA / "equities"))
+    elsewhere = {row.market: row for row in rows if row.others == "markets"}
+    for market in ("AU", "JP", "TW", "PH"):
+        row = elsewhere[market]
+        assert row.asynchronous
+        assert row.r2 > 0.02
+        assert row.sharpe > 3.0
+        assert row.sharpe_late < 1.0
+    assert not any(elsewhere[market].asynchronous for market in ("US", "CA", "BR"))

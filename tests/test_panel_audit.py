@@ -7,12 +7,14 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments.cli import main
 from qn_env.arrays import FloatArray
+from qn_env.costs import CostTable
 from qn_env.errors import ConfigError
 from qn_env.panel import Panel
 from qn_env.panel_audit import Finding, audit_panel
@@ -187,6 +189,11 @@ def test_bounce_sits_in_the_asset_that_is_stale_or_dear():
     (dear,) = audit_panel(liquid, cost_bps=cost).findings
     assert (dear.kind, dear.assets) == ("own autocorrelation", ("A9",))
     assert "trading costs 60 bps" in dear.detail
+    rows = pd.DataFrame({"asset": liquid.assets[:N], "market": "M0", "half_spread_bps": cost[:N]})
+    said = replace(liquid, own_costs=CostTable(rows.assign(date=pd.NaT, commission_bps=1.0)))
+    (dear,) = audit_panel(said).findings
+    assert "trading costs 61 bps" in dear.detail
+    assert audit_panel(replace(liquid, own_costs=CostTable.empty())).findings == ()
 
 
 def test_a_saturday_now_and_then_is_stray_and_a_market_that_trades_on_sundays_is_not():
@@ -256,8 +263,6 @@ def test_a_ratio_of_a_price_of_few_ticks_is_no_split():
 
 
 def from_prices_of(level: FloatArray) -> Panel:
-    import pandas as pd
-
     return from_prices(pd.DataFrame({"A": level}, index=weekdays(len(level))), "M")
 
 
@@ -423,8 +428,6 @@ def test_the_command_tells_of_the_data_and_then_of_the_environment(capsys, monke
 
 
 def test_the_command_ends_with_an_error_where_prices_are_read_as_returns(capsys, tmp_path):
-    import pandas as pd
-
     walk = 100 * np.cumprod(1 + sound().returns[:300, :3], axis=0)
     frame = pd.DataFrame(walk, columns=["a", "b", "c"], index=pd.Index(weekdays(300), name="date"))
     frame.to_csv(tmp_path / "X.csv")

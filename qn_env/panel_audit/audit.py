@@ -33,8 +33,9 @@ def audit_panel(panel: Panel, *, cost_bps: ArrayLike | None = None) -> PanelAudi
 
     Args:
         panel: the data.
-        cost_bps: [N] what a unit of turnover of each asset costs, in bps, NaN where unknown; None: how dear
-            an asset is to trade shows in its returns of exactly 0 alone.
+        cost_bps: [N] what a unit of turnover of each asset costs, in bps, NaN where unknown; None: what the
+            panel itself says (`Panel.own_costs`). Where neither says it, how dear an asset is to trade shows
+            in its returns of exactly 0 alone.
 
     Raises:
         ConfigError: no panel, or costs that are not N numbers of at least 0.
@@ -45,7 +46,7 @@ def audit_panel(panel: Panel, *, cost_bps: ArrayLike | None = None) -> PanelAudi
         <PanelAudit: no findings; 6 assets in 2 markets, 500 days, 2000-01-03 to 2001-11-30>
     """
     check_is("panel", panel, Panel, "a Panel")
-    costs = None if cost_bps is None else _costs(cost_bps, panel.shape[1])
+    costs = _own_costs(panel) if cost_bps is None else _costs(cost_bps, panel.shape[1])
     findings = [
         one
         for market in panel.markets.values()
@@ -117,6 +118,18 @@ def _asynchronous(panel: Panel, rows: Iterable[CrossAutocorrelation]) -> Iterato
         yield Finding(
             "asynchronous closes", row.market, names, str(dates[0]), str(dates[-1]), row.days, detail
         )
+
+
+def _own_costs(panel: Panel) -> FloatArray | None:
+    """[N] half spread and commission, in bps, as the panel says them: its median over the days."""
+    if panel.own_costs is None:
+        return None
+    fields = (panel.own_costs.of(panel, name) for name in ("half_spread_bps", "commission_bps"))
+    said = [median(np.atleast_2d(values), axis=0) for values in fields if values is not None]
+    if not said:
+        return None
+    known = np.isfinite(said).any(axis=0)
+    return np.where(known, np.nansum(said, axis=0), np.nan)
 
 
 def _costs(given: ArrayLike, n: int) -> FloatArray:
