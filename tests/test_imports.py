@@ -26,7 +26,7 @@ ROOMS: dict[str, set[str]] = {
     "results": _BASIS,
     "running": {*_BASIS, "results"} - {"statistics"},
     "artefacts": {"settings", "storage"},
-    "report": {"settings", "statistics", "results", "artefacts"},
+    "report": {*_BASIS, "results", "artefacts"},
     "probes": {"statistics", "results"},
     "papers": {*_BASIS, "results", "running", "artefacts", "probes"},
     "benchmarks": {"results", "running"},

@@ -47,6 +47,7 @@ def run_command(config: RunConfig) -> int:
     write_config(folder.path / "config.json", ["run"], config)
     folder.enter("config.json")
     _print_leaderboard(folder)
+    _print_findings(folder)
     record = folder.record()
     failed = record["failed"]
     for note in folder.unreadable_checkpoints():
@@ -60,6 +61,19 @@ def run_command(config: RunConfig) -> int:
     if failed_lookahead(failed):
         return EXIT_LOOKAHEAD
     return EXIT_FAILED if failed else 0
+
+
+def _print_findings(folder: RunFolder) -> None:
+    """What was found in the data that weighs, a line each."""
+    from experiments.report.data import warnings_of
+    from experiments.results.run import read_run
+    from experiments.running.terminal import print_wrapped
+
+    warnings = warnings_of(read_run(folder.path))
+    for found in warnings:
+        print_wrapped(f"Data: {found.heading}: {found.where}.")
+    if warnings:
+        print_wrapped("What each does to a figure stands on the page, and qn audit --data-only says more.")
 
 
 def _print_leaderboard(folder: RunFolder) -> None:

@@ -18,6 +18,7 @@ import pandas as pd
 from experiments.artefacts.items import Table
 from experiments.artefacts.numbers import join_words
 from experiments.artefacts.page import templates_in
+from experiments.report.data import warnings_of
 from experiments.report.line_styles import LineStyle, line_styles
 from experiments.report.tables import (
     BAR_HEIGHT,
@@ -103,6 +104,7 @@ def context(
             }
             for execution, own in evidence.items()
         ],
+        "warnings": warnings_of(run),
         "study": study_texts(run.folder),
         "about": run.about,
         "styles": appearance,

@@ -15,6 +15,7 @@ from experiments.artefacts.columns import Column, as_text, number_column
 from experiments.artefacts.files import write_items
 from experiments.artefacts.items import Table
 from experiments.artefacts.numbers import UNDEFINED, format_interval, format_value
+from experiments.report.data import CLOSES, FINDINGS, data_tables
 from experiments.results.evidence import SWEEP_BPS, Evidence, cost_curve
 from experiments.results.headings import LEADERBOARD, SIGNALS, pick
 from experiments.results.leaderboard import STATIC_SHARE
@@ -24,7 +25,7 @@ from qn_env.errors import refuse_missing
 from qn_env.storage import read_bytes
 
 SHOWN_BPS = (0.0, 2.0, 5.0, 10.0, SWEEP_BPS)  # of the cost curve, in its table
-OF_BOTH = ("delays", "signals", "probes")  # tables that are the same for both executions
+OF_BOTH = ("delays", "signals", "probes", FINDINGS, CLOSES)  # tables that are the same for both executions
 PROBES = ("probe", "agent", "measure", "seeds", "value", "low", "high", "bar", "verdict")
 
 
@@ -103,6 +104,7 @@ def tables(run: Run, evidence: Evidence) -> list[Table]:
         _costs(run, evidence),
         *_signals(run),
         *([probes] if probes is not None else []),
+        *data_tables(run),
     ]
 
 

@@ -49,8 +49,9 @@ from experiments.storage.records import AgentRecord, DuplicateRecord, FailureRec
 from experiments.storage.store import RunFolder, unit_name
 from qn_env.checks import check_is, check_names, check_path
 from qn_env.costs import COST_FIELDS, CostTable, own_costs, table_of
-from qn_env.errors import ConfigError, LookAheadError, QnError, did_you_mean
+from qn_env.errors import ConfigError, DataError, LookAheadError, QnError, did_you_mean
 from qn_env.panel import Panel
+from qn_env.panel_audit import PanelAudit, audit_panel
 from qn_env.sources import embedded, excess, read_costs, read_panel, read_rate
 
 # Adds units to a run: given the trained ones, the folds by name and the folder, stores further ones.
@@ -73,6 +74,22 @@ def _with_costs(panel: Panel, config: PanelConfig) -> Panel:
     if config.cost_default is not None:
         table = replace(table or CostTable.empty(), default_bps=config.cost_default)
     return panel if table is None else replace(panel, own_costs=table)
+
+
+def checked_data(panel: Panel) -> PanelAudit:
+    """What the data of a panel do to a figure, looked at before any agent is trained.
+
+    Raises:
+        DataError: some of its numbers are no returns, of which no figure means anything.
+    """
+    found = audit_panel(panel)
+    if found.errors:
+        first = found.errors[0]
+        raise DataError(
+            f"{first} ({len(found.errors)} such findings; qn audit shows all). Where the numbers are right, "
+            "leave these assets out."
+        )
+    return found
 
 
 def without_costs(panel: Panel) -> Panel:
@@ -132,6 +149,7 @@ def run(
     if MARKET not in levels:
         panel = without_costs(panel)
     folds = {fold.name: fold for fold in Protocol.of(config).folds(panel)}
+    data = checked_data(panel)
     units = _units(config, named, list(folds))
     if resume or config.resume:
         folder = RunFolder.resume(config.folder, plan_of(config, named, panel))
@@ -139,6 +157,7 @@ def run(
             return folder.path
     else:
         folder = RunFolder.create(config.folder).with_plan(plan_of(config, named, panel))
+    folder.write_panel_audit(data)
     started, clock = datetime.now(UTC), time.perf_counter()
     for name, training in (begun or {}).items():
         if not folder.has_unit(name) and training.is_dir():

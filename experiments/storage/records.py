@@ -36,6 +36,46 @@ class PanelRecord(TypedDict):
     markets: list[MarketRecord]
 
 
+class FindingRecord(TypedDict):
+    """One thing about the data that a reader of figures has to know (`qn_env.panel_audit.Finding`)."""
+
+    kind: str
+    market: str | None
+    assets: list[str]
+    first: str
+    last: str
+    count: int
+    detail: str
+    severity: str
+    effect: str
+
+
+class CrossRecord(TypedDict):
+    """What others' closes say of tomorrow, of one market (`qn_env.panel_audit.CrossAutocorrelation`)."""
+
+    market: str
+    others: str
+    days: int
+    coefficient: float | None
+    error: float | None
+    p_value: float | None
+    p_holm: float | None
+    r2: float | None
+    r2_late: float | None
+    sharpe: float | None
+    sharpe_late: float | None
+    asynchronous: bool
+
+
+class PanelAuditRecord(TypedDict):
+    """`panel_audit.json`."""
+
+    panel: str
+    fingerprint: str
+    findings: list[FindingRecord]
+    cross_autocorrelations: list[CrossRecord]
+
+
 class AgentRecord(TypedDict):
     """An agent of a run."""
 

@@ -4,6 +4,7 @@ plan.json             what is to be run, written first: a killed run goes on onl
 run.json              configuration, data, versions: all that is needed to repeat the run
 results.parquet       the tidy table: one metric of one series a row
 portfolio.parquet     daily returns of each agent's portfolio
+panel_audit.json      what the data do to a figure, found before any agent was trained
 leaderboard.parquet   the ranking, with intervals; all three for both executions, late and on time
 daily/NAME.parquet    of a run in several windows: one agent with one seed over all of them (per asset); each
                       window takes over the positions that the one before has left
@@ -34,8 +35,9 @@ from agents.audit import AgentAudit
 from agents.checkpoint import refuse_other_files
 from experiments.storage.manifest import NAME as MANIFEST
 from experiments.storage.manifest import Manifest
-from experiments.storage.records import AuditRecord, RunRecord
+from experiments.storage.records import AuditRecord, PanelAuditRecord, RunRecord
 from qn_env.errors import ConfigError, FileError, QnError, in_a_line, refuse_missing
+from qn_env.panel_audit import PanelAudit
 from qn_env.storage import (
     REFUSALS,
     check_content,
@@ -261,6 +263,23 @@ class RunFolder:
     def training(self, name: str) -> Path:
         """Where the state of a unit's training lies until it has finished."""
         return self.unit(name) / "training"
+
+    def write_panel_audit(self, audit: PanelAudit) -> None:
+        """Write what the data do to a figure."""
+        self._write(self.path / "panel_audit.json", _as_json(audit.as_dict()))
+
+    def panel_audit(self) -> PanelAuditRecord | None:
+        """What the data do to a figure; None of a run that did not look.
+
+        Raises:
+            FileError: not what was written, or not what a run writes.
+        """
+        path = self.path / "panel_audit.json"
+        manifest = self._manifest(self.path)
+        if not path.is_file() and (manifest is None or path.name not in manifest.files):
+            return None
+        content = parse_json(path, self._content(path))
+        return check_content(path, content if isinstance(content, dict) else {}, PanelAuditRecord)
 
     def write_record(self, record: Mapping[str, object]) -> None:
         """Write what is needed to repeat the run."""
