@@ -10,13 +10,16 @@ import pandas as pd
 import pytest
 from finished import write_panel
 
+from agents.agent import Settings
 from experiments import RunConfig
 from experiments.cli import main
 from experiments.report import write_report
 from experiments.results.books import at_level
 from experiments.results.evidence import as_record, gather_evidence
 from experiments.results.run import read_runs
-from experiments.running.runner import run
+from experiments.running.protocols import holdout
+from experiments.running.runner import levels_for, run
+from experiments.running.units import Unit, Variant, train_agent
 from experiments.storage.store import RunFolder
 from qn_env import TradingEnv
 from qn_env.costs import Borrow, CostTable, Financing, HalfSpread, Proportional
@@ -286,3 +289,33 @@ def test_the_command_line_takes_the_level_market(tmp_path: Path, capsys: pytest.
     with pytest.raises(SystemExit):
         main([*argv[:-1], str(tmp_path / "again"), "--cost-default", "20000"])
     assert "cost_default is 20000.0" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("level", "rates"), [(None, [7e-4] * 3), (3.0, [3e-4] * 3), ("market", [1e-4, 2e-4, 3e-4])]
+)
+def test_agents_may_be_trained_under_the_costs_they_are_judged_by(
+    level: float | str | None, rates: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Spy:
+        settings = Settings(train_cost_bps=7.0)
+
+        def fit(self, env: TradingEnv, *, seed: int, validation: TradingEnv) -> Spy:
+            self.rates = [one.tape.costs.turnover for one in (env, validation)]
+            return self
+
+    whole = ragged(sizes=(2, 1), days=1300, seed=3)
+    pairs = zip(whole.market_of, whole.assets, (1.0, 2.0, 3.0), strict=True)
+    data = replace(whole, own_costs=table(*((NAT, market, asset, bps) for market, asset, bps in pairs)))
+    monkeypatch.setattr(Unit, "agent", lambda _: Spy())
+    unit = Unit("spy", Variant("spy"), 0, None, train_costs=level)  # type: ignore[arg-type]
+    for found in train_agent(unit, holdout(data)).rates:
+        np.testing.assert_allclose(found, rates)
+
+
+def test_costs_of_a_training_that_nobody_knows_are_asked_for() -> None:
+    whole = ragged(sizes=(2,), days=1300, seed=4)
+    with pytest.raises(ConfigError, match="do not say what each asset costs"):
+        levels_for(RunConfig(agents=("macd",), costs=(0.0,), train_costs="market"), whole)
+    with pytest.raises(ConfigError, match="costs"):
+        RunConfig(agents=("macd",), train_costs=-1.0)

@@ -146,7 +146,7 @@ def run(
     panel = panel if panel is not None else load_panel(config)
     levels = levels_for(config, panel)
     config = replace(config, costs=levels)
-    if MARKET not in levels:
+    if MARKET not in (*levels, config.train_costs):
         panel = without_costs(panel)
     folds = {fold.name: fold for fold in Protocol.of(config).folds(panel)}
     data = checked_data(panel)
@@ -236,7 +236,7 @@ def levels_for(config: RunConfig, panel: Panel) -> tuple[Level, ...]:
     levels = config.costs
     if levels is None:
         levels = (*DEFAULT_COSTS, *([MARKET] if panel.own_costs is not None else []))
-    if MARKET in levels:
+    if MARKET in (*levels, config.train_costs):
         if panel.own_costs is None:
             raise ConfigError(
                 "costs names market, and the data do not say what each asset costs; give --cost-table FILE, "
@@ -263,6 +263,7 @@ def _units(config: RunConfig, variants: Mapping[str, Variant], windows: Sequence
                 quick=config.quick,
                 execution_lag=config.execution_lag,
                 train_execution=config.train_execution,
+                train_costs=config.train_costs,
                 scalars=config.tensorboard,
                 after=before.get(window),
             )

@@ -23,7 +23,7 @@ from agents.audit import AgentAudit, audit_agent
 from agents.training import Monitor, Progress
 from experiments.running.protocols import Fold
 from experiments.running.settling import settle_block
-from experiments.settings.config import Execution
+from experiments.settings.config import MARKET, Execution, Level
 from experiments.storage.store import RunFolder, unit_name
 from qn_env.costs import Cost, own_costs
 from qn_env.environment import TradingEnv
@@ -71,6 +71,7 @@ class Unit:
     quick: bool = False
     execution_lag: int = 0
     train_execution: Execution = "on-time"
+    train_costs: Level | None = None  # None: as the agent asks for
     scalars: bool = False
     after: str | None = None
 
@@ -140,10 +141,16 @@ def train_agent(
         watch(agent, monitor)
     if earlier is not None and (start_from := getattr(agent, "start_from", None)) is not None:
         start_from(earlier)
-    cost = settings_of(agent).train_cost_bps
-    train = environment(unit, agent, fold.train, None, cost, lag=unit.train_lag)
-    select = environment(unit, agent, fold.select, fold.select_start, cost, lag=unit.train_lag)
+    train = training_environment(unit, agent, fold.train, None)
+    select = training_environment(unit, agent, fold.select, fold.select_start)
     return agent.fit(train, seed=unit.seed, validation=select)
+
+
+def training_environment(unit: Unit, agent: Agent, panel: Panel, start: Start) -> TradingEnv:
+    """What the unit's agent learns from or is selected on: under the costs and the delay of its training."""
+    level = unit.train_costs if unit.train_costs is not None else settings_of(agent).train_cost_bps
+    flat, own = (0.0, own_costs(panel)) if level == MARKET else (float(level), ())
+    return environment(unit, agent, panel, start, flat, lag=unit.train_lag, costs=own)
 
 
 def takes_a_start(agent: Agent) -> bool:

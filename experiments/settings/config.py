@@ -123,6 +123,15 @@ LEVELS: PrimitiveConstructorSpec[tuple[Level, ...]] = PrimitiveConstructorSpec(
 )
 
 
+LEVEL: PrimitiveConstructorSpec[Level] = PrimitiveConstructorSpec(
+    nargs=1,
+    metavar="BPS|market",
+    instance_from_str=lambda words: _level(words[0].strip()),
+    is_instance=lambda value: value == MARKET or isinstance(value, float | int),
+    str_from_instance=lambda value: [level_name(value)],
+)
+
+
 def _level(word: str) -> Level:
     return MARKET if word == MARKET else float(word)
 
@@ -276,6 +285,10 @@ class RunConfig(DivisionConfig):
     """When the decisions of a training are traded; late: agents learn for the execution that they are judged
     by, a network that never met the delay is at a disadvantage there."""
 
+    train_costs: Annotated[Level, LEVEL] | None = None
+    """Costs inside every training, in basis points, or market: each asset's own; default: what each agent is
+    registered with, mostly none."""
+
     quick: bool = False
     """Short trainings; the result is marked as not comparable."""
 
@@ -300,6 +313,9 @@ class RunConfig(DivisionConfig):
         take(self, "agents", check_agents(self.agents))
         if self.costs is not None:
             take(self, "costs", check_levels(self.costs))
+        if self.train_costs is not None:
+            (level,) = check_levels((self.train_costs,))
+            take(self, "train_costs", level)
         for name in ("rank_by", "train_execution"):
             check_known(name, getattr(self, name), EXECUTIONS)
         take_paths(self, "out")

@@ -125,6 +125,7 @@ class ConfigRecord(TypedDict):
     vol_target: NotRequired[float | None]
     rank_by: NotRequired[str]
     train_execution: NotRequired[str]
+    train_costs: NotRequired[float | str | None]
     warm_start: NotRequired[bool]
 
 
