@@ -14,6 +14,7 @@ from agents.agent import Settings
 from experiments import RunConfig
 from experiments.cli import main
 from experiments.report import write_report
+from experiments.report.spreads import spread_tables, third_of
 from experiments.results.books import at_level
 from experiments.results.evidence import as_record, gather_evidence
 from experiments.results.run import read_runs
@@ -319,3 +320,37 @@ def test_costs_of_a_training_that_nobody_knows_are_asked_for() -> None:
         levels_for(RunConfig(agents=("macd",), costs=(0.0,), train_costs="market"), whole)
     with pytest.raises(ConfigError, match="costs"):
         RunConfig(agents=("macd",), train_costs=-1.0)
+
+
+def test_figures_stand_by_how_dear_assets_are(tmp_path: Path) -> None:
+    whole = ragged(sizes=(4, 3), days=1300, seed=6)
+    pairs = list(zip(whole.market_of, whole.assets, strict=True))
+    bps = [5.0, 1.0, 40.0, 2.0, 80.0, 3.0, 20.0]
+    data = replace(whole, own_costs=table(*((NAT, *pair, one) for pair, one in zip(pairs, bps, strict=True))))
+    config = RunConfig(agents=("macd", "buy-and-hold"), jobs=1, out=tmp_path / "run")
+    folder = RunFolder(run(config, data))
+    charged = folder.asset_costs()
+    assert charged is not None
+    np.testing.assert_allclose(charged["bps"], bps)
+    third = third_of(charged)
+    assert [third[pair] for pair in pairs] == [
+        "middling",
+        "cheap",
+        "dear",
+        "cheap",
+        "dear",
+        "cheap",
+        "middling",
+    ]
+    (of_markets, thirds) = spread_tables(read_runs(folder.path)["late"])
+    assert of_markets.shown["Dearest"].tolist() == ["40.00", "80.00"]
+    rows = at_level(folder.results(), "market")
+    rows = rows[(rows["metric"] == "sharpe") & (rows["agent"] == "macd") & (rows["execution"] == "late")]
+    own = rows.set_index(["market", "asset"])["value"]
+    expected = np.mean([own[pairs[2]], own[pairs[4]]])
+    found = thirds.data.set_index(["agent", "execution", "third"])["sharpe"]
+    assert found["macd", "late", "dear"] == pytest.approx(expected)
+    page = write_report(folder.path).read_text()
+    assert "By how dear assets are to trade" in page
+    assert "What was charged" in page
+    assert (folder.path / "tables" / "thirds.csv").exists()

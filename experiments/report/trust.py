@@ -16,6 +16,7 @@ from experiments.artefacts.files import write_items
 from experiments.artefacts.items import Table
 from experiments.artefacts.numbers import UNDEFINED, format_interval, format_value
 from experiments.report.data import CLOSES, FINDINGS, data_tables
+from experiments.report.spreads import CHARGED, THIRDS, spread_tables
 from experiments.results.evidence import SWEEP_BPS, Evidence, cost_curve
 from experiments.results.headings import LEADERBOARD, SIGNALS, pick
 from experiments.results.leaderboard import STATIC_SHARE
@@ -25,7 +26,15 @@ from qn_env.errors import refuse_missing
 from qn_env.storage import read_bytes
 
 SHOWN_BPS = (0.0, 2.0, 5.0, 10.0, SWEEP_BPS)  # of the cost curve, in its table
-OF_BOTH = ("delays", "signals", "probes", FINDINGS, CLOSES)  # tables that are the same for both executions
+OF_BOTH = (
+    "delays",
+    "signals",
+    "probes",
+    FINDINGS,
+    CLOSES,
+    CHARGED,
+    THIRDS,
+)  # tables that are the same for both executions
 PROBES = ("probe", "agent", "measure", "seeds", "value", "low", "high", "bar", "verdict")
 
 
@@ -105,6 +114,7 @@ def tables(run: Run, evidence: Evidence) -> list[Table]:
         *_signals(run),
         *([probes] if probes is not None else []),
         *data_tables(run),
+        *spread_tables(run),
     ]
 
 

@@ -17,6 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
 import pandas as pd
 
 from agents.agent import (
@@ -49,6 +50,7 @@ from experiments.storage.records import AgentRecord, DuplicateRecord, FailureRec
 from experiments.storage.store import RunFolder, unit_name
 from qn_env.checks import check_is, check_names, check_path
 from qn_env.costs import COST_FIELDS, CostTable, own_costs, table_of
+from qn_env.economics import BASIS_POINT
 from qn_env.errors import ConfigError, DataError, LookAheadError, QnError, did_you_mean
 from qn_env.panel import Panel
 from qn_env.panel_audit import PanelAudit, audit_panel
@@ -399,6 +401,8 @@ def _write_tables(
     table = pd.concat(results, ignore_index=True).assign(run=folder.path.name, split="test")
     folder.write_results(table)
     folder.write_portfolio(pd.concat(portfolios, ignore_index=True))
+    if MARKET in costs:
+        folder.write_asset_costs(asset_costs([fold.test for fold in folds.values()]))
     learnt = {unit.label for unit in done if learns(unit.agent())}
     board = leaderboard(
         folder.results(),
@@ -412,6 +416,26 @@ def _write_tables(
     )
     folder.write_leaderboard(board)
     return duplicates
+
+
+def asset_costs(tested: Sequence[Panel]) -> pd.DataFrame:
+    """What trading each asset costs on the days of the last test block: market, asset, bps.
+
+    Half spread and commission, in basis points of what is traded: the mean over the asset's own days.
+
+    Args:
+        tested: the test panels of all windows, in time order.
+    """
+    rows: dict[tuple[str, str], float] = {}
+    for panel in tested:
+        rate = np.zeros(panel.shape)
+        for cost in own_costs(panel):
+            rate = rate + cost.rates(panel).turnover / BASIS_POINT
+        days = panel.tradable.sum(axis=0)
+        mean = np.where(panel.tradable, rate, 0.0).sum(axis=0) / np.maximum(days, 1)
+        pairs = zip(panel.market_of, panel.assets, strict=True)
+        rows |= {pair: float(bps) for pair, bps, own in zip(pairs, mean, days, strict=True) if own}
+    return pd.DataFrame([(*pair, bps) for pair, bps in rows.items()], columns=["market", "asset", "bps"])
 
 
 def _agent_days(folder: RunFolder, folds: Mapping[str, Fold], unit: Unit) -> pd.DataFrame:

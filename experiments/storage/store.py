@@ -5,6 +5,7 @@ run.json              configuration, data, versions: all that is needed to repea
 results.parquet       the tidy table: one metric of one series a row
 portfolio.parquet     daily returns of each agent's portfolio
 panel_audit.json      what the data do to a figure, found before any agent was trained
+asset_costs.parquet   what the data say that trading each asset costs, where they do
 leaderboard.parquet   the ranking, with intervals; all three for both executions, late and on time
 daily/NAME.parquet    of a run in several windows: one agent with one seed over all of them (per asset); each
                       window takes over the positions that the one before has left
@@ -470,6 +471,24 @@ class RunFolder:
     def portfolio(self) -> pd.DataFrame:
         """Daily portfolio returns of every agent, seed, execution and cost."""
         return self._table("portfolio")
+
+    def write_asset_costs(self, table: pd.DataFrame) -> None:
+        """Write what trading each asset costs: market, asset, bps."""
+        self._write(self.path / "asset_costs.parquet", as_parquet(table))
+
+    def asset_costs(self) -> pd.DataFrame | None:
+        """What trading each asset costs; None where the data do not say it.
+
+        Raises:
+            FileError: not what was written.
+            DataError: other columns than a run writes.
+        """
+        path = self.path / "asset_costs.parquet"
+        manifest = self._manifest(self.path)
+        if not path.is_file() and (manifest is None or path.name not in manifest.files):
+            return None
+        holds = columns("text", "market", "asset") | columns("number", "bps")
+        return read_parquet(path, self._content(path), holds, OTHER_VERSION)
 
     def write_leaderboard(self, table: pd.DataFrame) -> None:
         """Write the ranking."""
