@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
@@ -13,6 +13,7 @@ import numpy as np
 
 from agents.checkpoint import refuse_other_files
 from agents.importing import FORM, imported_class
+from agents.layers import LAYERS, SIGN, Layer, base_of, split_layer
 from agents.training import Monitor
 from qn_env.arrays import FloatArray
 from qn_env.environment import TradingEnv
@@ -74,6 +75,31 @@ class Agent(Protocol):
         """Signals [N] in [-1, 1] for the next day, from this observation and the episode so far."""
 
 
+class Wrapper(Agent, Protocol):
+    """An agent around another one, named as a layer (`agents.layers`)."""
+
+    @classmethod
+    def around(cls, agent: Agent, layer: Layer) -> Self:
+        """The layer around an agent that is not trained.
+
+        Raises:
+            ConfigError: a number that the layer cannot have.
+        """
+
+    @classmethod
+    def load_around(cls, folder: Path, layer: Layer, load: Callable[[Path], Agent]) -> Self:
+        """Read what `save` wrote.
+
+        Args:
+            folder: the checkpoint.
+            layer: what the name of the agent asks for.
+            load: reads the checkpoint of an agent inside; the name chooses its class, no file does.
+
+        Raises:
+            ConfigError: it was written by another layer.
+        """
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """The environment an agent asks for; a run records it and may override the volatility target."""
@@ -125,8 +151,10 @@ def register(
             are short, no core waits.
 
     Raises:
-        ConfigError: the name is taken.
+        ConfigError: the name is taken, or would read as one with layers.
     """
+    if SIGN in name:
+        raise ConfigError(f"{name!r}: the name of an agent has no {SIGN}, which begins a layer around one.")
     if name in AGENTS:
         raise ConfigError(f"an agent named {name!r} is registered already ({AGENTS[name].path}).")
     AGENTS[name] = Entry(
@@ -138,15 +166,18 @@ def make_agent(name: str, *, quick: bool = False, options: Mapping[str, object] 
     """Build an agent by its registered name or by an import path `package.module:Class`.
 
     Args:
-        name: as registered, or an import path.
+        name: as registered, or an import path; with layers behind it (`macd+band:0.1`, `agents.layers`).
         quick: whether the registered options of a quick run apply.
-        options: keyword arguments of the class that replace all others.
+        options: keyword arguments of the class that replace all others; with layers, of the agent inside.
 
     Raises:
-        ConfigError: an unknown name, a module or class that cannot be found, a class without the methods of
-            an
-            agent (looked at before it is built), options it does not take.
+        ConfigError: an unknown name or layer, a module or class that cannot be found, a class without the
+            methods of an agent (looked at before it is built), options it does not take, a number that a layer
+            cannot have.
     """
+    inner, layer = split_layer(name)
+    if layer is not None:
+        return _wrapper(layer).around(make_agent(inner, quick=quick, options=options), layer)
     chosen = options_of(name, quick=quick, options=options)
     try:
         agent: Agent = class_of(name)(**chosen)
@@ -156,11 +187,16 @@ def make_agent(name: str, *, quick: bool = False, options: Mapping[str, object] 
     return agent
 
 
+def _wrapper(layer: Layer) -> type[Wrapper]:
+    wrapper: type[Wrapper] = imported_class(LAYERS[layer.word].path)
+    return wrapper
+
+
 def options_of(
     name: str, *, quick: bool = False, options: Mapping[str, object] | None = None
 ) -> dict[str, object]:
-    """The keyword arguments that `make_agent` builds an agent with."""
-    entry = AGENTS.get(name, Entry(path=name))
+    """The keyword arguments that `make_agent` builds an agent with, inside its layers."""
+    entry = AGENTS.get(base_of(name), Entry(path=base_of(name)))
     return {**entry.options, **(entry.quick if quick else {}), **(options or {})}
 
 
@@ -175,9 +211,12 @@ def source_digest(name: str) -> str:
 def class_of(name: str) -> type:
     """The class of a registered agent or of an import path; it has the methods of an agent, and is not built.
 
+    Of a name with layers, the class of the agent inside.
+
     Raises:
         ConfigError: an unknown name, a module or class that cannot be found, a class without the methods.
     """
+    name = base_of(name)
     if name in AGENTS:
         path = AGENTS[name].path
         return imported_class(path, beside_the_user=not path.startswith("agents."))
@@ -197,11 +236,12 @@ def refuse_untrusted(name: str, source: object, trust: Collection[str] = ()) -> 
     Raises:
         ConfigError: neither registered nor repeated.
     """
-    if name not in AGENTS and name not in trust:
+    base = base_of(name)
+    if base not in AGENTS and not {name, base} & set(trust):
         raise ConfigError(
-            f"{source}: names the agent {name!r}, which is not one of qn_env's; a file does not choose "
+            f"{source}: names the agent {base!r}, which is not one of qn_env's; a file does not choose "
             "which code "
-            f"runs. Look at that code and, if you trust it, repeat its name: --trust {name}"
+            f"runs. Look at that code and, if you trust it, repeat its name: --trust {base}"
         )
 
 
@@ -217,7 +257,7 @@ def load_agent(name: str, folder: Path) -> Agent:
         raise ConfigError(f"{name}: the class has no method load; it cannot be restored from {folder}.")
     refuse_other_files(folder)
     try:
-        agent: Agent = cls.load(folder)
+        agent = _load(name, folder)
     except QnError as error:
         if str(folder) in str(error):
             raise
@@ -226,6 +266,15 @@ def load_agent(name: str, folder: Path) -> Agent:
         raise ConfigError(
             f"{folder}: not a checkpoint of {name} ({in_a_line(error)}). Train it again."
         ) from error
+    return agent
+
+
+def _load(name: str, folder: Path) -> Agent:
+    """The agent of a name, layer by layer: each knows the class that reads the folder inside its own."""
+    inner, layer = split_layer(name)
+    if layer is not None:
+        return _wrapper(layer).load_around(folder, layer, lambda place: _load(inner, place))
+    agent: Agent = class_of(name).load(folder)  # type: ignore[attr-defined] # looked at by `load_agent`
     return agent
 
 

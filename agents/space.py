@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from agents.layers import unwrapped
 from qn_env.errors import ConfigError, did_you_mean
 
 
@@ -118,7 +119,7 @@ def preset_space(preset: str, agent: object, name: str) -> Space:
     if preset not in PRESETS:
         raise ConfigError(f"unknown space {preset!r}. {did_you_mean(preset, PRESETS)}")
     made, config = (_load_named(path) for path in PRESETS[preset])
-    configured = getattr(agent, "config", None)
+    configured = getattr(unwrapped(agent), "config", None)
     if not isinstance(configured, config):
         fitting = [known for known, (_, of) in PRESETS.items() if isinstance(configured, _load_named(of))]
         known = f"fitting: {', '.join(fitting)}" if fitting else "none fits it; leave --space out"

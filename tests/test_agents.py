@@ -20,13 +20,27 @@ from agents.agent import (
     signals_of,
     warmup_of,
 )
+from agents.layers import base_of
 from qn_env.environment import TradingEnv
 from qn_env.errors import ConfigError
 from qn_env.panel import Panel
 from qn_env.sources.synthetic import noise, ragged, weekdays
 
-LEARNERS = sorted(name for name, entry in AGENTS.items() if entry.learns)
-every_agent = pytest.mark.parametrize("name", sorted(AGENTS))
+# Agents with layers around them, of every kind: in one pass and stepped, with a volatility target and without.
+LAYERED = (
+    "macd+band:0.1",
+    "macd+partial:0.2",
+    "long-only+every:5",
+    "cs-momentum+every:5+band:0.0001",
+    "ppo+partial:0.5",
+    "dmn-mlp-sharpe+band:0.05",
+    "dmn-linear-sharpe+mean:2",
+    "quantnet-linear-linear+mean:2+every:3",
+    "spatiotemporal+partial:0.5+mean:2",
+)
+NAMES = sorted(AGENTS) + list(LAYERED)
+LEARNERS = sorted(name for name in NAMES if AGENTS[base_of(name)].learns)
+every_agent = pytest.mark.parametrize("name", NAMES)
 
 
 @lru_cache
@@ -119,7 +133,8 @@ def test_save_and_load_agree(name, tmp_path):
     agent.save(tmp_path / "agent")
     again = load_agent(name, tmp_path / "agent")
     np.testing.assert_array_equal(signals(agent, market()), signals(again, market()))
-    assert {p.suffix for p in (tmp_path / "agent").iterdir()} <= {".json", ".safetensors"}
+    files = [path for path in (tmp_path / "agent").rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} <= {".json", ".safetensors"}
 
 
 @every_agent

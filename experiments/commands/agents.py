@@ -9,7 +9,7 @@ from qn_env.checks import check_flag
 
 @dataclass(frozen=True)
 class Agents:
-    """List the registered agents."""
+    """List the registered agents, and the layers that go around any agent."""
 
     contract: bool = False
     """What an agent has to have, and what it may have, in place of the list."""
@@ -21,6 +21,7 @@ class Agents:
 def list_agents(config: Agents) -> int:
     """Print every registered agent with a line about it, or the contract."""
     from agents.agent import AGENTS
+    from agents.layers import LAYERS, SIGN
 
     if config.contract:
         print(contract_in_words())
@@ -29,6 +30,10 @@ def list_agents(config: Agents) -> int:
     for name, entry in AGENTS.items():
         print(f"{name:<{width}}  {'learns' if entry.learns else 'rule':<6}  {entry.about or entry.path}")
     print("\nYours: package.module:Class (qn new-agent), by the contract of qn agents --contract.")
+    print("\nAround any of them, as many as you like, the innermost first (macd+every:5+band:0.05):")
+    forms = {f"{SIGN}{word}:{kind.number}": kind.about for word, kind in LAYERS.items()}
+    for form, about in forms.items():
+        print(f"{form:<{width}}  {about}")
     return 0
 
 

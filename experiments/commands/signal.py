@@ -232,8 +232,9 @@ def _takes_any_market(agent: Agent) -> bool:
     """
     from agents.agent import learns
     from agents.dmn import DeepMomentum
+    from agents.layers import unwrapped
 
-    return not learns(agent) or isinstance(agent, DeepMomentum)
+    return not learns(agent) or isinstance(unwrapped(agent), DeepMomentum)
 
 
 def _layout(folder: RunFolder, unit: Unit) -> dict[str, tuple[str, ...]]:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from agents.layers import base_of
 from experiments.results.run import Run
 
 # Okabe and Ito's colour-blind safe set for the agents that learn, on light and on dark pages.
@@ -65,7 +66,10 @@ def short_labels(names: list[str]) -> dict[str, str]:
         {'macd': 'macd', 'mine.agents:Lucky': 'Lucky'}
         >>> short_labels(["a:Lucky", "b:Lucky"])
         {'a:Lucky': 'a:Lucky', 'b:Lucky': 'b:Lucky'}
+        >>> short_labels(["macd+band:0.1", "mine.agents:Lucky+band:0.1"])
+        {'macd+band:0.1': 'macd+band:0.1', 'mine.agents:Lucky+band:0.1': 'Lucky+band:0.1'}
     """
-    tails = {name: name.rpartition(":")[2] or name for name in names}
+    bases = {name: base_of(name) for name in names}  # the colons behind are those of layers
+    tails = {name: base.rpartition(":")[2] + name.removeprefix(base) or name for name, base in bases.items()}
     counts = Counter(tails.values())
     return {name: tail if counts[tail] == 1 else name for name, tail in tails.items()}

@@ -20,6 +20,7 @@ from agents.agent import (
     watch,
 )
 from agents.audit import AgentAudit, audit_agent
+from agents.layers import base_of
 from agents.training import Monitor, Progress
 from experiments.running.protocols import Fold
 from experiments.running.settling import settle_block
@@ -33,8 +34,9 @@ from qn_env.year import bars_in
 
 
 def place(agent: str) -> int:
-    """An agent's place in the queue: as registered, the longest trainings first."""
-    return AGENTS[agent].queue if agent in AGENTS else QUEUE
+    """An agent's place in the queue, whatever its layers: as registered, the longest trainings first."""
+    base = base_of(agent)
+    return AGENTS[base].queue if base in AGENTS else QUEUE
 
 
 @dataclass(frozen=True)

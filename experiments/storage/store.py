@@ -113,6 +113,8 @@ def unit_name(agent: str, seed: int, window: str = "") -> str:
         'my.module--Agent-seed3'
         >>> unit_name("macd", 0, "1995-1999")
         'macd-seed0-1995-1999'
+        >>> unit_name("my.module:Agent+band:0.1", 0)
+        'my.module--Agent+band--0.1-seed0'
     """
     return f"{agent.replace(':', '--')}-seed{seed}" + (f"-{window}" if window else "")
 
