@@ -172,8 +172,8 @@ def make_agent(name: str, *, quick: bool = False, options: Mapping[str, object] 
 
     Raises:
         ConfigError: an unknown name or layer, a module or class that cannot be found, a class without the
-            methods of an agent (looked at before it is built), options it does not take, a number that a layer
-            cannot have.
+            methods of an agent (looked at before it is built), options it does not take, a number that a
+            layer cannot have.
     """
     inner, layer = split_layer(name)
     if layer is not None:

@@ -1,8 +1,8 @@
 """Names of agents with layers around them: `macd+every:5+band:0.05`.
 
-A name is that of an agent, registered or an import path, and behind it any number of layers, each `+WORD:NUMBER`,
-the innermost first. No registered name and no import path has a `+`, so that the first one ends the agent's
-own name, whatever colons are in it: `package.module:Class+band:0.1`.
+A name is that of an agent, registered or an import path, and behind it any number of layers, each
+`+WORD:NUMBER`, the innermost first. No registered name and no import path has a `+`, so that the first one
+ends the agent's own name, whatever colons are in it: `package.module:Class+band:0.1`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LAYERS = {
     "band": Kind("agents.less:Less", "WIDTH", "no trade while the target is within WIDTH of what is held"),
     "partial": Kind("agents.less:Less", "RATE", "every day a part RATE of the way from what is held"),
     "every": Kind("agents.less:Less", "DAYS", "a trade on each DAYS-th trading day of the market only"),
-    "mean": Kind("agents.mean:SeedMean", "SEEDS", "trained with SEEDS seeds, trades the mean of their signals"),
+    "mean": Kind("agents.mean:SeedMean", "SEEDS", "trained with SEEDS seeds, trades the mean of the signals"),
 }
 
 

@@ -1,20 +1,21 @@
 """Trading less, for any agent: a no-trade band, partial adjustment, a trade on every k-th day.
 
-A layer around an agent trains it as it is and says something else in its place: of the agent's signal, the
-target, and of what is held it makes the signal that is traded. What is held is the weight that was last decided,
-read as a signal: as the one that would leave it untouched today. Without a volatility target that is the last
-signal itself. With one a weight is signal times target over volatility, so that a signal that stays is traded
-every day the volatility moves; the signal that leaves the weight w of day s as it is on day t is
+A layer around an agent trains it as it is and trades something else in its place: of the agent's signal, the
+target, and of what is held it makes a signal. What is held is the weight that was last decided, read as a
+signal: as the one that would leave it untouched today. Without a volatility target that is the last signal
+itself. With one a weight is signal times target over volatility, so that a signal that stays is traded every
+day the volatility moves; the signal that leaves the weight of day s as it is on day t is
 
     h_t = signal_s * sigma_t / sigma_s,     clipped to [-1, 1],
 
-whatever the target is. Where the clip acts, volatility has risen so far that a full signal is less than what is held:
-the target then cuts the position, on whatever day it is.
+whatever the target is. Where the clip acts, volatility has risen so far that a full signal is less than what
+is held: the target then cuts the position, on whatever day it is.
 
-Why signals and not weights: a band of one width in weights is wide for a bond and narrow for a stock, one in signals
-is the same share of each asset's full position. Why not the position that an observation shows: not every agent is
-stepped. What a layer remembers follows from the agent's own signals, the days on which an asset traded and its
-volatility, all known at t; so one pass over a history and a step a day are the same arithmetic in the same order.
+Why signals and not weights: a band of one width in weights is wide for a bond and narrow for a stock, one in
+signals is the same share of each asset's full position. Why not the position that an observation shows: not
+every agent is stepped. What a layer remembers follows from the agent's own signals, the days on which an
+asset traded and its volatility, all known at t; so one pass over a history and a step a day are the same
+arithmetic in the same order.
 """
 
 from __future__ import annotations
@@ -63,8 +64,9 @@ class Rule(Protocol):
 class Band:
     """No trade while the target is within `width` of what is held, else one to the band's edge.
 
-    What costs proportional to turnover make best of a target that wanders (Davis and Norman 1990; Martin 2014): the
-    trade ends at the edge, not at the target. Width 0 is the agent itself, of 1 or more it never trades.
+    What costs proportional to turnover make best of a target that wanders (Davis and Norman 1990; Martin
+    2014): the trade ends at the edge, not at the target. Width 0 is the agent itself, of 1 or more it never
+    trades.
     """
 
     width: float
@@ -83,9 +85,9 @@ class Band:
 class Partial:
     """A part `rate` of the way to the target, every day: held + rate * (wanted - held).
 
-    The form that quadratic costs make best, with a rate that follows from costs, risk and how fast forecasts decay
-    (Garleanu and Pedersen 2013, Eq. 7); here the rate is given and the agent's own signal the aim. Rate 1 is the agent
-    itself.
+    The form that quadratic costs make best, with a rate that follows from costs, risk and how fast forecasts
+    decay (Garleanu and Pedersen 2013); here the rate is given and the agent's own signal the aim. Rate 1 is
+    the agent itself.
     """
 
     rate: float
@@ -106,8 +108,8 @@ class Partial:
 class Every:
     """A trade on the first of every `days` trading days of an asset's market, none on the others.
 
-    Days are counted from the first one of the panel that is played, or from the first step. An asset that is closed on
-    its market's day waits for the next one.
+    Days are counted from the first one of the panel that is played, or from the first step. An asset that is
+    closed on its market's day waits for the next one.
     """
 
     days: int
@@ -156,7 +158,8 @@ def advance(
         wanted: [N] signals of the agent.
         tradable: [N] the asset trades today.
         awake: [N] its market does.
-        unit: [N] signal per unit of weight: the volatility under a target (0 where it is unknown, and nothing can
+        unit: [N] signal per unit of weight: the volatility under a target (0 where it is unknown, and nothing
+        can
             be held), else 1.
     """
     day = state.day + awake
@@ -178,9 +181,10 @@ class Stored(TypedDict):
 class Less:
     """An agent inside a rule by which less is traded (`Band`, `Partial`, `Every`).
 
-    It is trained as it is, on what it asks for. What it may have (`agents.agent.CONTRACT`) the layer has where the agent
-    does; an agent that is stepped, since it sees its position, is stepped inside and sees what the layer left of its
-    signals. A layer reads one feature more than its agent, the volatility, behind the agent's own.
+    It is trained as it is, on what it asks for. What it may have (`agents.agent.CONTRACT`) the layer has
+    where the agent does; an agent that is stepped, since it sees its position, is stepped inside and sees
+    what the layer left of its signals. A layer reads one feature more than its agent, the volatility, behind
+    the agent's own.
     """
 
     def __init__(self, agent: Agent | str, rule: Band | Partial | Every) -> None:
@@ -356,7 +360,7 @@ class Less:
         N, F = observation["returns"].shape[1], len(self._features)
         if not self.columns_ or self.columns_[-1][1] != N:
             fitted = f"was fitted to {self.columns_[-1][1]}" if self.columns_ else "is not trained"
-            raise ConfigError(f"the environment has {N} assets, and the agent {fitted}; fit it to such a panel.")
+            raise ConfigError(f"the environment has {N} assets, and the agent {fitted}; fit it to such ones.")
         features = observation.get("features")
         if features is None or features.shape[-1] != F + 1:
             found = 0 if features is None else features.shape[-1]

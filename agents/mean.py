@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Self, TypedDict
+from typing import Any, Self, TypedDict
 
 import numpy as np
 
@@ -34,9 +34,10 @@ class Stored(TypedDict):
 class SeedMean:
     """An agent trained with several seeds, whose signals are averaged, each day and asset.
 
-    A single seed of a run trains them all: the first member has that seed, the others seeds drawn from it, so that no
-    two seeds of a run share a member. The mean of one is the agent itself. Members that are stepped see the positions
-    of the mean. It has what its agent may have, but no `training_`: there is one of each member.
+    A single seed of a run trains them all: the first member has that seed, the others seeds drawn from it, so
+    that no two seeds of a run share a member. The mean of one is the agent itself. Members that are stepped
+    see the positions of the mean. It has what its agent may have, but no `training_`: there is one of each
+    member.
     """
 
     learns = True
@@ -96,13 +97,13 @@ class SeedMean:
     @property
     def signals(self) -> Callable[[Panel], FloatArray]:
         """Signals [T, N] of a whole history, where the agent gives them."""
-        passes: list[Callable[[Panel], FloatArray]] = [m.signals for m in self.members]  # type: ignore[attr-defined]
+        passes: list[Callable[[Panel], FloatArray]] = self._each("signals")
         return lambda panel: _mean([one(panel) for one in passes])
 
     @property
     def save(self) -> Callable[[Path], None]:
         """Write `agent.json` and every member's checkpoint into a folder of its own, where they have one."""
-        saves: list[Callable[[Path], None]] = [m.save for m in self.members]  # type: ignore[attr-defined]
+        saves: list[Callable[[Path], None]] = self._each("save")
 
         def write(folder: Path) -> None:
             save_json(folder, {"members": len(saves)})
@@ -135,13 +136,22 @@ class SeedMean:
     @property
     def start_from(self) -> Callable[[SeedMean], None]:
         """Let every member begin at the weights of its counterpart in another mean of as many seeds."""
-        begins: list[Callable[[Agent], None]] = [m.start_from for m in self.members]  # type: ignore[attr-defined]
+        begins: list[Callable[[Agent], None]] = self._each("start_from")
 
         def start(earlier: SeedMean) -> None:
+            if len(earlier.members) != len(begins):
+                raise ConfigError(
+                    f"a mean of {len(begins)} seeds cannot begin at one of {len(earlier.members)}; give both the "
+                    "same number, or train from scratch."
+                )
             for begin, member in zip(begins, earlier.members, strict=True):
                 begin(member)
 
         return start
+
+    def _each(self, part: str) -> list[Any]:
+        """An optional part of every member; an AttributeError where members have none, as in any other."""
+        return [getattr(member, part) for member in self.members]
 
     def _watched(self, number: int) -> Monitor:
         """The monitor of one member: its share of the progress, and folders of its own."""

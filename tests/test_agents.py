@@ -20,26 +20,24 @@ from agents.agent import (
     signals_of,
     warmup_of,
 )
-from agents.layers import base_of
 from qn_env.environment import TradingEnv
 from qn_env.errors import ConfigError
 from qn_env.panel import Panel
 from qn_env.sources.synthetic import noise, ragged, weekdays
 
-# Agents with layers around them, of every kind: in one pass and stepped, with a volatility target and without.
-LAYERED = (
+# Agents with layers around them, of every kind: in one pass and stepped, under a volatility target and not.
+LAYERED = [
     "macd+band:0.1",
     "macd+partial:0.2",
     "long-only+every:5",
     "cs-momentum+every:5+band:0.0001",
-    "ppo+partial:0.5",
     "dmn-mlp-sharpe+band:0.05",
-    "dmn-linear-sharpe+mean:2",
-    "quantnet-linear-linear+mean:2+every:3",
+    "dmn-linear-sharpe+mean:2+every:3",
     "spatiotemporal+partial:0.5+mean:2",
-)
-NAMES = sorted(AGENTS) + list(LAYERED)
-LEARNERS = sorted(name for name in NAMES if AGENTS[base_of(name)].learns)
+    pytest.param("ppo+partial:0.5", marks=pytest.mark.slow),
+]
+NAMES = [*sorted(AGENTS), *LAYERED]
+LEARNERS = [*sorted(name for name, entry in AGENTS.items() if entry.learns), *LAYERED[-4:]]
 every_agent = pytest.mark.parametrize("name", NAMES)
 
 
