@@ -141,8 +141,8 @@ class SeedMean:
         def start(earlier: SeedMean) -> None:
             if len(earlier.members) != len(begins):
                 raise ConfigError(
-                    f"a mean of {len(begins)} seeds cannot begin at one of {len(earlier.members)}; give both the "
-                    "same number, or train from scratch."
+                    f"a mean of {len(begins)} seeds cannot begin at one of {len(earlier.members)}; give both "
+                    "the same number, or train from scratch."
                 )
             for begin, member in zip(begins, earlier.members, strict=True):
                 begin(member)

@@ -24,6 +24,13 @@ from experiments.statistics.intervals import (
     resampled_sharpe,
     sharpe_interval,
 )
+from experiments.statistics.many import (
+    ConfidenceSet,
+    Superiority,
+    confidence_set,
+    stepwise_superior,
+    superior_predictive_ability,
+)
 from experiments.statistics.overfitting import Overfitting, backtest_overfitting
 from experiments.statistics.pairs import paired_tests
 from experiments.statistics.ranks import Ranking, critical_difference, rank_agents
@@ -41,14 +48,17 @@ from qn_env.multiple_tests import holm
 __all__ = [
     "LEVEL",
     "REPLICATIONS",
+    "ConfidenceSet",
     "Difference",
     "Estimate",
     "Moments",
     "Overfitting",
     "Ranking",
+    "Superiority",
     "Trials",
     "backtest_overfitting",
     "block_length",
+    "confidence_set",
     "critical_difference",
     "deflated_sharpe",
     "effective_trials",
@@ -71,4 +81,6 @@ __all__ = [
     "robust_error",
     "sharpe_difference",
     "sharpe_interval",
+    "stepwise_superior",
+    "superior_predictive_ability",
 ]

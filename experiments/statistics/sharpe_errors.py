@@ -95,7 +95,7 @@ def robust_error(net: FloatArray) -> FloatArray:
     for k, column in enumerate(influence.T):
         defined = np.isfinite(column)
         if defined.any():
-            errors[k] = _error_of_mean(column[defined])
+            errors[k] = error_of_mean(column[defined])
     return errors
 
 
@@ -105,7 +105,7 @@ def mean_error(net: FloatArray) -> float:
     As `sharpe_difference`: for dependent days and for series that move together. NaN if no series has one.
     """
     defined = np.isfinite(_standardise(net)[0])
-    return _error_of_mean(_daily_mean(_influence(net[:, defined]))) if defined.any() else float("nan")
+    return error_of_mean(_daily_mean(_influence(net[:, defined]))) if defined.any() else float("nan")
 
 
 def sharpe_difference(left: FloatArray, right: FloatArray) -> Difference:
@@ -127,7 +127,7 @@ def sharpe_difference(left: FloatArray, right: FloatArray) -> Difference:
     left, right = left[:, defined], right[:, defined]
     value = float((_standardise(left)[0] - _standardise(right)[0]).mean())
     days = _daily_mean(_influence(left)) - _daily_mean(_influence(right))
-    error = _error_of_mean(days)
+    error = error_of_mean(days)
     return Difference(value, error, _two_sided(value, error), compared, left_out)
 
 
@@ -156,7 +156,7 @@ def _daily_mean(influence: FloatArray) -> FloatArray:
     return mean
 
 
-def _error_of_mean(values: FloatArray) -> float:
+def error_of_mean(values: FloatArray) -> float:
     """HAC standard error of a mean of dependent values [T].
 
     Prewhitened by an AR(1) (Andrews and Monahan 1992): the kernel alone (Newey and West 1987, bandwidth of
