@@ -15,7 +15,9 @@ What differs from arch as it stands, in version 8.0:
   its SPA.
 - Means of resampled days spread less than those of dependent days: by what blocks cut off, and by the mean
   that is taken out. As in `sharpe_interval` the days are spread by the ratio of a prewhitened standard error
-  (`sharpe_errors`) to theirs, where that is above 1, and by the degrees of freedom that the mean costs.
+  (`sharpe_errors`) to theirs, where that is above 1, and by the degrees of freedom that the mean costs. And
+  the longer the blocks, the less is known of that spread: a t-statistic counts as the normal quantile of the
+  same probability as it has in Student's distribution.
 
 How often they then err where no strategy has any skill is recorded by `tests/test_many.py`.
 """
@@ -192,8 +194,11 @@ def confidence_set(
     own = returns[:, first]
     pairs = np.column_stack([own[:, i] - own[:, j] for i, j in combinations(range(len(first)), 2)])
     length = _mean_length(pairs)
-    # A factor common to all: arch takes the errors of the differences from its own samples.
-    widened = _widen(own, float(_inflation(pairs, length).mean()))
+    # A factor common to all, that of the largest: arch takes the errors of differences from its own samples.
+    factor = float(_inflation(pairs, length).mean())
+    largest = np.abs(pairs.mean(axis=0) / (factor * bootstrap_error(pairs, length))).max(keepdims=True)
+    normal = _as_normal(largest, _freedom(len(own), length))
+    widened = _widen(own, factor * float((largest / normal)[0]) if normal[0] > 0.0 else factor)
     # Its block length is a mean, for which arch documents a float and declares an int.
     mean_length: Any = length
     chance = np.random.default_rng(seed)
@@ -219,10 +224,26 @@ def _spa(excess: FloatArray, *, seed: int, replications: int) -> Any:
 
 
 def _studentised(excess: FloatArray, length: float) -> FloatArray:
-    """[T, K] whose means are t-statistics; the means of their resampled days deviate by 1."""
-    factor = float(_inflation(excess, length).mean())
-    scaled: FloatArray = _widen(excess, factor) / (factor * bootstrap_error(excess, length))
+    """[T, K] whose means are t-statistics, as normal ones; the means of their resampled days deviate by 1."""
+    error = bootstrap_error(excess, length)
+    statistics = excess.mean(axis=0) / (float(_inflation(excess, length).mean()) * error)
+    spread = (excess - excess.mean(axis=0)) / error
+    scaled: FloatArray = _as_normal(statistics, _freedom(len(excess), length)) + spread
     return scaled
+
+
+def _as_normal(statistics: FloatArray, freedom: float) -> FloatArray:
+    """Normal quantiles with the probabilities of t-statistics."""
+    from scipy.stats import norm, t
+
+    quantiles: FloatArray = np.sign(statistics) * norm.isf(t.sf(np.abs(statistics), freedom))
+    return quantiles
+
+
+def _freedom(T: int, length: float) -> float:
+    """Degrees of freedom of the variance of a mean by a kernel over lags: T over the sum of its squares."""
+    kernel = _kernel(T, length)
+    return float(T / (2.0 * (kernel[1:] ** 2).sum() + 1.0))
 
 
 def _inflation(series: FloatArray, length: float) -> FloatArray:
