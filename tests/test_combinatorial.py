@@ -145,7 +145,7 @@ def test_paths_are_the_days_of_their_splits_by_hand(learner: str) -> None:
     returns = rng.normal(0, 0.01, T)
     panel = one_asset(returns)
     division = Combinatorial(groups=4, tested=2, purge=3, embargo=2)
-    paths = CrossValidation.of(learner, division=division, cost_bps=10.0).run(panel)
+    paths = CrossValidation.of(learner, division=division, cost=10.0).run(panel)
     edges = [0, 350, 700, 1050, T]
     group = np.searchsorted(edges, np.arange(T), side="right") - 1
     held = {}
@@ -187,9 +187,9 @@ def test_a_rule_earns_the_same_on_every_path_and_layers_are_taken() -> None:
     assert np.isfinite(paths.sharpe).all()
     np.testing.assert_array_equal(paths.net[0].to_numpy(), paths.net[1].to_numpy())
     short = Variant("dmn-linear-sharpe+band:0.1", {"epochs": 2, "patience": 2})
-    learnt = CrossValidation(variant=short, division=division, cost_bps=0.0).run(panel)
+    learnt = CrossValidation(variant=short, division=division, cost=0.0).run(panel)
     assert len(set(learnt.sharpe.tolist())) == 2
-    again = CrossValidation(variant=short, division=division, cost_bps=0.0).run(panel)
+    again = CrossValidation(variant=short, division=division, cost=0.0).run(panel)
     np.testing.assert_array_equal(learnt.net.to_numpy(), again.net.to_numpy())
 
 

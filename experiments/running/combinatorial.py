@@ -30,12 +30,11 @@ import numpy as np
 import pandas as pd
 
 from agents.agent import Agent, make_agent, settings_of
-from experiments.results.books import book_of
 from experiments.results.tables import market_days, portfolio_table
 from experiments.running.protocols import LARGEST_SHARE, NEEDED_DAYS, Fold
 from experiments.running.settling import carry_over
 from experiments.running.units import Unit, Variant, evaluate, train_agent
-from experiments.settings.config import check_costs
+from experiments.settings.config import EXECUTIONS, Level, check_levels
 from qn_env.arrays import BoolArray, DateArray, FloatArray, IntArray, read_only
 from qn_env.checks import MOST_DAYS, check_is, check_number, check_whole
 from qn_env.errors import ConfigError, DataError
@@ -231,7 +230,7 @@ class CrossValidation:
         variant: the agent and its options.
         division: of the panel.
         seed: of every training.
-        cost_bps: per unit of turnover, in basis points.
+        cost: basis points per unit of turnover, or "market": what the data say that each asset costs.
         vol_target: annualised, per asset; None: what the agent asks for.
         execution_lag: trading days between a decision and its trade.
         quick: whether the registered options of a quick run apply.
@@ -240,7 +239,7 @@ class CrossValidation:
     variant: Variant
     division: Combinatorial = field(default_factory=Combinatorial)
     seed: int = 0
-    cost_bps: float = 2.0
+    cost: Level = 2.0
     vol_target: float | None = None
     execution_lag: int = 0
     quick: bool = False
@@ -260,7 +259,7 @@ class CrossValidation:
             ConfigError: an agent that cannot be built.
             DataError: as `Combinatorial.splits`.
         """
-        (cost,) = check_costs([self.cost_bps])
+        (cost,) = check_levels([self.cost])
         splits = self.division.splits(panel)
         unit = self._unit(make_agent(self.variant.agent, quick=self.quick, options=self.variant.options))
         played: list[Mapping[int, tuple[Fold, pd.DataFrame]]] = []
@@ -272,17 +271,22 @@ class CrossValidation:
                     for group, fold in zip(split.tested, split.folds, strict=True)
                 }
             )
-        on_time, late = [], []
+        tables = []
         for path in self.division.paths:
             parts = [played[split][group] for group, split in enumerate(path)]
-            book = self._portfolio(unit, [fold for fold, _ in parts], [days for _, days in parts])
-            on_time.append(book_of(book).net(cost))
-            late.append(book_of(book, late=True).net(cost))
-        return Paths(
-            net=pd.concat(on_time, axis=1, keys=range(len(on_time)), names=["path"]),
-            net_late=pd.concat(late, axis=1, keys=range(len(late)), names=["path"]),
-            bars_per_year=panel.bars_per_year,
-        )
+            tables.append(
+                self._portfolio(unit, [fold for fold, _ in parts], [days for _, days in parts], cost)
+            )
+        net = {
+            execution: pd.concat(
+                [table[table["execution"] == execution]["net"] for table in tables],
+                axis=1,
+                keys=range(len(tables)),
+                names=["path"],
+            )
+            for execution in EXECUTIONS
+        }
+        return Paths(net=net["on-time"], net_late=net["late"], bars_per_year=panel.bars_per_year)
 
     def _unit(self, agent: Agent) -> Unit:
         target = self.vol_target if self.vol_target is not None else settings_of(agent).vol_target
@@ -295,13 +299,14 @@ class CrossValidation:
             execution_lag=self.execution_lag,
         )
 
-    def _portfolio(self, unit: Unit, folds: Sequence[Fold], days: Sequence[pd.DataFrame]) -> pd.DataFrame:
-        """The daily returns of one path, by date."""
+    def _portfolio(
+        self, unit: Unit, folds: Sequence[Fold], days: Sequence[pd.DataFrame], cost: Level
+    ) -> pd.DataFrame:
+        """The daily returns of one path, by date, on time and late."""
         chain = carry_over(folds, days, vol_target=unit.vol_target, execution_lag=unit.execution_lag)
         blocks = pd.concat([fold.blocks for fold in folds], ignore_index=True)
         year = folds[0].test.bars_per_year
-        table = portfolio_table(market_days(chain), blocks, [0.0], bars_per_year=year)
-        return table.set_index("date")
+        return portfolio_table(market_days(chain), blocks, [cost], bars_per_year=year).set_index("date")
 
 
 def with_gaps(panel: Panel, kept: BoolArray) -> Panel:
