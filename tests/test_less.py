@@ -32,6 +32,7 @@ from agents.less import Band, Every, Less, Partial, advance, start
 from agents.mean import SeedMean, member_seed
 from agents.space import preset_space, space_of
 from agents.training import Monitor
+from experiments.cli import main
 from experiments.commands.signal import todays_signals
 from experiments.report.line_styles import short_labels
 from experiments.running.protocols import holdout
@@ -505,6 +506,12 @@ def test_a_search_draws_the_options_of_the_agent_inside(tmp_path: Path) -> None:
     assert [result.get("error") for result in results] == [None, None]
     assert all(np.isfinite(result["score"]) for result in results)
     assert {"learning_rate", "max_norm"} <= set(results[0]["options"])
+
+
+def test_the_list_of_agents_tells_the_layers(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["agents"]) == 0
+    told = capsys.readouterr().out
+    assert all(f"+{word}:{kind.number} " in told and kind.about in told for word, kind in LAYERS.items())
 
 
 def test_a_configuration_file_names_layers_and_no_code(tmp_path: Path) -> None:

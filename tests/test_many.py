@@ -88,6 +88,21 @@ def test_on_noise_the_tests_err_in_3_to_7_percent_of_samples(law: Law, record_pr
         assert 0.03 <= share <= 0.07, name
 
 
+@pytest.mark.slow
+def test_steps_find_what_is_better_and_err_in_3_to_7_percent_of_samples_beside_it(record_property) -> None:
+    wrong, found = 0, 0
+    for i in range(2000):
+        net = net_of(fat_ar1, 752, 6, i)
+        net[:, :2] += 0.15 * net[:, :2].std(axis=0)  # a Sharpe ratio of 2.4 a year
+        superior = stepwise_superior(net, seed=i, replications=300)
+        wrong += bool(superior[2:].any())
+        found += int(superior[:2].sum())
+    record_property("a strategy without skill is found", f"{wrong / 2000:.4f} of 2,000")
+    record_property("one with skill is found", f"{found / 4000:.4f} of 4,000")
+    assert 0.03 <= wrong / 2000 <= 0.07
+    assert found / 4000 > 0.8
+
+
 def skilled(days: int, means: list[float], seed: int) -> FloatArray:
     """[T, N] returns of volatility 1% with daily Sharpe ratios of `means`."""
     return 0.01 * (np.random.default_rng(seed).standard_normal((days, len(means))) + np.array(means))
