@@ -199,6 +199,9 @@ def test_markets_without_a_day_in_some_group_are_left_out_and_short_ones_refused
     returns[:900, 1] = NAN
     panel = Panel.build(weekdays(T), ["A", "B"], ["old", "young"], returns)
     assert list(Combinatorial(groups=4).splits(panel)[0].folds[0].test.markets) == ["old"]
+    assert CrossValidation.of("buy-and-hold", division=Combinatorial(groups=4)).run(panel).left_out == (
+        "young",
+    )
     with pytest.raises(DataError, match="no market has a trading day in each of the 4 groups"):
         Combinatorial(groups=4).splits(
             Panel.build(

@@ -112,28 +112,36 @@ class Combinatorial:
         split = _splitter(self).split(np.zeros((days, 1)))
         return [(np.asarray(learn), tuple(np.asarray(group) for group in tested)) for learn, tested in split]
 
-    def splits(self, panel: Panel) -> list[Split]:
-        """Every split, of the markets that have a trading day in every group; the others are left out.
-
-        So every path is of the same markets. A market must leave 252 days to learn from in every split.
+    def markets(self, panel: Panel) -> tuple[str, ...]:
+        """Those with a trading day in every group: every path is of the same markets.
 
         Raises:
             ConfigError: what is no panel.
-            DataError: no market with days in every group, one with too few to learn from, too few dates.
+            DataError: there is none, or too few dates.
         """
         check_is("panel", panel, Panel, "a Panel")
-        divided = self.rows(len(panel.dates))
-        spans = np.array_split(np.arange(len(panel.dates)), self._edges(len(panel.dates)))
-        kept = [
+        spans = self._spans(len(panel.dates))
+        kept = tuple(
             name
             for name, market in panel.markets.items()
             if all(np.isin(span, market.rows).any() for span in spans)
-        ]
+        )
         if not kept:
             raise DataError(
                 f"no market has a trading day in each of the {self.groups} groups; choose fewer groups, or "
                 "begin the panel later."
             )
+        return kept
+
+    def splits(self, panel: Panel) -> list[Split]:
+        """Every split, of the markets that `markets` names; the others are left out.
+
+        Raises:
+            ConfigError: what is no panel.
+            DataError: as `markets`; a market with fewer than 252 days to learn from in some split.
+        """
+        kept = self.markets(panel)
+        divided, spans = self.rows(len(panel.dates)), self._spans(len(panel.dates))
         dates, whole = panel.dates, panel.select(kept)
         groups = [(dates[span[0]], dates[span[-1]]) for span in spans]
         chosen = _splitter(self).test_set_index.tolist()
@@ -142,9 +150,10 @@ class Combinatorial:
             for (learn, _), tested in zip(divided, chosen, strict=True)
         ]
 
-    def _edges(self, days: int) -> list[int]:
-        """Where groups but the first begin: each has as many dates, the last what is left."""
-        return [group * (days // self.groups) for group in range(1, self.groups)]
+    def _spans(self, days: int) -> list[IntArray]:
+        """The rows of every group: each of as many dates, the last of what is left, too."""
+        edges = [group * (days // self.groups) for group in range(1, self.groups)]
+        return np.array_split(np.arange(days), edges)
 
     def _split(
         self,
@@ -201,11 +210,13 @@ class Paths:
         net: [T, P] daily net returns by date.
         net_late: [T, P] of the same decisions, each traded one trading day later.
         bars_per_year: the panel's.
+        left_out: markets of the panel without a trading day in every group, which no path has.
     """
 
     net: pd.DataFrame
     net_late: pd.DataFrame
     bars_per_year: float
+    left_out: tuple[str, ...] = ()
 
     @property
     def sharpe(self) -> FloatArray:
@@ -286,7 +297,13 @@ class CrossValidation:
             )
             for execution in EXECUTIONS
         }
-        return Paths(net=net["on-time"], net_late=net["late"], bars_per_year=panel.bars_per_year)
+        kept = self.division.markets(panel)
+        return Paths(
+            net=net["on-time"],
+            net_late=net["late"],
+            bars_per_year=panel.bars_per_year,
+            left_out=tuple(name for name in panel.markets if name not in kept),
+        )
 
     def _unit(self, agent: Agent) -> Unit:
         target = self.vol_target if self.vol_target is not None else settings_of(agent).vol_target
