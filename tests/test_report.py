@@ -26,7 +26,12 @@ from experiments.report.trust import facts
 from experiments.results.evidence import Evidence, audit_verdict, cost_curve, cost_scale, gather_evidence
 from experiments.results.run import Run, read_run, read_runs
 from experiments.results.series import Curve, asset_sharpes, bin_edges, path, thin
-from experiments.statistics import rank_agents
+from experiments.statistics import (
+    confidence_set,
+    rank_agents,
+    stepwise_superior,
+    superior_predictive_ability,
+)
 from qn_env.errors import ConfigError, DataError, QnError
 from qn_env.extras import require
 from qn_env.storage import write_sealed
@@ -536,6 +541,28 @@ def test_the_statistics_of_either_execution_are_those_of_its_own_days(tmp_path: 
     assert list(read_runs(made)) == ["late", "on-time"]
     assert read_run(made).execution == "late"
     assert read_run(made, "on-time").execution == "on-time"
+
+
+def test_all_agents_are_held_against_cash_at_once(tmp_path: Path) -> None:
+    agents = {"quantnet": 2, "macd": 1, "flat": 1}
+    made = fake_run(tmp_path / "run", agents, edge={"quantnet": 25.0, "macd": 0.0, "flat": 0.0})
+    runs = read_runs(made)
+    found = gather_evidence(runs)
+    verdict = found.agents.set_index("agent")
+    days = runs["on-time"].portfolio
+    days = (
+        days[days["cost_bps"] == 2.0].pivot(index="date", columns=["agent", "seed"], values="net_10").dropna()
+    )
+    net = np.column_stack([days[agent].mean(axis=1) for agent in verdict.index])
+    expected = stepwise_superior(net, seed=0)
+    assert verdict["beats_cash"].tolist() == expected.tolist()
+    assert verdict.loc["quantnet", "beats_cash"]
+    assert not verdict.loc["macd", "beats_cash"]
+    assert verdict["may_be_best"].tolist() == confidence_set(net, seed=0).included.tolist()
+    assert found.superiority == superior_predictive_ability(net, seed=0)
+    page = write_report(made).read_text()
+    assert "Better than cash" in page
+    assert "May be the best" in page
 
 
 def test_break_even_and_the_cost_curve_are_of_the_stored_portfolio(run: Run, found: Evidence) -> None:

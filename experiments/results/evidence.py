@@ -23,12 +23,15 @@ from experiments.results.run import Run
 from experiments.results.series import asset_sharpes, market_sharpes
 from experiments.settings.config import MARKET, Execution, Level, level_name
 from experiments.statistics import (
+    MIN_DAYS,
     Difference,
     Moments,
     Overfitting,
     Ranking,
+    Superiority,
     Trials,
     backtest_overfitting,
+    confidence_set,
     deflated_sharpe,
     holm,
     interquartile_mean_interval,
@@ -41,6 +44,8 @@ from experiments.statistics import (
     recorded_trials,
     robust_error,
     sharpe_difference,
+    stepwise_superior,
+    superior_predictive_ability,
 )
 from experiments.storage.records import read_trial
 from experiments.storage.store import unit_name
@@ -96,6 +101,8 @@ class Evidence:
         paired: tests over assets, which take these as independent.
         refused: agents without figures because the look-ahead audit refused them.
         overfitting: of choosing the best agent by its portfolio; None with too few agents or days.
+        superiority: whether the best agent is better than cash, beyond the luck of having many; None with too
+            few days. Which ones are, and which may be the best, are columns of `agents`.
         ranking: of the agents across markets; None with fewer than two agents or no common market.
     """
 
@@ -109,6 +116,7 @@ class Evidence:
     paired: pd.DataFrame
     refused: tuple[str, ...]
     overfitting: Overfitting | None
+    superiority: Superiority | None
     ranking: Ranking | None
 
 
@@ -128,12 +136,15 @@ def gather_evidence(runs: Mapping[Execution, Run], execution: Execution | None =
     against = list(dict.fromkeys([best_first[0], reference]))
     tried = _count_trials(run, daily)
     assets, markets = asset_sharpes(run, cost).mean, market_scores(run, cost)
+    many = _many(run, best_first)
     rows = [
         {
             "agent": agent,
             **_significance(daily[agent].net(cost), tried.trials, run.bars_per_year),
             "break_even_bps": _break_even(daily[agent]),
             **_over_markets(markets, agent, reference, seed=int(run.about["config"].get("seed", 0))),
+            "beats_cash": many.beats_cash.get(agent),
+            "may_be_best": many.may_be_best.get(agent),
             "audit": audit_verdict(run, agent),
         }
         for agent in best_first
@@ -151,6 +162,7 @@ def gather_evidence(runs: Mapping[Execution, Run], execution: Execution | None =
         paired=paired_tests(assets.loc[best_first].T, against=best_first[0]),
         refused=refused_agents(run),
         overfitting=_overfitting(daily, cost, run.bars_per_year),
+        superiority=many.superiority,
         ranking=_ranking(market_sharpes(run, cost).mean),
     )
 
@@ -379,6 +391,36 @@ def _overfitting(
     return backtest_overfitting(net, blocks=BLOCKS, bars_per_year=bars_per_year)
 
 
+class _Many(NamedTuple):
+    """Tests of all agents at once; empty where there are too few days."""
+
+    superiority: Superiority | None
+    beats_cash: dict[str, bool]
+    may_be_best: dict[str, bool]
+
+
+def _many(run: Run, agents: Sequence[str]) -> _Many:
+    """Which agents are better than cash, and which may be the best, of daily returns at 10% volatility.
+
+    An agent's returns are the mean over its seeds; days are those that all have, from the first estimate on.
+    """
+    rows = _headline_rows(run)
+    wide = rows.pivot(columns=["agent", "seed"], values="net_10")
+    means = pd.DataFrame({agent: wide[agent].mean(axis=1, skipna=False) for agent in agents if agent in wide})
+    means = means.loc[:, means.notna().any()].dropna()
+    if len(means) < MIN_DAYS or not len(means.columns):
+        return _Many(None, {}, {})
+    net, seed = means.to_numpy(), int(run.about["config"].get("seed", 0))
+    names = [str(agent) for agent in means.columns]
+    superior = stepwise_superior(net, seed=seed)
+    included = confidence_set(net, seed=seed).included if len(names) > 1 else np.ones(1, dtype=bool)
+    return _Many(
+        superior_predictive_ability(net, seed=seed),
+        dict(zip(names, superior.tolist(), strict=True)),
+        dict(zip(names, included.tolist(), strict=True)),
+    )
+
+
 def _ranking(scores: pd.DataFrame) -> Ranking | None:
     """Ranks across markets of scores [agents, markets]; None where there is nothing to rank."""
     complete = scores.notna().all(axis=0)
@@ -406,6 +448,9 @@ def as_record(evidence: Evidence) -> dict[str, object]:
             "probability_of_loss": overfitting.probability_of_loss,
             "combinations": len(overfitting.logits),
         },
+        "superiority": None
+        if evidence.superiority is None
+        else {"p_value": evidence.superiority.p_value, "t_statistic": evidence.superiority.t_statistic},
         "ranks": None
         if ranking is None
         else {

@@ -25,6 +25,7 @@ from experiments.statistics.intervals import (
     sharpe_interval,
 )
 from experiments.statistics.many import (
+    MIN_DAYS,
     ConfidenceSet,
     Superiority,
     confidence_set,
@@ -47,6 +48,7 @@ from qn_env.multiple_tests import holm
 
 __all__ = [
     "LEVEL",
+    "MIN_DAYS",
     "REPLICATIONS",
     "ConfidenceSet",
     "Difference",
