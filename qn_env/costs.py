@@ -256,6 +256,56 @@ class CostTable:
         return tuple(made)
 
 
+@dataclass(frozen=True, eq=False)
+class SaidImpact:
+    """`SquareRootImpact` with the volumes of a table, which may change over time.
+
+    coefficient * sigma_t * sqrt(capital * turnover / volume) per unit of turnover, `capital` being the money
+    behind a weight of 1 in one asset.
+    """
+
+    table: CostTable
+    capital: float = 1.0
+    coefficient: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_is("SaidImpact: table", self.table, CostTable, "a CostTable")
+        check_number("SaidImpact: capital", self.capital, 0.0, MOST_MONEY)
+        check_number("SaidImpact: coefficient", self.coefficient, 0.0, MOST_COEFFICIENT)
+
+    def rates(self, panel: Panel) -> Costs[FloatArray]:
+        """Rates per day and asset [T, N].
+
+        Raises:
+            ConfigError: an asset without a volume on a day it trades.
+        """
+        volume = self.table.of(panel, "volume")
+        known = np.zeros(panel.shape, dtype=bool)
+        if volume is not None:
+            known |= np.nan_to_num(volume, nan=0.0) > 0.0
+        missing = panel.tradable & ~known
+        if volume is None or missing.any():
+            t, j = np.argwhere(missing)[0]
+            raise ConfigError(
+                f"no volume for asset {panel.assets[j]!r} on {panel.dates[t]} "
+                f"({int(missing.any(axis=0).sum())} such assets); expected the money that is traded in it a "
+                "bar, above 0, in the column volume of meta or of the table of costs."
+            )
+        sigma = np.nan_to_num(panel.feature(EwVolatility()), nan=0.0)
+        root = np.sqrt(self.capital / np.where(known, volume, 1.0))
+        return Costs(np.zeros(panel.shape[1]), impact=self.coefficient * sigma * root)
+
+
+def own_impact(panel: Panel) -> SaidImpact | None:
+    """The impact of a panel's own volumes, of a capital of 1; None where they do not tell of every asset."""
+    table = table_of(panel)
+    volume = None if table is None else table.of(panel, "volume")
+    if table is None or volume is None:
+        return None
+    unknown = panel.tradable & ~(np.nan_to_num(volume, nan=0.0) > 0.0)
+    return None if unknown.any() else SaidImpact(table)
+
+
 def table_of(panel: Panel) -> CostTable | None:
     """What the data of a panel say that each asset costs; None where they say nothing.
 

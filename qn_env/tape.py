@@ -134,6 +134,10 @@ class Tape:
             bars_per_year=panel.bars_per_year,
         )
 
+    def charged(self, panel: Panel, costs: Sequence[Cost]) -> Tape:
+        """The same tape of the same panel under these costs alone."""
+        return replace(self, costs=_standing(total(costs, panel), panel.tradable))
+
     @property
     def first(self) -> int:
         """The row of the first decision."""

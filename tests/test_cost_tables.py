@@ -16,15 +16,25 @@ from experiments.cli import main
 from experiments.report import write_report
 from experiments.report.spreads import spread_tables, third_of
 from experiments.results.books import at_level
-from experiments.results.evidence import as_record, gather_evidence
+from experiments.results.evidence import as_record, capital_table, gather_evidence
 from experiments.results.run import read_runs
 from experiments.running.protocols import holdout
 from experiments.running.runner import levels_for, run
 from experiments.running.units import Unit, Variant, train_agent
 from experiments.storage.store import RunFolder
 from qn_env import TradingEnv
-from qn_env.costs import Borrow, CostTable, Financing, HalfSpread, Proportional
+from qn_env.costs import (
+    Borrow,
+    CostTable,
+    Financing,
+    HalfSpread,
+    Proportional,
+    SaidImpact,
+    SquareRootImpact,
+    table_of,
+)
 from qn_env.errors import ConfigError, DataError
+from qn_env.features import EwVolatility
 from qn_env.panel import Panel
 from qn_env.sources import ragged, read_costs, read_panel
 from qn_env.sources.cost_tables import costs_in
@@ -354,3 +364,93 @@ def test_figures_stand_by_how_dear_assets_are(tmp_path: Path) -> None:
     assert "By how dear assets are to trade" in page
     assert "What was charged" in page
     assert (folder.path / "tables" / "thirds.csv").exists()
+
+
+# Impact
+
+
+def with_volumes(whole: Panel, dated: bool = False) -> Panel:  # noqa: FBT001, FBT002
+    """Spreads of 1 bp, and a volume of each asset, or two one after the other."""
+    days = [NAT, str(whole.dates[len(whole.dates) // 2])] if dated else [NAT]
+    pairs = zip(whole.market_of, whole.assets, strict=True)
+    rows = [
+        (day, market, asset, 1.0, 1e6 * (1 + j) * (1 + k))
+        for j, (market, asset) in enumerate(pairs)
+        for k, day in enumerate(days)
+    ]
+    return replace(whole, own_costs=table(*rows, fields=("half_spread_bps", "volume")))
+
+
+def test_impact_is_the_closed_form_and_that_of_the_environment() -> None:
+    whole = with_volumes(ragged(sizes=(2, 1), days=300, seed=3))
+    said = table_of(whole)
+    assert said is not None
+    volumes = said.of(whole, "volume")
+    assert volumes is not None
+    rates = SaidImpact(said, capital=5e5).rates(whole)
+    sigma = np.nan_to_num(whole.feature(EwVolatility()))
+    np.testing.assert_allclose(rates.impact, sigma * np.sqrt(5e5 / volumes), rtol=1e-12)
+    by_hand = SquareRootImpact(5e5, volumes).rates(whole)
+    np.testing.assert_array_equal(rates.impact, by_hand.impact)
+    assert played(whole, (SaidImpact(said, capital=5e5),)) == played(whole, (SquareRootImpact(5e5, volumes),))
+    dated = table_of(with_volumes(whole, dated=True))
+    assert dated is not None
+    half = len(whole.dates) // 2
+    doubled = SaidImpact(dated).rates(whole).impact
+    once = SaidImpact(said).rates(whole).impact
+    np.testing.assert_allclose(doubled[half:] * 2**0.5, once[half:], rtol=1e-12)
+    np.testing.assert_array_equal(doubled[:half], once[:half])
+
+
+@pytest.mark.parametrize("protocol", ["holdout", "expanding"])
+def test_a_run_tells_what_impact_leaves_by_capital(protocol: str, tmp_path: Path) -> None:
+    data = with_volumes(ragged(sizes=(3, 2), days=1500, seed=1))
+    windows = {"test_from": str(data.dates[700]), "test_years": 2} if protocol == "expanding" else {}
+    config = RunConfig(
+        agents=("macd", "buy-and-hold"),
+        capital=(1e3, 1e5),
+        jobs=1,
+        out=tmp_path / "run",
+        protocol=protocol,
+        **windows,
+    )
+    folder = RunFolder(run(config, data))
+    for execution, seen in read_runs(folder.path).items():
+        found = capital_table(seen).set_index("agent")
+        days = at_level(seen.portfolio, "market")
+        own = days[days["agent"] == "macd"]
+        net = own["net"] - 1e5**0.5 * own["impact"]
+        assert found.loc["macd", "100000"] == pytest.approx(252**0.5 * net.mean() / net.std()), execution
+        assert found.loc["macd", "1000"] > found.loc["macd", "100000"]
+        board = seen.ranking("market").set_index("agent")["sharpe"]
+        bears = found.loc["buy-and-hold"]
+        if board["buy-and-hold"] > 0:
+            mine = days[days["agent"] == "buy-and-hold"]
+            after = mine["net"] - bears["half"] ** 0.5 * mine["impact"]
+            assert 252**0.5 * after.mean() / after.std() == pytest.approx(board["buy-and-hold"] / 2)
+            assert (mine["net"] - bears["all"] ** 0.5 * mine["impact"]).mean() == pytest.approx(
+                0.0, abs=1e-12
+            )
+    page = write_report(folder.path).read_text()
+    assert "How much money it bears" in page
+
+
+def test_impact_of_a_run_is_of_every_trade_of_every_asset(tmp_path: Path) -> None:
+    data = with_volumes(ragged(sizes=(1,), days=1300, seed=8))
+    folder = RunFolder(run(RunConfig(agents=("macd",), jobs=1, out=tmp_path / "run"), data))
+    days = folder.unit_days("macd-seed0").set_index("date")
+    sigma = pd.Series(data.feature(EwVolatility())[:, 0], index=pd.DatetimeIndex(data.dates))
+    before = sigma.shift().reindex(days.index)  # of the close at which it is traded
+    np.testing.assert_allclose(days["impact"], days["turnover"] ** 1.5 * before / 1e3, rtol=1e-12)
+    np.testing.assert_allclose(days["impact_late"], days["turnover_late"] ** 1.5 * before / 1e3, rtol=1e-12)
+    assert capital_table(read_runs(folder.path)["late"]).empty, "it was not asked"
+
+
+def test_capital_without_volumes_is_refused() -> None:
+    whole = ragged(sizes=(2,), days=1300, seed=4)
+    asked = RunConfig(agents=("macd",), capital=(1e6,))
+    with pytest.raises(ConfigError, match="no volume for asset"):
+        levels_for(asked, whole)
+    for wrong in ((0.0,), (-1.0,), (1e6, 1e6), ("much",)):
+        with pytest.raises(ConfigError, match="capital"):
+            RunConfig(agents=("macd",), capital=wrong)  # type: ignore[arg-type]

@@ -17,7 +17,7 @@ from experiments.artefacts.items import Table
 from experiments.artefacts.numbers import UNDEFINED, format_interval, format_value
 from experiments.report.data import CLOSES, FINDINGS, data_tables
 from experiments.report.spreads import CHARGED, THIRDS, spread_tables
-from experiments.results.evidence import SWEEP_BPS, Evidence, cost_curve
+from experiments.results.evidence import SWEEP_BPS, Evidence, capital_table, cost_curve
 from experiments.results.headings import LEADERBOARD, SIGNALS, pick
 from experiments.results.leaderboard import STATIC_SHARE
 from experiments.results.run import Run
@@ -119,6 +119,7 @@ def tables(run: Run, evidence: Evidence) -> list[Table]:
         _markets(evidence),
         _paired_tests(evidence),
         _costs(run, evidence),
+        *_capital(run),
         *_signals(run),
         *([probes] if probes is not None else []),
         *data_tables(run),
@@ -387,6 +388,31 @@ def _costs(run: Run, evidence: Evidence) -> Table:
         .assign(break_even_bps=lambda rows: rows["agent"].map(level)),
         shown=pd.DataFrame(shown),
     )
+
+
+def _capital(run: Run) -> list[Table]:
+    """Net Sharpe ratios after impact; none where the run was not asked for them."""
+    data = capital_table(run)
+    if data.empty:
+        return []
+    shown = [
+        {"Agent": row["agent"]}
+        | {f"{capital:,.3g}": format_value(row[f"{capital:g}"], ".2f") for capital in run.capitals}
+        | {"Half gone at": format_value(row["half"], ",.3g"), "All gone at": format_value(row["all"], ",.3g")}
+        for row in data.to_dict("records")
+    ]
+    return [
+        Table(
+            name="capital",
+            title="How much money it bears",
+            caption="Net Sharpe ratio of the portfolio after square-root impact, by the money behind a "
+            "weight of 1 in one asset: the ex-ante volatility of a bar times the root of what is traded over "
+            "the volume, on every trade (Grinold and Kahn 2000; Almgren et al. 2005). Then the money at "
+            "which half of the ratio, and all of the mean return, is gone.",
+            data=data,
+            shown=pd.DataFrame(shown),
+        )
+    ]
 
 
 def probe_table(folder: Path) -> Table | None:

@@ -8,7 +8,7 @@ of one training and not of an ensemble.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -57,6 +57,7 @@ from qn_env.storage import write_atomically
 REFERENCE = "buy-and-hold"  # what an agent has to beat; where it did not run, the best agent
 BLOCKS = 16  # of the days, for the probability of backtest overfitting
 SWEEP_BPS, SWEEP_POINTS = 20.0, 41  # costs of the curve, at least up to the first
+BISECTIONS = 60
 DEEPEST = 2.0  # how far below zero its figure goes, times its highest ratio
 
 
@@ -224,6 +225,51 @@ def cost_curve(run: Run) -> pd.DataFrame:
         for agent, days in daily.items()
     }
     return pd.DataFrame(curves, index=pd.Index(costs, name="cost_bps"))
+
+
+def capital_table(run: Run) -> pd.DataFrame:
+    """Net Sharpe ratios after square-root impact, by agent and capital, and the capital that they bear.
+
+    Impact grows with the root of the capital, so the stored impact of a capital of 1 tells of all. Means over
+    seeds, after the costs of the headline.
+
+    Returns:
+        One row per agent: `agent`; a column for each of the run's capitals; `half`, the capital at which half
+        of the ratio without impact is gone, and `all`, at which the mean return is 0; NaN where there is none
+        to lose. Empty where the run was not asked, or knows no volumes.
+    """
+    rows = _headline_rows(run)
+    if not run.capitals or "impact" not in rows or rows["impact"].isna().any():
+        return pd.DataFrame(columns=["agent"])
+    names = ["agent", "seed"]
+    net, impact = (rows.pivot(columns=names, values=name).dropna() for name in ("net", "impact"))
+    table = []
+    for agent in run.ranking(run.headline)["agent"]:
+        own, moved = net[agent].to_numpy(), impact[agent].to_numpy()
+
+        def ratio(capital: float, own: FloatArray = own, moved: FloatArray = moved) -> float:
+            return _mean(sharpe(own - capital**0.5 * moved, axis=0, bars_per_year=run.bars_per_year))
+
+        earned, paid = float(own.mean()), float(moved.mean())
+        bears = (earned / paid) ** 2 if earned > 0.0 and paid > 0.0 else float("nan")
+        table.append(
+            {
+                "agent": str(agent),
+                **{f"{capital:g}": ratio(capital) for capital in run.capitals},
+                "half": _halved(ratio, bears) if np.isfinite(bears) and ratio(0.0) > 0.0 else float("nan"),
+                "all": bears,
+            }
+        )
+    return pd.DataFrame(table)
+
+
+def _halved(ratio: Callable[[float], float], most: float) -> float:
+    """The capital up to `most` at which the ratio is half of that without impact, by bisection."""
+    low, high, half = 0.0, most, ratio(0.0) / 2.0
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2.0
+        low, high = (middle, high) if ratio(middle) > half else (low, middle)
+    return (low + high) / 2.0
 
 
 def cost_scale(curve: pd.DataFrame) -> tuple[float, float]:

@@ -69,6 +69,11 @@ class Run:
         board = self.leaderboard
         return str(board["basis"].iloc[0]) if "basis" in board else "portfolio"
 
+    @property
+    def capitals(self) -> tuple[float, ...]:
+        """Money behind a weight of 1 in one asset, of which the run is to tell; none: it was not asked."""
+        return tuple(float(amount) for amount in self.about["config"].get("capital", []))
+
     def ranking(self, level: Level) -> pd.DataFrame:
         """The leaderboard at one cost, best first."""
         rows = at_level(self.leaderboard, level)

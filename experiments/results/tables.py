@@ -59,7 +59,8 @@ def portfolio_table(
         bars_per_year: what the volatility is annualised by.
 
     Returns:
-        date, execution, cost_bps, gross, turnover, cost, net, net_10, markets.
+        date, execution, cost_bps, gross, turnover, cost, net, net_10, markets; and impact, of a capital of 1,
+        where it is known.
     """
     series = daily_columns(by_market)
     wide = by_market.pivot(index="date", columns="market", values=series).sort_index()
@@ -153,6 +154,7 @@ def _at_cost(base: pd.DataFrame, execution: Execution, cost: Level, bars_per_yea
     book = book_of(base, execution)
     net = book.net(cost).to_numpy()
     scaled = scaled_ex_ante(net, bars_per_year=bars_per_year)
+    moved = "impact_late" if execution == "late" else "impact"
     return pd.DataFrame(
         {
             "date": base["date"],
@@ -164,6 +166,7 @@ def _at_cost(base: pd.DataFrame, execution: Execution, cost: Level, bars_per_yea
             "net": net,
             "net_10": scaled,
             "markets": base["markets"],
+            **({"impact": base[moved]} if moved in base else {}),
         }
     )
 

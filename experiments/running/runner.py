@@ -49,7 +49,7 @@ from experiments.settings.config import (
 from experiments.storage.records import AgentRecord, DuplicateRecord, FailureRecord
 from experiments.storage.store import RunFolder, unit_name
 from qn_env.checks import check_is, check_names, check_path
-from qn_env.costs import COST_FIELDS, CostTable, own_costs, table_of
+from qn_env.costs import COST_FIELDS, CostTable, SaidImpact, own_costs, table_of
 from qn_env.economics import BASIS_POINT
 from qn_env.errors import ConfigError, DataError, LookAheadError, QnError, did_you_mean
 from qn_env.panel import Panel
@@ -148,7 +148,7 @@ def run(
     panel = panel if panel is not None else load_panel(config)
     levels = levels_for(config, panel)
     config = replace(config, costs=levels)
-    if MARKET not in (*levels, config.train_costs):
+    if MARKET not in (*levels, config.train_costs) and not config.capital:
         panel = without_costs(panel)
     folds = {fold.name: fold for fold in Protocol.of(config).folds(panel)}
     data = checked_data(panel)
@@ -245,6 +245,9 @@ def levels_for(config: RunConfig, panel: Panel) -> tuple[Level, ...]:
                 f"a column of meta ({', '.join(COST_FIELDS)}), or --cost-default BPS."
             )
         own_costs(panel)  # refuses an asset without one before anything is trained
+    if config.capital:
+        table = table_of(panel)
+        SaidImpact(table or CostTable.empty()).rates(panel)  # refuses an asset without a volume
     return levels
 
 

@@ -11,9 +11,9 @@ import pandas as pd
 
 from experiments.running.protocols import Fold
 from qn_env.arrays import BoolArray, FloatArray
-from qn_env.costs import own_costs
+from qn_env.costs import own_costs, own_impact
 from qn_env.economics import Ledger
-from qn_env.panel import Market
+from qn_env.panel import Market, Panel
 from qn_env.tape import Tape, backtest
 
 
@@ -27,17 +27,29 @@ def settle_block(tape: Tape, fold: Fold, signals: FloatArray) -> pd.DataFrame:
         signals: decided at the close of each day.
 
     Returns:
-        date, market, asset, gross, turnover, gross_late, turnover_late, cost, cost_late (of each asset's own
-        costs, where the panel has them), signal (decided at the close before),
-        listed, counted. What is late is of the same decisions, each traded one trading day later.
+        date, market, asset, gross, turnover, gross_late, turnover_late; where the panel says what each asset
+        costs, cost and cost_late, and where it has all volumes, impact and impact_late, of a capital of 1;
+        signal (decided at the close before), listed, counted. What is late is of the same decisions, each
+        traded one trading day later.
     """
     days = []
+    impact = _impact_tape(tape, fold.test)
     for name, market in fold.test.markets.items():
         settled = _Settled.of(
-            tape.of_market(market), market, market.compact(signals), priced=fold.test.own_costs is not None
+            tape.of_market(market),
+            market,
+            market.compact(signals),
+            priced=fold.test.own_costs is not None,
+            impact=None if impact is None else impact.of_market(market),
         )
         days.append(settled.table(name, settled.tape.dates >= fold.test_start[name]))
     return pd.concat(days, ignore_index=True)
+
+
+def _impact_tape(tape: Tape, panel: Panel) -> Tape | None:
+    """The tape under nothing but the impact of a capital of 1; None where volumes are not known."""
+    impact = own_impact(panel)
+    return None if impact is None else tape.charged(panel, [impact])
 
 
 def carry_over(
@@ -81,8 +93,8 @@ def carry_over(
         for name in ending:
             windows = range(begin[name], number + 1)
             days_of = [own[k][name] for k in windows]
-            priced = test.own_costs is not None
-            chain = _settle_chain(tape, test.markets[name], name, days_of, priced=priced)
+            priced, impact = test.own_costs is not None, _impact_tape(tape, test)
+            chain = _settle_chain(tape, impact, test.markets[name], name, days_of, priced=priced)
             for window, days in zip(windows, chain, strict=True):
                 own[window][name] = days
     return pd.concat(
@@ -96,7 +108,13 @@ def carry_over(
 
 
 def _settle_chain(
-    whole: Tape, market: Market, name: str, blocks: Sequence[pd.DataFrame], *, priced: bool
+    whole: Tape,
+    impact: Tape | None,
+    market: Market,
+    name: str,
+    blocks: Sequence[pd.DataFrame],
+    *,
+    priced: bool,
 ) -> list[pd.DataFrame]:
     """Consecutive blocks of one market: the first as it is, the later ones of the decisions of all."""
     tape = whole.of_market(market)
@@ -108,7 +126,8 @@ def _settle_chain(
         rows = np.flatnonzero(booked[-1]) - 1  # decided at the close before
         decided[rows], known[rows] = wide.to_numpy(), True
     standing = np.maximum.accumulate(np.where(known, np.arange(len(known)), 0))
-    settled = _Settled.of(tape, market, decided[standing], priced=priced)
+    moved = None if impact is None else impact.of_market(market)
+    settled = _Settled.of(tape, market, decided[standing], priced=priced, impact=moved)
     return [blocks[0], *(settled.table(name, rows) for rows in booked[1:])]
 
 
@@ -121,18 +140,32 @@ class _Settled(NamedTuple):
     ledger: Ledger[FloatArray]
     late: Ledger[FloatArray]
     priced: bool  # what is charged is what the data say that each asset costs
+    impacts: tuple[FloatArray, FloatArray] | None  # of a capital of 1, on time and late
 
     @classmethod
-    def of(cls, tape: Tape, market: Market, decided: FloatArray, *, priced: bool) -> Self:
+    def of(
+        cls, tape: Tape, market: Market, decided: FloatArray, *, priced: bool, impact: Tape | None
+    ) -> Self:
         """Settle them, on time and one trading day later."""
-        late = replace(tape, lag=tape.lag + 1)
-        return cls(tape, market, decided, backtest(tape, decided), backtest(late, decided), priced)
+
+        def settled(charged: Tape) -> tuple[Ledger[FloatArray], Ledger[FloatArray]]:
+            return backtest(charged, decided), backtest(replace(charged, lag=charged.lag + 1), decided)
+
+        impacts = None
+        if impact is not None:
+            on_time, delayed = settled(impact)
+            impacts = on_time.cost, delayed.cost
+        ledger, late = settled(tape)
+        return cls(tape, market, decided, ledger, late, priced, impacts)
 
     def _own_costs(self, booked: BoolArray) -> dict[str, FloatArray]:
         """What trading and holding cost, on time and late, of days [T - 1]; nothing where it is not known."""
-        if not self.priced:
-            return {}
-        return {"cost": self.ledger.cost[booked].ravel(), "cost_late": self.late.cost[booked].ravel()}
+        known: dict[str, FloatArray] = {}
+        if self.priced:
+            known |= {"cost": self.ledger.cost, "cost_late": self.late.cost}
+        if self.impacts is not None:
+            known |= dict(zip(("impact", "impact_late"), self.impacts, strict=True))
+        return {name: values[booked].ravel() for name, values in known.items()}
 
     def table(self, name: str, booked: BoolArray) -> pd.DataFrame:
         """The rows of the days [T] that are booked, one for each asset."""

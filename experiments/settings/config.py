@@ -87,6 +87,7 @@ WHOLE = {
     "epochs": (1, 1_000_000),
     "patience": (1, 1_000_000),
 }
+MOST_CAPITAL = 1e18  # beyond all the money there is, in any currency
 SEEDS = 5  # fewer, and a learnt agent's figures are not comparable
 QUICK_SEEDS = 2
 # Settings that change no figure of a run; its data are recorded by their fingerprint.
@@ -110,6 +111,13 @@ COUNTS: PrimitiveConstructorSpec[tuple[int, ...]] = PrimitiveConstructorSpec(
 NUMBERS: PrimitiveConstructorSpec[tuple[float, ...]] = PrimitiveConstructorSpec(
     nargs=1,
     metavar="BPS,...",
+    instance_from_str=lambda words: tuple(float(w) for w in words[0].split(",") if w.strip()),
+    is_instance=lambda value: isinstance(value, tuple),
+    str_from_instance=lambda value: [",".join(f"{v:g}" for v in value)],
+)
+MONEY: PrimitiveConstructorSpec[tuple[float, ...]] = PrimitiveConstructorSpec(
+    nargs=1,
+    metavar="AMOUNT,...",
     instance_from_str=lambda words: tuple(float(w) for w in words[0].split(",") if w.strip()),
     is_instance=lambda value: isinstance(value, tuple),
     str_from_instance=lambda value: [",".join(f"{v:g}" for v in value)],
@@ -271,6 +279,10 @@ class RunConfig(DivisionConfig):
     """Costs per unit of turnover, in basis points, or market: what the data say that each asset costs;
     default: 0,2 and, where the data say it, market."""
 
+    capital: Annotated[tuple[float, ...], MONEY] = ()
+    """Money behind a weight of 1 in one asset, in the currency of the volumes: net Sharpe ratios are also
+    told after square-root impact on so much; it needs the volume of every asset."""
+
     seeds: int | None = None
     """Seeds of each learnt agent; default: 5, with --quick 2."""
 
@@ -316,6 +328,7 @@ class RunConfig(DivisionConfig):
         if self.train_costs is not None:
             (level,) = check_levels((self.train_costs,))
             take(self, "train_costs", level)
+        take(self, "capital", check_capital(self.capital))
         for name in ("rank_by", "train_execution"):
             check_known(name, getattr(self, name), EXECUTIONS)
         take_paths(self, "out")
@@ -399,6 +412,18 @@ def check_levels(costs: Iterable[Level]) -> tuple[Level, ...]:
         raise ConfigError("costs names market more than once.")
     checked = check_costs(numbers) if numbers or not own else ()
     return tuple(MARKET if isinstance(level, str) else float(level) for level in levels) if own else checked
+
+
+def check_capital(capital: Iterable[float]) -> tuple[float, ...]:
+    """Amounts of money above 0, each once.
+
+    Raises:
+        ConfigError: what is none.
+    """
+    given = check_items("capital", capital, lambda one: True, "a list of amounts, e.g. 1e6,1e8")
+    amounts = tuple(check_number("capital", one, 0.0, MOST_CAPITAL, above=True) for one in given)
+    _unique("capital", amounts)
+    return amounts
 
 
 def check_costs(costs: Iterable[float]) -> tuple[float, ...]:

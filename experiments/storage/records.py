@@ -124,6 +124,7 @@ class ConfigRecord(TypedDict):
     calendar: NotRequired[str]
     vol_target: NotRequired[float | None]
     rank_by: NotRequired[str]
+    capital: NotRequired[list[float]]
     train_execution: NotRequired[str]
     train_costs: NotRequired[float | str | None]
     warm_start: NotRequired[bool]

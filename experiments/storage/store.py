@@ -53,7 +53,8 @@ from qn_env.storage import (
 
 # Of every asset, market and portfolio; late is of the same decisions, each traded one trading day later.
 DAILY = ("gross", "turnover", "gross_late", "turnover_late")
-OWN = ("cost", "cost_late")  # where the data say what each asset costs
+# Where the data say what each asset costs, and how much is traded in it: what a capital of 1 moves prices by.
+OWN = ("cost", "cost_late", "impact", "impact_late")
 FORMAT = 3  # of the run folder: with checksums, and both executions in every table
 OTHER_VERSION = "It was written by another version of qn_env, or by hand."
 Kind = Literal["day", "text", "number", "truth"]
