@@ -730,8 +730,9 @@ def test_the_list_of_agents_names_every_registered_one_and_whether_it_learns(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main(["agents"]) == 0
-    listed, told = capsys.readouterr().out.split("\n\n")
+    listed, told, layers = capsys.readouterr().out.split("\n\n")
     assert "qn new-agent" in told
+    assert "+band:WIDTH" in layers
     lines = [line.split() for line in listed.splitlines()]
     assert [line[0] for line in lines] == list(AGENTS)
     assert [line[1] == "learns" for line in lines] == [entry.learns for entry in AGENTS.values()]

@@ -326,8 +326,7 @@ class RunConfig(DivisionConfig):
         if self.costs is not None:
             take(self, "costs", check_levels(self.costs))
         if self.train_costs is not None:
-            (level,) = check_levels((self.train_costs,))
-            take(self, "train_costs", level)
+            take(self, "train_costs", check_level("train_costs", self.train_costs))
         take(self, "capital", check_capital(self.capital))
         for name in ("rank_by", "train_execution"):
             check_known(name, getattr(self, name), EXECUTIONS)
@@ -405,13 +404,23 @@ def check_levels(costs: Iterable[Level]) -> tuple[Level, ...]:
     Raises:
         ConfigError: as `check_costs`.
     """
-    levels = check_items("costs", costs, lambda one: True, "a list of basis points, e.g. 0,2,market")
-    own = tuple(level for level in levels if isinstance(level, str) and level == MARKET)
-    numbers = tuple(level for level in levels if not (isinstance(level, str) and level == MARKET))
-    if len(own) > 1:
-        raise ConfigError("costs names market more than once.")
-    checked = check_costs(numbers) if numbers or not own else ()
-    return tuple(MARKET if isinstance(level, str) else float(level) for level in levels) if own else checked
+    given = check_items("costs", costs, lambda one: True, "a list of basis points, e.g. 0,2,market")
+    if not given:
+        raise ConfigError("costs is empty; name at least one level in basis points, e.g. 0,2, or market.")
+    levels = tuple(check_level("costs", one) for one in given)
+    _unique("costs", levels)
+    return levels
+
+
+def check_level(name: str, level: Level) -> Level:
+    """A level of costs: a number of basis points, or `market`.
+
+    Raises:
+        ConfigError: with the setting's name.
+    """
+    if isinstance(level, str) and level == MARKET:
+        return MARKET
+    return check_number(name, level, 0.0, MOST_COST_BPS, unit="a number of basis points")
 
 
 def check_capital(capital: Iterable[float]) -> tuple[float, ...]:
