@@ -73,6 +73,12 @@ def test_clean_data_are_not_warned_of(tmp_path: Path) -> None:
     assert "Found in the data." not in write_report(folder.path).read_text()
 
 
+def run_of(place: Path, out: Path) -> list[str]:
+    """The command that runs a rule on a panel of returns."""
+    words = ["run", "--panel", str(place), "--kind", "returns", "--agents", "macd", "--jobs", "1"]
+    return [*words, "--out", str(out)]
+
+
 def test_numbers_that_are_no_returns_are_refused_before_anything_is_trained(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -82,17 +88,7 @@ def test_numbers_that_are_no_returns_are_refused_before_anything_is_trained(
         run(RunConfig(agents=("macd",), out=tmp_path / "run"), percent)
     assert not (tmp_path / "run").exists()
     place = write_panel(percent, tmp_path / "panel")
-    argv = [
-        "run",
-        "--panel",
-        str(place),
-        "--kind",
-        "returns",
-        "--agents",
-        "macd",
-        "--out",
-        str(tmp_path / "run"),
-    ]
+    argv = run_of(place, tmp_path / "run")
     assert main(argv) == 1
     assert "qn audit shows all" in capsys.readouterr().err
 
@@ -101,18 +97,8 @@ def test_the_terminal_names_what_was_found(
     panel: Panel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place = write_panel(panel, tmp_path / "panel")
-    argv = [
-        "run",
-        "--panel",
-        str(place),
-        "--kind",
-        "returns",
-        "--agents",
-        "macd",
-        "--out",
-        str(tmp_path / "run"),
-    ]
-    assert main([*argv, "--jobs", "1"]) == 0
+    argv = run_of(place, tmp_path / "run")
+    assert main(argv) == 0
     told = " ".join(capsys.readouterr().out.split())
     assert "Data: Closes that are not taken at one moment: M0, M1." in told
     assert "qn audit --data-only says more" in told

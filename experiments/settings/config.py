@@ -108,20 +108,20 @@ COUNTS: PrimitiveConstructorSpec[tuple[int, ...]] = PrimitiveConstructorSpec(
     is_instance=lambda value: isinstance(value, tuple),
     str_from_instance=lambda value: [",".join(str(v) for v in value)],
 )
-NUMBERS: PrimitiveConstructorSpec[tuple[float, ...]] = PrimitiveConstructorSpec(
-    nargs=1,
-    metavar="BPS,...",
-    instance_from_str=lambda words: tuple(float(w) for w in words[0].split(",") if w.strip()),
-    is_instance=lambda value: isinstance(value, tuple),
-    str_from_instance=lambda value: [",".join(f"{v:g}" for v in value)],
-)
-MONEY: PrimitiveConstructorSpec[tuple[float, ...]] = PrimitiveConstructorSpec(
-    nargs=1,
-    metavar="AMOUNT,...",
-    instance_from_str=lambda words: tuple(float(w) for w in words[0].split(",") if w.strip()),
-    is_instance=lambda value: isinstance(value, tuple),
-    str_from_instance=lambda value: [",".join(f"{v:g}" for v in value)],
-)
+
+
+def _numbers(metavar: str) -> PrimitiveConstructorSpec[tuple[float, ...]]:
+    """How a comma-separated list of numbers is read from the command line."""
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=metavar,
+        instance_from_str=lambda words: tuple(float(w) for w in words[0].split(",") if w.strip()),
+        is_instance=lambda value: isinstance(value, tuple),
+        str_from_instance=lambda value: [",".join(f"{v:g}" for v in value)],
+    )
+
+
+NUMBERS, MONEY = _numbers("BPS,..."), _numbers("AMOUNT,...")
 LEVELS: PrimitiveConstructorSpec[tuple[Level, ...]] = PrimitiveConstructorSpec(
     nargs=1,
     metavar="BPS,...,market",
