@@ -16,7 +16,13 @@ from experiments.papers.quantnet.ablation import table_7
 from experiments.papers.quantnet.artefacts import write_ablation, write_artefacts
 from experiments.papers.quantnet.bootstrap import day_counts, intervals, resampled_sharpe, row_median
 from experiments.papers.quantnet.clusters import cluster, cluster_table
-from experiments.papers.quantnet.comparisons import counts_table, differences, kolmogorov_smirnov, wilcoxon
+from experiments.papers.quantnet.comparisons import (
+    counts_table,
+    differences,
+    executions_table,
+    kolmogorov_smirnov,
+    wilcoxon,
+)
 from experiments.papers.quantnet.comparisons import tests_table as paper_tests_table
 from experiments.papers.quantnet.drawing import name_points
 from experiments.papers.quantnet.factors import FACTORS, explain, hac_lags, read_factors, table_6
@@ -54,6 +60,7 @@ PAIR = Pair("quantnet", "no-transfer-lstm")
 MARKETS = {"Alpha": 3, "Beta $": 2, "Gamma <i>": 4}  # assets
 AGENTS = {"quantnet": 2, "quantnet-shared": 2, "no-transfer-lstm": 2, "buy-and-hold": 1}  # seeds
 T = 150
+LOST_LATE = 0.0005
 STUDY = {
     "budget": {"trials": 3, "steps_a_trial": 40},
     "trials": [
@@ -123,7 +130,9 @@ def unit_days(rng: np.random.Generator, agent: str) -> pd.DataFrame:
             np.where(listed, gross, 0.0).ravel(),
             np.where(listed, 0.1, 0).ravel(),
         )
-        frame["gross_late"], frame["turnover_late"] = frame["gross"], frame["turnover"]
+        # What waiting loses: the same on every day that is not flat.
+        frame["gross_late"] = np.where(frame["gross"] == 0.0, 0.0, frame["gross"] - LOST_LATE)
+        frame["turnover_late"] = frame["turnover"]
         frame["listed"], frame["counted"] = listed.ravel(), listed.ravel()
         parts.append(frame)
     return pd.concat(parts, ignore_index=True)
@@ -458,6 +467,31 @@ def test_daily_returns_pay_the_cost(run: RunFolder) -> None:
     np.testing.assert_array_equal(gross, own.to_numpy())
 
 
+def test_late_figures_are_of_the_late_returns(run: RunFolder) -> None:
+    on_time, late = measure(run), measure(run, execution="late")
+    own, waited = (daily(run, measured)["Alpha"].net["quantnet", 1] for measured in (on_time, late))
+    np.testing.assert_allclose(own - waited, LOST_LATE)
+    both = [sharpe(daily(run, late)["Alpha"].net["quantnet", s][:, 1]) for s in (0, 1)]
+    assert late.of("sharpe").loc[("Alpha", "A1"), "quantnet"] == pytest.approx(np.mean(both))
+    assert (on_time.basis, late.basis) == ("before costs", "before costs, traded one day late")
+
+
+def test_late_medians_stand_beside_those_on_time(run: RunFolder) -> None:
+    on_time, late = measure(run), measure(run, execution="late")
+    found = [
+        intervals(daily(run, made), made.seeds, [PAIR], seed=0, replications=50) for made in (on_time, late)
+    ]
+    data = executions_table(on_time, late, *found).data.set_index("agent")
+    for agent in AGENTS:
+        assert data.loc[agent, "on_time"] == np.nanmedian(on_time.of("sharpe")[agent])
+        assert data.loc[agent, "late"] == np.nanmedian(late.of("sharpe")[agent])
+        assert data.loc[agent, "late_low"] <= data.loc[agent, "late"] <= data.loc[agent, "late_high"]
+    assert data["share_less"].eq(1.0).all(), "each asset lost the same on every day"
+    assert data["assets"].to_dict() == dict.fromkeys(AGENTS, 9) | {"buy-and-hold": 8}
+    again = executions_table(on_time, on_time, found[0], found[0]).data
+    assert again["share_less"].eq(0.0).all(), "equal ones are not less"
+
+
 def test_cumulative_returns_are_the_mean_of_the_seeds_growth(run: RunFolder) -> None:
     measured = measure(run)
     markets = daily(run, measured)
@@ -693,6 +727,7 @@ def test_bad_places_are_named(tmp_path: Path, content: str, text: str) -> None:
 
 TABLES = (
     *("table1", "table1-median-deviation", "table1-mean", "table1-differences", "table2", "table3"),
+    *("table1-late", "table1-differences-late"),
     *("table3-chosen", "table3-trials", "table5", "table5-published", "table6", "table6-published"),
     *("section4-2-counts", "section4-2-tests", "fig2", "fig4", "fig5b", "fig5c", "fig8", "fig9"),
 )
@@ -748,7 +783,7 @@ def test_the_same_run_gives_the_same_bytes(run: RunFolder, written: Path) -> Non
 def test_the_text_of_table_1_is_aligned_and_has_intervals(written: Path) -> None:
     text = (written / "out" / "tables" / "table1.txt").read_text()
     rows = [line for line in text.splitlines() if line.startswith(("QuantNet ", "Buy and hold "))]
-    assert len(rows) == 3 * 3 + 2  # three strategies in three blocks, two pairs
+    assert len(rows) == 3 * 3 + 3 + 2  # three strategies in three blocks and late, two pairs
     first = next(line for line in text.splitlines() if "95% interval" in line)
     assert "SR in the paper" in first
     assert len({len(line) for line in text.splitlines()[3:9]}) == 1

@@ -50,11 +50,13 @@ NO_PAIR = "the run has no QuantNet beside a No Transfer model"
 
 @dataclass(frozen=True, kw_only=True)
 class PaperData:
-    """A run, measured once, as every artefact needs it."""
+    """A run, measured once by either execution, as every artefact needs it."""
 
     measured: Measured
     markets: Mapping[str, MarketDays]
     intervals: Intervals
+    late: Measured
+    late_intervals: Intervals
     pairs: Sequence[Pair]
     places: pd.DataFrame  # index market, columns region and country
     named: Sequence[str]
@@ -63,6 +65,11 @@ class PaperData:
     def still(self) -> dict[str, float]:
         """The learners that are static in part, by the name in the tables: the share that never moves."""
         return {tables.label(agent): share for agent, share in self.measured.static.items()}
+
+    @cached_property
+    def executions(self) -> Table:
+        """Table 1's Sharpe ratios on time and late."""
+        return comparisons.executions_table(self.measured, self.late, self.intervals, self.late_intervals)
 
     @property
     def agents(self) -> list[str]:
@@ -123,10 +130,13 @@ def write_artefacts(
     markets, every_pair = daily(run, measured), pairs(measured.agents)
     seed = int(measured.record["config"].get("seed", 0))
     of_medians = intervals(markets, measured.seeds, every_pair, seed=seed)
+    late = measure(run, cost_bps, "late")
     whole = PaperData(
         measured=measured,
         markets=markets,
         intervals=of_medians,
+        late=late,
+        late_intervals=intervals(daily(run, late), late.seeds, every_pair, seed=seed),
         pairs=every_pair,
         places=with_places(places, [str(market) for market in measured.markets.index]),
         named=chosen,
@@ -145,6 +155,7 @@ def write_artefacts(
     written = write_items(items, out, _data_behind(whole), notes)
     text = text_of_table1(
         tables.table_1(measured, of_medians),
+        whole.executions.data,
         comparisons.differences(measured, of_medians, every_pair),
         "\n".join([f"Table 1, {measured.basis}. {budget}", *still]),
     )
@@ -175,6 +186,9 @@ def _main_results(made: PaperData) -> list[Item]:
     items: list[Item] = [first]
     if made.pairs:
         items.append(comparisons.differences_table(measured, made.intervals, made.pairs))
+    items.append(made.executions)
+    if made.pairs:
+        items.append(comparisons.differences_table(made.late, made.late_intervals, made.pairs))
     items += [*others, comparisons.counts_table(measured)]
     if made.pairs:
         items.append(comparisons.tests_table(measured, made.pairs))

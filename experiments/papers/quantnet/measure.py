@@ -14,6 +14,7 @@ from experiments.papers.quantnet.published import METRICS
 from experiments.results.books import book_of
 from experiments.results.leaderboard import STATIC_SHARE, still_shares
 from experiments.results.tables import ALL
+from experiments.settings.config import Execution
 from experiments.storage.records import RunRecord
 from experiments.storage.store import RunFolder, unit_name
 from qn_env.arrays import BoolArray, FloatArray
@@ -34,11 +35,12 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """A finished run at one cost.
+    """A finished run at one cost, by one execution.
 
     Attributes:
         record: run.json.
         cost_bps: cost level of every figure, basis points per unit of turnover.
+        execution: "on-time", as the paper trades, or "late", one trading day after the decision.
         seeds: seeds with results of every agent, agents in the order of the run.
         values: [assets, (metric, agent)], index (market, asset): the mean over the seeds that have a value.
         undefined: [metric, agent] values that are NaN, over assets and seeds.
@@ -48,6 +50,7 @@ class Measured:
 
     record: RunRecord
     cost_bps: float
+    execution: Execution
     seeds: Mapping[str, Sequence[int]]
     values: pd.DataFrame
     undefined: pd.DataFrame
@@ -61,8 +64,9 @@ class Measured:
 
     @property
     def basis(self) -> str:
-        """Whether the figures are before or after costs."""
-        return "before costs" if self.cost_bps == 0.0 else f"net of {self.cost_bps:g} bps"
+        """Whether the figures are before or after costs, and late."""
+        costs = "before costs" if self.cost_bps == 0.0 else f"net of {self.cost_bps:g} bps"
+        return f"{costs}, traded one day late" if self.execution == "late" else costs
 
     def of(self, metric: str) -> pd.DataFrame:
         """One metric of every asset, [assets, agents]."""
@@ -99,8 +103,8 @@ class MarketDays:
         return np.where(count > 0, np.stack(sums) / np.maximum(count, 1), np.nan)
 
 
-def measure(run: RunFolder, cost_bps: float | None = None) -> Measured:
-    """Read a finished run at one cost; default: its lowest, as the paper is before costs.
+def measure(run: RunFolder, cost_bps: float | None = None, execution: Execution = "on-time") -> Measured:
+    """Read a finished run at one cost, by one execution; default: its lowest cost, on time, as in the paper.
 
     Raises:
         ConfigError: the run has no such cost.
@@ -110,7 +114,7 @@ def measure(run: RunFolder, cost_bps: float | None = None) -> Measured:
         if not (run.path / name).is_file():
             raise DataError(f"{run.path / name}: missing, expected a finished run. Finish or repeat the run.")
     record, results = run.record(), run.results()
-    results = results[results["execution"] == "on-time"]  # as the paper trades
+    results = results[results["execution"] == execution]
     costs = sorted(float(cost) for cost in results["cost_bps"].unique())
     cost = costs[0] if cost_bps is None else float(cost_bps)
     if cost not in costs:
@@ -132,6 +136,7 @@ def measure(run: RunFolder, cost_bps: float | None = None) -> Measured:
     return Measured(
         record=record,
         cost_bps=cost,
+        execution=execution,
         seeds=seeds,
         values=values.sort_index(axis=1),
         undefined=missing.reindex(index=wanted, columns=list(seeds)).fillna(0).astype(int),
@@ -158,7 +163,7 @@ def daily(run: RunFolder, measured: Measured) -> dict[str, MarketDays]:
         for seed in seeds:
             name = unit_name(agent, seed)
             for market, own in run.unit_days(name).groupby("market", sort=False):
-                days = _market_days(own, (agent, seed), measured.cost_bps)
+                days = _market_days(own, (agent, seed), measured)
                 first = markets.setdefault(str(market), days)
                 if first is not days:
                     _refuse_other_days(run, name, str(market), first, days)
@@ -166,14 +171,14 @@ def daily(run: RunFolder, measured: Measured) -> dict[str, MarketDays]:
     return {market: markets[market] for market in measured.markets.index if market in markets}
 
 
-def _market_days(own: pd.DataFrame, unit: tuple[str, int], cost_bps: float) -> MarketDays:
+def _market_days(own: pd.DataFrame, unit: tuple[str, int], measured: Measured) -> MarketDays:
     """The days of one market in one unit, as arrays."""
     dates, rows = np.unique(own["date"].to_numpy(), return_inverse=True)
     columns, assets = pd.factorize(own["asset"], sort=True)
     shape = (len(dates), len(assets))
     net, listed, counted = np.zeros(shape), np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
     listed[rows, columns], counted[rows, columns] = own["listed"], own["counted"]
-    net[rows, columns] = book_of(own).net(cost_bps)
+    net[rows, columns] = book_of(own, measured.execution).net(measured.cost_bps)
     return MarketDays(
         dates, tuple(map(str, assets)), listed, counted, {unit: np.where(listed | counted, net, 0.0)}
     )

@@ -9,7 +9,7 @@ import pandas as pd
 
 from experiments.artefacts.columns import Column
 from experiments.artefacts.numbers import align_columns, format_digits
-from experiments.papers.quantnet.comparisons import DIFFERENCES
+from experiments.papers.quantnet.comparisons import DIFFERENCES, EXECUTIONS
 from experiments.papers.quantnet.published import BUY_AND_HOLD_NOTE, METRIC_LABELS
 from experiments.papers.quantnet.tables import MEDIAN_MAD, SHARPE_INTERVAL, label
 
@@ -23,14 +23,16 @@ BEHIND_SHARPE = (
     SHARPE_INTERVAL,
     Column("SR in the paper", "published_median", partial(format_digits, digits=3)),
 )
+SHORT_LATE = ("", "on time", "95% interval", "late", "95% interval", "assets with less")
 SHORT_DIFFERENCES = ("of medians", "95% interval", "mean, paired", "95% interval")
 
 
-def text_of_table1(data: pd.DataFrame, differences: pd.DataFrame, heading: str) -> str:
-    """Table 1 for a terminal: strategies down, metrics across in blocks, then the pairs.
+def text_of_table1(data: pd.DataFrame, late: pd.DataFrame, differences: pd.DataFrame, heading: str) -> str:
+    """Table 1 for a terminal: strategies down, metrics across in blocks, then one day late and the pairs.
 
     Args:
         data: of `table_1`.
+        late: of `comparisons.executions_table`.
         differences: of `comparisons.differences`; may be empty.
         heading: what the figures are, budget included.
     """
@@ -42,6 +44,8 @@ def text_of_table1(data: pd.DataFrame, differences: pd.DataFrame, heading: str) 
         columns = [["", *map(label, data["agent"].unique())]]
         columns += [[column.heading, *column.text(rows[name])] for name, column in shown]
         lines += ["", *_aligned(columns)]
+    columns = [[short, *column.text(late)] for short, column in zip(SHORT_LATE, EXECUTIONS, strict=True)]
+    lines += ["", "Median SR, traded at the close that is decided from, and one day late", *_aligned(columns)]
     if "buy-and-hold" in set(data["agent"]):
         lines += ["", BUY_AND_HOLD_NOTE]
     undefined = int(data["undefined_values"].sum())
