@@ -19,6 +19,7 @@ import tyro
 from experiments.commands.agents import Agents, list_agents
 from experiments.commands.audit import Audit, audit
 from experiments.commands.compare import Compare, compare_runs
+from experiments.commands.cross_validate import CrossValidate, cross_validate
 from experiments.commands.new_agent import NewAgent, new_agent
 from experiments.commands.panel import (
     PanelDownload,
@@ -74,6 +75,7 @@ COMMANDS = (
     Command("run", RunConfig, run_command, takes_file=True),
     Command("report", Report, report_again),
     Command("compare", Compare, compare_runs),
+    Command("cross-validate", CrossValidate, cross_validate, takes_file=True),
     Command("signal", Signal, signal),
     Command("agents", Agents, list_agents),
     Command("new-agent", NewAgent, new_agent),
@@ -130,11 +132,11 @@ OPTIONS = _one_of(
 )
 
 DESCRIPTION = (
-    "Is this trading policy any good? run, search and paper take --config FILE (TOML or JSON, options by "
-    "name) or the name of a paper's configuration, and write theirs into their folder as config.json. "
-    "Code of "
-    "your own that a file names is run only if you repeat its name: --trust NAME. qn --version prints the "
-    "version, qn --tyro-print-completion bash (or zsh, tcsh) a completion for your shell."
+    "Is this trading policy any good? run, cross-validate, search and paper take --config FILE (TOML or "
+    "JSON, options by name) or the name of a paper's configuration, and write theirs into their folder as "
+    "config.json. Code of your own that a file names is run only if you repeat its name: --trust NAME. "
+    "qn --version prints the version, qn --tyro-print-completion bash (or zsh, tcsh) a completion for your "
+    "shell."
 )
 
 

@@ -30,7 +30,7 @@ ROOMS: dict[str, set[str]] = {
     "probes": {"statistics", "results"},
     "papers": {*_BASIS, "results", "running", "artefacts", "probes"},
     "benchmarks": {"results", "running"},
-    "commands": {*_BASIS, "results", "running", "report", "probes"},
+    "commands": {*_BASIS, "results", "running", "artefacts", "report", "probes"},
     "cli": {"settings", "running", "papers", "commands"},
     "__init__": {"settings", "running"},
 }

@@ -30,6 +30,7 @@ import numpy as np
 import pandas as pd
 
 from agents.agent import Agent, make_agent, settings_of
+from agents.training import Progress
 from experiments.results.tables import market_days, portfolio_table
 from experiments.running.protocols import LARGEST_SHARE, NEEDED_DAYS, Fold
 from experiments.running.settling import carry_over
@@ -260,10 +261,14 @@ class CrossValidation:
         """Of an agent by its name or import path."""
         return cls(variant=Variant(agent), **settings)  # type: ignore[arg-type] # checked where they act
 
-    def run(self, panel: Panel) -> Paths:
+    def run(self, panel: Panel, report: Progress | None = None) -> Paths:
         """Train the agent for every split, audit and judge it on the tested groups, put the paths together.
 
         Positions carry over from one group of a path into the next, as they do between the windows of a run.
+
+        Args:
+            panel: the data.
+            report: told how many splits are done, of how many.
 
         Raises:
             LookAheadError: what it decides on a day depends on later days.
@@ -282,6 +287,8 @@ class CrossValidation:
                     for group, fold in zip(split.tested, split.folds, strict=True)
                 }
             )
+            if report is not None:
+                report(len(played), len(splits))
         tables = []
         for path in self.division.paths:
             parts = [played[split][group] for group, split in enumerate(path)]

@@ -239,16 +239,25 @@ def levels_for(config: RunConfig, panel: Panel) -> tuple[Level, ...]:
     if levels is None:
         levels = (*DEFAULT_COSTS, *([MARKET] if panel.own_costs is not None else []))
     if MARKET in (*levels, config.train_costs):
-        if panel.own_costs is None:
-            raise ConfigError(
-                "costs names market, and the data do not say what each asset costs; give --cost-table FILE, "
-                f"a column of meta ({', '.join(COST_FIELDS)}), or --cost-default BPS."
-            )
-        own_costs(panel)  # refuses an asset without one before anything is trained
+        refuse_unsaid_costs(panel)
     if config.capital:
         table = table_of(panel)
         SaidImpact(table or CostTable.empty()).rates(panel)  # refuses an asset without a volume
     return levels
+
+
+def refuse_unsaid_costs(panel: Panel) -> None:
+    """Refuse to charge each asset its own costs where they are not known, before anything is trained.
+
+    Raises:
+        ConfigError: the data do not say them, or not of every asset.
+    """
+    if panel.own_costs is None:
+        raise ConfigError(
+            "costs names market, and the data do not say what each asset costs; give --cost-table FILE, "
+            f"a column of meta ({', '.join(COST_FIELDS)}), or --cost-default BPS."
+        )
+    own_costs(panel)
 
 
 def _units(config: RunConfig, variants: Mapping[str, Variant], windows: Sequence[str]) -> list[Unit]:
