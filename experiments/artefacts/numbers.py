@@ -8,6 +8,7 @@ from typing import TypeGuard
 import numpy as np
 
 UNDEFINED = "\N{EN DASH}"
+MONEY = ((1e12, "tn"), (1e9, "bn"), (1e6, "m"), (1e3, "k"))
 
 
 ROUNDING = 1e-12  # no figure of a table is so small, but for what is left of a sum of opposites
@@ -32,6 +33,22 @@ def format_digits(value: float | None, digits: int = 4) -> str:
         return "0"
     magnitude = int(np.floor(np.log10(abs(value))))
     return f"{value:.{max(digits - 1 - magnitude, 0)}f}"
+
+
+def format_money(value: float | None) -> str:
+    """An amount of money with three significant digits, in thousands (k), millions (m), billions (bn) ...
+
+    Examples:
+        >>> [format_money(amount) for amount in (1e6, 2.5e5, 999999.0, 1.234e10, 70.0, 0.0)]
+        ['1m', '250k', '1m', '12.3bn', '70', '0']
+        >>> format_money(float("nan")) == UNDEFINED
+        True
+    """
+    if not _is_known(value):
+        return UNDEFINED
+    rounded = float(f"{value:.3g}")
+    size, unit = next(((size, unit) for size, unit in MONEY if abs(rounded) >= size), (1.0, ""))
+    return f"{rounded / size:.12g}{unit}"
 
 
 def format_value(value: float | None, form: str) -> str:

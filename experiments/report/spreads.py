@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 
 from experiments.artefacts.items import Table
-from experiments.artefacts.numbers import format_value
+from experiments.artefacts.numbers import format_digits, format_value
 from experiments.results.books import at_level
 from experiments.results.run import Run
 from experiments.settings.config import EXECUTIONS, IN_WORDS, MARKET
@@ -83,7 +85,8 @@ def _thirds(run: Run, costs: pd.DataFrame) -> Table:
         for agent in run.ranking(run.headline)["agent"]
     ]
     ends = costs.assign(third=third.to_numpy()).groupby("third")["bps"].agg(["min", "max"])
-    told = [f"{name} {ends.loc[name, 'min']:.2g} to {ends.loc[name, 'max']:.2g} bp" for name in NAMES]
+    least, most = (ends[end].map(partial(format_digits, digits=2)) for end in ("min", "max"))
+    told = [f"{name} {least[name]} to {most[name]} bp" for name in NAMES]
     return Table(
         name=THIRDS,
         title="By how dear assets are to trade",

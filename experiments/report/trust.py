@@ -14,7 +14,7 @@ import pandas as pd
 from experiments.artefacts.columns import Column, as_text, number_column
 from experiments.artefacts.files import write_items
 from experiments.artefacts.items import Table
-from experiments.artefacts.numbers import UNDEFINED, format_interval, format_value
+from experiments.artefacts.numbers import UNDEFINED, format_interval, format_money, format_value
 from experiments.report.data import CLOSES, FINDINGS, data_tables
 from experiments.report.spreads import CHARGED, THIRDS, spread_tables
 from experiments.results.evidence import SWEEP_BPS, Evidence, capital_table, cost_curve
@@ -395,10 +395,14 @@ def _capital(run: Run) -> list[Table]:
     data = capital_table(run)
     if data.empty:
         return []
+    heads = [format_money(capital) for capital in run.capitals]
+    if len(set(heads)) < len(heads):
+        heads = [f"{capital:,.17g}" for capital in run.capitals]
+    named = dict(zip(heads, run.capitals, strict=True))
     shown = [
         {"Agent": row["agent"]}
-        | {f"{capital:,.3g}": format_value(row[f"{capital:g}"], ".2f") for capital in run.capitals}
-        | {"Half gone at": format_value(row["half"], ",.3g"), "All gone at": format_value(row["all"], ",.3g")}
+        | {head: format_value(row[f"{capital:.17g}"], ".2f") for head, capital in named.items()}
+        | {"Half gone at": format_money(row["half"]), "All gone at": format_money(row["all"])}
         for row in data.to_dict("records")
     ]
     return [

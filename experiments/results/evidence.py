@@ -255,7 +255,7 @@ def capital_table(run: Run) -> pd.DataFrame:
         table.append(
             {
                 "agent": str(agent),
-                **{f"{capital:g}": ratio(capital) for capital in run.capitals},
+                **{f"{capital:.17g}": ratio(capital) for capital in run.capitals},
                 "half": _halved(ratio, bears) if np.isfinite(bears) and ratio(0.0) > 0.0 else float("nan"),
                 "all": bears,
             }
