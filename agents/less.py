@@ -159,8 +159,7 @@ def advance(
         tradable: [N] the asset trades today.
         awake: [N] its market does.
         unit: [N] signal per unit of weight: the volatility under a target (0 where it is unknown, and nothing
-        can
-            be held), else 1.
+            can be held), else 1.
     """
     day = state.day + awake
     held = np.clip(state.weight * unit, -1.0, 1.0)

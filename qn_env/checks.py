@@ -32,6 +32,7 @@ MOST_FIRST_SEED = 2**31 - 1  # of a row of seeds that are counted on from it
 MOST_JOBS = 1_024  # processes
 MOST_TRIALS = 1_000_000  # of a search, each a training
 MOST_COST_BPS = 10_000.0  # the whole amount that is traded
+MOST_MONEY = 1e18  # beyond all the money there is, in any currency
 MOST_FEE_BPS = 100_000.0  # a year: ten times the amount that is borrowed
 MOST_VOLATILITY = 10.0  # annualised: 1,000%
 MOST_AUDITED = 10_000  # days that an audit scrambles after: forty years, each played eight times

@@ -11,7 +11,16 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from qn_env.arrays import BoolArray, FloatArray
-from qn_env.checks import MOST_COST_BPS, MOST_FEE_BPS, as_array, check_is, check_items, check_number, in_words
+from qn_env.checks import (
+    MOST_COST_BPS,
+    MOST_FEE_BPS,
+    MOST_MONEY,
+    as_array,
+    check_is,
+    check_items,
+    check_number,
+    in_words,
+)
 from qn_env.economics import BASIS_POINT, Costs
 from qn_env.errors import ConfigError, few
 from qn_env.features import EwVolatility
@@ -25,7 +34,6 @@ PerDay: TypeAlias = PerAsset | pd.DataFrame
 COST_FIELDS = ("half_spread_bps", "commission_bps", "borrow_bps", "financing_bps", "volume")
 _FEES = ("borrow_bps", "financing_bps")
 
-MOST_MONEY = 1e18  # beyond all the money there is, in any currency
 MOST_COEFFICIENT = 1e3  # of an impact; estimates are near 1
 
 
@@ -100,11 +108,7 @@ class SquareRootImpact:
 
     def rates(self, panel: Panel) -> Costs[FloatArray]:
         """Rates per day and asset [T, N]."""
-        volume = per_asset("volume", self.volume, panel)
-        sigma = np.nan_to_num(panel.feature(EwVolatility()), nan=0.0)
-        return Costs(
-            np.zeros(panel.shape[1]), impact=self.coefficient * sigma * np.sqrt(self.capital / volume)
-        )
+        return _square_root(panel, self.capital, per_asset("volume", self.volume, panel), self.coefficient)
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,15 +236,15 @@ class CostTable:
             if said is not None:
                 unsaid &= np.isnan(said)
         missing = unsaid & panel.tradable
-        if missing.any() and self.default_bps is None:
-            t, j = np.argwhere(missing)[0]
-            names = [panel.assets[k] for k in np.flatnonzero(missing.any(axis=0))]
-            raise ConfigError(
-                f"no cost for asset {panel.assets[j]!r} on {panel.dates[t]} ({len(names)} such assets: "
-                f"{few(names)}); expected half_spread_bps or commission_bps. Add it, or say --cost-default "
-                "BPS (default_bps)."
-            )
-        if missing.any() and self.default_bps is not None:
+        if missing.any():
+            if self.default_bps is None:
+                t, j = np.argwhere(missing)[0]
+                names = [panel.assets[k] for k in np.flatnonzero(missing.any(axis=0))]
+                raise ConfigError(
+                    f"no cost for asset {panel.assets[j]!r} on {panel.dates[t]} ({len(names)} such assets: "
+                    f"{few(names)}); expected half_spread_bps or commission_bps. Add it, or say "
+                    "--cost-default BPS (default_bps)."
+                )
             known = np.zeros(panel.shape) if spread is None else np.nan_to_num(spread, nan=0.0)
             filled = np.where(unsaid, self.default_bps, known)
             spread = filled[0] if (filled == filled[0]).all() else filled  # one for each where no day differs
@@ -279,31 +283,36 @@ class SaidImpact:
         Raises:
             ConfigError: an asset without a volume on a day it trades.
         """
-        volume = self.table.of(panel, "volume")
-        known = np.zeros(panel.shape, dtype=bool)
-        if volume is not None:
-            known |= np.nan_to_num(volume, nan=0.0) > 0.0
-        missing = panel.tradable & ~known
-        if volume is None or missing.any():
+        volume = _volume(self.table, panel)
+        missing = panel.tradable & ~(volume > 0.0)
+        if missing.any():
             t, j = np.argwhere(missing)[0]
             raise ConfigError(
                 f"no volume for asset {panel.assets[j]!r} on {panel.dates[t]} "
                 f"({int(missing.any(axis=0).sum())} such assets); expected the money that is traded in it a "
                 "bar, above 0, in the column volume of meta or of the table of costs."
             )
-        sigma = np.nan_to_num(panel.feature(EwVolatility()), nan=0.0)
-        root = np.sqrt(self.capital / np.where(known, volume, 1.0))
-        return Costs(np.zeros(panel.shape[1]), impact=self.coefficient * sigma * root)
+        return _square_root(panel, self.capital, np.where(volume > 0.0, volume, 1.0), self.coefficient)
 
 
 def own_impact(panel: Panel) -> SaidImpact | None:
     """The impact of a panel's own volumes, of a capital of 1; None where they do not tell of every asset."""
     table = table_of(panel)
-    volume = None if table is None else table.of(panel, "volume")
-    if table is None or volume is None:
+    if table is None or (panel.tradable & ~(_volume(table, panel) > 0.0)).any():
         return None
-    unknown = panel.tradable & ~(np.nan_to_num(volume, nan=0.0) > 0.0)
-    return None if unknown.any() else SaidImpact(table)
+    return SaidImpact(table)
+
+
+def _volume(table: CostTable, panel: Panel) -> FloatArray:
+    """[N] or [T, N] what is traded in each asset, NaN where it is not known."""
+    volume = table.of(panel, "volume")
+    return np.full(panel.shape[1], np.nan) if volume is None else volume
+
+
+def _square_root(panel: Panel, capital: float, volume: FloatArray, coefficient: float) -> Costs[FloatArray]:
+    """The rates of a square-root impact, of volumes [N] or [T, N]."""
+    sigma = np.nan_to_num(panel.feature(EwVolatility()), nan=0.0)
+    return Costs(np.zeros(panel.shape[1]), impact=coefficient * sigma * np.sqrt(capital / volume))
 
 
 def table_of(panel: Panel) -> CostTable | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -119,6 +120,16 @@ def _moment(value: object) -> np.datetime64 | None:
     return np.datetime64(naive, "s")
 
 
+def are_within_days(rows: Sequence[int], *, timed: bool) -> bool:
+    """Whether dates are of bars within days, and no repeated days.
+
+    Args:
+        rows: how many each day has.
+        timed: whether any of them has a time of day.
+    """
+    return timed and len(rows) >= LEAST_SESSIONS and float(np.median(rows)) >= WITHIN_DAYS
+
+
 def read_dates(source: str, index: pd.Index) -> tuple[DateArray, list[str]]:
     """[T] the dates of a panel: days, or moments in UTC where days have several rows, and notes on them.
 
@@ -132,8 +143,7 @@ def read_dates(source: str, index: pd.Index) -> tuple[DateArray, list[str]]:
     stamps, zoned = _stamps(source, index)
     days = stamps.astype("datetime64[D]")
     _, rows = np.unique(days, return_counts=True)
-    timed = bool((stamps != days).any())
-    if timed and len(rows) >= LEAST_SESSIONS and np.median(rows) >= WITHIN_DAYS:
+    if are_within_days(rows.tolist(), timed=bool((stamps != days).any())):
         notes = [f"{source}: the times have a zone and were brought to UTC."] if zoned is not None else []
         return (stamps if zoned is None else zoned).astype("datetime64[s]"), notes
     return _one_a_day(source, stamps, zoned=zoned is not None)

@@ -108,10 +108,15 @@ class Panel:
     own_costs: SaidCosts | None = None
 
     def __repr__(self) -> str:
+        return f"<Panel: {self.about}>"
+
+    @property
+    def about(self) -> str:
+        """What it holds, in a line."""
         T, N = self.shape
         span = f", {self.dates[0]} to {self.dates[-1]}" if T else ""
         rows = "days" if self.bars_per_year == DAYS_PER_YEAR else f"bars ({self.bars_per_year:,g} a year)"
-        return f"<Panel: {N} assets in {len(self.markets)} markets, {T} {rows}{span}>"
+        return f"{N} assets in {len(self.markets)} markets, {T} {rows}{span}"
 
     @classmethod
     def build(
@@ -401,6 +406,15 @@ class Panel:
         for name, market in self.markets.items():
             returns[gone[name], market.columns] = np.nan
             tradable[gone[name], market.columns] = False
+        return self.with_observations(returns, tradable)
+
+    def with_observations(self, returns: FloatArray, tradable: BoolArray) -> Panel:
+        """The panel of these in place of its own; dates without any observation are left out.
+
+        Args:
+            returns: [T, N] as `Panel.returns`.
+            tradable: [T, N] as `Panel.tradable`.
+        """
         keep = tradable.any(axis=1)
         return replace(
             self,

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from qn_env.arrays import DateArray
+from qn_env.arrays import DateArray, IntArray
 
 DAYS_PER_YEAR = 252
 MOST_BARS_PER_YEAR = 366 * 24 * 60 * 60.0  # one a second
@@ -68,6 +68,17 @@ def is_intraday(dates: DateArray) -> bool:
     return np.datetime_data(dates.dtype)[0] != "D"
 
 
+def weekdays(dates: DateArray) -> IntArray:
+    """[T] the day of the week of dates; Monday is 0.
+
+    Examples:
+        >>> weekdays(np.array(["2026-11-29", "2026-11-30"], dtype="datetime64[D]")).tolist()
+        [6, 0]
+    """
+    numbers: IntArray = (dates.astype("datetime64[D]").astype(np.int64) + 3) % 7  # 1970 began on a Thursday
+    return numbers
+
+
 def plain_bars(dates: DateArray) -> float | None:
     """Bars a year of one market's dates [T], where they are plain: 252, 365, 52 or 12.
 
@@ -85,8 +96,7 @@ def plain_bars(dates: DateArray) -> float | None:
         return None
     rate = dates_a_year(days)
     if rate is None:  # a few weeks: do they have weekends?
-        weekends = ((days.astype(np.int64) + 3) % 7 >= WEEKEND).any()
-        sessions: float | None = 365.0 if weekends else 252.0
+        sessions: float | None = 365.0 if (weekdays(days) >= WEEKEND).any() else 252.0
     else:
         sessions = _taken_for(rate)
     return None if sessions is None else float(np.median(bars)) * sessions

@@ -459,8 +459,7 @@ def test_a_markets_return_is_the_mean_over_its_listed_assets() -> None:
 
 
 def test_daily_returns_pay_the_cost(run: RunFolder) -> None:
-    gross = daily(run, measure(run))["Alpha"].net["quantnet", 1]
-    net = daily(run, measure(run, 10.0))["Alpha"].net["quantnet", 1]
+    gross, net = (days["Alpha"].net["quantnet", 1] for days in daily(run, measure(run), measure(run, 10.0)))
     np.testing.assert_allclose(gross - net, 10e-4 * 0.1)
     days = run.unit_days(unit_name("quantnet", 1))
     own = days[days["market"] == "Alpha"].pivot(index="date", columns="asset", values="gross")
@@ -469,9 +468,10 @@ def test_daily_returns_pay_the_cost(run: RunFolder) -> None:
 
 def test_late_figures_are_of_the_late_returns(run: RunFolder) -> None:
     on_time, late = measure(run), measure(run, execution="late")
-    own, waited = (daily(run, measured)["Alpha"].net["quantnet", 1] for measured in (on_time, late))
+    of_both = daily(run, on_time, late)
+    own, waited = (days["Alpha"].net["quantnet", 1] for days in of_both)
     np.testing.assert_allclose(own - waited, LOST_LATE)
-    both = [sharpe(daily(run, late)["Alpha"].net["quantnet", s][:, 1]) for s in (0, 1)]
+    both = [sharpe(of_both[1]["Alpha"].net["quantnet", s][:, 1]) for s in (0, 1)]
     assert late.of("sharpe").loc[("Alpha", "A1"), "quantnet"] == pytest.approx(np.mean(both))
     assert (on_time.basis, late.basis) == ("before costs", "before costs, traded one day late")
 
@@ -479,7 +479,7 @@ def test_late_figures_are_of_the_late_returns(run: RunFolder) -> None:
 def test_late_medians_stand_beside_those_on_time(run: RunFolder) -> None:
     on_time, late = measure(run), measure(run, execution="late")
     found = [
-        intervals(daily(run, made), made.seeds, [PAIR], seed=0, replications=50) for made in (on_time, late)
+        intervals(days, on_time.seeds, [PAIR], seed=0, replications=50) for days in daily(run, on_time, late)
     ]
     data = executions_table(on_time, late, *found).data.set_index("agent")
     for agent in AGENTS:
@@ -494,7 +494,7 @@ def test_late_medians_stand_beside_those_on_time(run: RunFolder) -> None:
 
 def test_cumulative_returns_are_the_mean_of_the_seeds_growth(run: RunFolder) -> None:
     measured = measure(run)
-    markets = daily(run, measured)
+    (markets,) = daily(run, measured)
     data = cumulative(markets, measured, ["quantnet"], ["Alpha"], scaled=False)
     each = [np.prod(1 + markets["Alpha"].net["quantnet", s].mean(axis=1)) - 1 for s in (0, 1)]
     assert data["quantnet"].iloc[-1] == pytest.approx(np.mean(each))

@@ -43,7 +43,7 @@ def test_a_run_holds_what_the_audit_of_its_panel_found(folder: RunFolder, panel:
 
 
 def test_the_page_and_the_tables_say_which_closes_are_not_of_one_moment(folder: RunFolder) -> None:
-    (warned,) = warnings_of(read_run(folder.path))
+    (warned,) = warnings_of(folder)
     assert warned.heading == "Closes that are not taken at one moment"
     assert warned.where == "M0, M1"
     page = write_report(folder.path).read_text()
@@ -69,7 +69,7 @@ def test_a_finding_in_one_market_names_its_assets() -> None:
 def test_clean_data_are_not_warned_of(tmp_path: Path) -> None:
     clean = noise(markets=2, assets=3, days=1500, seed=1)
     folder = RunFolder(run(RunConfig(agents=("buy-and-hold",), jobs=1, out=tmp_path / "run"), clean))
-    assert warnings_of(read_run(folder.path)) == []
+    assert warnings_of(folder) == []
     assert "Found in the data." not in write_report(folder.path).read_text()
 
 

@@ -19,7 +19,6 @@ from qn_env.checks import (
     check_text,
     check_whole,
 )
-from qn_env.year import DAYS_PER_YEAR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -287,7 +286,4 @@ def _panel(config: Audit) -> Panel:
 
 
 def _print_panel(panel: Panel) -> None:
-    T, N = panel.shape
-    first, last = panel.dates[0], panel.dates[-1]
-    rows = "days" if panel.bars_per_year == DAYS_PER_YEAR else f"bars ({panel.bars_per_year:,g} a year)"
-    print(f"Panel: {N} assets in {len(panel.markets)} markets, {T} {rows}, {first} to {last}.", flush=True)
+    print(f"Panel: {panel.about}.", flush=True)

@@ -15,7 +15,6 @@ from tyro.conf import Positional
 from experiments.settings.config import EXECUTIONS, IN_WORDS, WITHOUT_EFFECT, Execution
 from qn_env.checks import check_known
 from qn_env.errors import ConfigError
-from qn_env.year import DAYS_PER_YEAR
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -146,9 +145,11 @@ def compare_agents(
     import pandas as pd
 
     from experiments.results.leaderboard import still_shares
+    from experiments.results.run import annualised_by
 
     left, right = (_portfolios(run, cost_bps, execution) for run in (a, b))
-    of_a, of_b = (partial(_figures, side, _bars_per_year(run)) for side, run in (("a", a), ("b", b)))
+    years = [annualised_by(run.record()) for run in (a, b)]
+    of_a, of_b = (partial(_figures, side, year) for side, year in zip("ab", years, strict=True))
     still = {name: still_shares(folder.results()) for name, folder in zip(STILL, (a, b), strict=True)}
     same, rows = same_data(a, b), []
     for agent in dict.fromkeys([*left, *right]):
@@ -159,7 +160,7 @@ def compare_agents(
         elif not same:
             rows.append(of_a(left[agent]) | of_b(right[agent]) | {"note": "different data"})
         else:
-            rows.append(_pair(left[agent], right[agent], _bars_per_year(a)))
+            rows.append(_pair(left[agent], right[agent], years[0]))
             if _identical(a, b, agent, left[agent], right[agent]):
                 rows[-1]["note"] = IDENTICAL
         rows[-1]["agent"] = agent
@@ -189,10 +190,6 @@ def _portfolios(folder: RunFolder, cost_bps: float, execution: Execution) -> dic
         str(agent): own.pivot(index="date", columns="seed", values="net").sort_index()
         for agent, own in days.groupby("agent", sort=False)
     }
-
-
-def _bars_per_year(folder: RunFolder) -> float:
-    return float(folder.record()["panel"].get("bars_per_year", DAYS_PER_YEAR))
 
 
 def _figures(side: str, bars_per_year: float, net: pd.DataFrame) -> dict[str, object]:

@@ -149,25 +149,24 @@ def cross_validate(config: CrossValidate) -> int:
     _keep_plan(config, panel)
     write_config(config.out / "config.json", ["cross-validate"], config)
     make_folder(config.out / "paths")
-    T, N = panel.shape
     print(
-        f"Panel: {N} assets in {len(panel.markets)} markets, {T} days. {splits} trainings a seed, "
-        f"{len(config.division.paths)} paths of {config.groups} groups.",
+        f"Panel: {panel.about}. {splits} trainings a seed, {len(config.division.paths)} paths of "
+        f"{config.groups} groups.",
         flush=True,
     )
     tasks = [
         Task(name, partial(_store, one, panel, _file(config.out, name)))
-        for name, (_, one) in validations.items()
+        for name, one in validations.items()
         if not _file(config.out, name).exists()
     ]
     failed = run_in_processes(tasks, config.jobs)
     for name, failure in failed.items():
         print(f"{name}: {failure.error}")
-    done = {name: agent for name, (agent, _) in validations.items() if _file(config.out, name).exists()}
+    done = {name: one for name, one in validations.items() if _file(config.out, name).exists()}
     if not done:
         raise QnError(f"{config.out}: no agent finished: {next(iter(failed.values())).error}")
-    left_out = [name for name in panel.markets if name not in config.division.markets(panel)]
-    if left_out:
+    kept = config.division.markets(panel)
+    if left_out := [name for name in panel.markets if name not in kept]:
         print(f"Without a trading day in every group, left out: {', '.join(left_out)}.")
     found = _sharpe_ratios(config.out, done, panel.bars_per_year)
     write_csv(config.out / "sharpe.csv", found)
@@ -175,7 +174,7 @@ def cross_validate(config: CrossValidate) -> int:
     return EXIT_FAILED if failed else 0
 
 
-def _validations(config: CrossValidate) -> dict[str, tuple[str, CrossValidation]]:
+def _validations(config: CrossValidate) -> dict[str, CrossValidation]:
     """Every agent with every seed, by the name of its file."""
     from agents.agent import learns, make_agent
     from experiments.running.combinatorial import CrossValidation
@@ -186,17 +185,14 @@ def _validations(config: CrossValidate) -> dict[str, tuple[str, CrossValidation]
     for agent in config.agents:
         number = config.seeds if learns(make_agent(agent, quick=config.quick)) else 1
         for seed in range(config.seed, config.seed + number):
-            made[unit_name(agent, seed)] = (
-                agent,
-                CrossValidation(
-                    variant=Variant(agent),
-                    division=config.division,
-                    seed=seed,
-                    cost=config.cost,
-                    vol_target=config.vol_target,
-                    execution_lag=config.execution_lag,
-                    quick=config.quick,
-                ),
+            made[unit_name(agent, seed)] = CrossValidation(
+                variant=Variant(agent),
+                division=config.division,
+                seed=seed,
+                cost=config.cost,
+                vol_target=config.vol_target,
+                execution_lag=config.execution_lag,
+                quick=config.quick,
             )
     return made
 
@@ -244,26 +240,31 @@ def _as_rows(paths: Paths) -> pd.DataFrame:
     return pd.DataFrame(columns).reset_index()
 
 
-def _sharpe_ratios(folder: Path, done: Mapping[str, str], bars_per_year: float) -> pd.DataFrame:
-    """Of every path: agent, seed (as the file names it), path, execution, sharpe (annualised)."""
-    import pandas as pd
-
+def _read(path: Path, bars_per_year: float) -> Paths:
+    """What `_store` has stored."""
+    from experiments.running.combinatorial import Paths
     from experiments.storage.store import columns, read_parquet
-    from qn_env.objectives import sharpe
     from qn_env.storage import read_bytes
 
     holds = {**columns("day", "date"), **columns("number", "path", "net", "net_late")}
+    days = read_parquet(path, read_bytes(path), holds, "Remove it, and repeat the command.")
+    net, late = (days.pivot(index="date", columns="path", values=name) for name in ("net", "net_late"))
+    return Paths(net=net, net_late=late, bars_per_year=bars_per_year)
+
+
+def _sharpe_ratios(folder: Path, done: Mapping[str, CrossValidation], bars_per_year: float) -> pd.DataFrame:
+    """Of every path: agent, seed, path, execution, sharpe (annualised)."""
+    import pandas as pd
+
     rows = []
-    for name, agent in done.items():
-        path = _file(folder, name)
-        days = read_parquet(path, read_bytes(path), holds, "Remove it, and repeat the command.")
-        for number, own in days.groupby("path"):
-            for execution, column in (("on-time", "net"), ("late", "net_late")):
-                ratio = float(sharpe(own[column].to_numpy(), bars_per_year=bars_per_year))
-                rows.append(
-                    {"agent": agent, "seed": int(name.rpartition("-seed")[2]), "path": number}
-                    | {"execution": execution, "sharpe": ratio}
-                )
+    for name, one in done.items():
+        paths = _read(_file(folder, name), bars_per_year)
+        for number, ratios in enumerate(zip(paths.sharpe, paths.sharpe_late, strict=True)):
+            rows += [
+                {"agent": one.variant.agent, "seed": one.seed, "path": number}
+                | {"execution": execution, "sharpe": float(ratio)}
+                for execution, ratio in zip(("on-time", "late"), ratios, strict=True)
+            ]
     return pd.DataFrame(rows)
 
 

@@ -37,10 +37,7 @@ def run_command(config: RunConfig) -> int:
     if config.tensorboard:
         check_installed(("tensorboard",), what="Recording scalars", extra="tracking")
     panel = load_panel(config)
-    T, N = panel.shape
-    print(
-        f"Panel: {N} assets in {len(panel.markets)} markets, {T} days, {panel.dates[0]} to {panel.dates[-1]}."
-    )
+    print(f"Panel: {panel.about}.")
     for note in panel.notes:
         print_wrapped(f"Note: {note}")
     folder = RunFolder(run(config, panel))
@@ -66,10 +63,9 @@ def run_command(config: RunConfig) -> int:
 def _print_findings(folder: RunFolder) -> None:
     """What was found in the data that weighs, a line each."""
     from experiments.report.data import warnings_of
-    from experiments.results.run import read_run
     from experiments.running.terminal import print_wrapped
 
-    warnings = warnings_of(read_run(folder.path))
+    warnings = warnings_of(folder)
     for found in warnings:
         print_wrapped(f"Data: {found.heading}: {found.where}.")
     if warnings:

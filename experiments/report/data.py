@@ -10,6 +10,7 @@ from experiments.artefacts.items import Table
 from experiments.artefacts.numbers import format_value
 from experiments.results.run import Run
 from experiments.storage.records import FindingRecord, PanelAuditRecord
+from experiments.storage.store import RunFolder
 from qn_env.errors import few
 from qn_env.panel_audit.report import KINDS
 
@@ -24,9 +25,9 @@ class Warned(NamedTuple):
     effect: str
 
 
-def warnings_of(run: Run) -> list[Warned]:
+def warnings_of(stored: RunFolder) -> list[Warned]:
     """The kinds of findings that weigh, in the order of the audit; none of a run without one."""
-    audit = run.stored.panel_audit()
+    audit = stored.panel_audit()
     by_kind: dict[str, list[FindingRecord]] = {}
     for found in audit["findings"] if audit else []:
         if found["severity"] != "note":
@@ -74,13 +75,13 @@ def _closes(audit: PanelAuditRecord) -> list[Table]:
         {
             "Market": row["market"],
             "Others": row["others"],
-            "b": _number(row["coefficient"], ".3f"),
-            "Error": _number(row["error"], ".3f"),
-            "p, corrected": _number(row["p_holm"], ".3f"),
-            "R2": _number(row["r2"], ".2%"),
-            "R2, late": _number(row["r2_late"], ".2%"),
-            "Sharpe": _number(row["sharpe"], ".2f"),
-            "Late": _number(row["sharpe_late"], ".2f"),
+            "b": format_value(row["coefficient"], ".3f"),
+            "Error": format_value(row["error"], ".3f"),
+            "p, corrected": format_value(row["p_holm"], ".3f"),
+            "R2": format_value(row["r2"], ".2%"),
+            "R2, late": format_value(row["r2_late"], ".2%"),
+            "Sharpe": format_value(row["sharpe"], ".2f"),
+            "Late": format_value(row["sharpe_late"], ".2f"),
             "Closes": "not of one moment" if row["asynchronous"] else "",
         }
         for row in rows
@@ -111,7 +112,3 @@ def _where(found: list[FindingRecord]) -> str:
     if len(markets) == 1 and len(assets) <= 4:
         return f"{markets[0]}: {few(assets)}"
     return few(markets or assets)
-
-
-def _number(value: float | None, form: str) -> str:
-    return format_value(float("nan") if value is None else value, form)

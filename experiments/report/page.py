@@ -104,7 +104,7 @@ def context(
             }
             for execution, own in evidence.items()
         ],
-        "warnings": warnings_of(run),
+        "warnings": warnings_of(run.stored),
         "study": study_texts(run.folder),
         "about": run.about,
         "styles": appearance,

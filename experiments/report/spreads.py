@@ -11,7 +11,7 @@ from experiments.artefacts.items import Table
 from experiments.artefacts.numbers import format_digits, format_value
 from experiments.results.books import at_level
 from experiments.results.run import Run
-from experiments.settings.config import EXECUTIONS, IN_WORDS, MARKET
+from experiments.settings.config import EXECUTIONS, IN_SHORT, MARKET
 
 CHARGED, THIRDS = "charged", "thirds"  # names of the tables
 NAMES = ("cheap", "middling", "dear")
@@ -76,7 +76,7 @@ def _thirds(run: Run, costs: pd.DataFrame) -> Table:
     shown = [
         {"Agent": agent}
         | {
-            f"{name.capitalize()}, {IN_WORDS[execution].removeprefix('one day ')}": format_value(
+            f"{name.capitalize()}, {IN_SHORT[execution]}": format_value(
                 float(value.get((agent, execution, name), np.nan)), ".2f"
             )
             for execution in EXECUTIONS

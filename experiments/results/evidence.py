@@ -129,8 +129,8 @@ def gather_evidence(runs: Mapping[Execution, Run], execution: Execution | None =
         execution: whose; default: the one that the run is ranked by.
     """
     run = runs[execution] if execution is not None else next(iter(runs.values()))
-    cost, daily = run.headline, daily_portfolios(run)
     both = {name: daily_portfolios(other) for name, other in runs.items()}
+    cost, daily = run.headline, both[run.execution]
     kept = after_entry(common_days(run), _begins(run))
     best_first = [str(agent) for agent in run.ranking(cost)["agent"]]
     reference = REFERENCE if REFERENCE in best_first else best_first[0]

@@ -13,7 +13,16 @@ from experiments.results.delays import SIGNIFICANT, after_entry, delay
 from experiments.results.headings import LEADERBOARD, SCALED, SIGNALS, pick
 from experiments.results.metrics import performance
 from experiments.results.tables import ALL, scaled_ex_ante
-from experiments.settings.config import EXECUTIONS, IN_WORDS, MARKET, SEEDS, Execution, Level
+from experiments.settings.config import (
+    EXECUTIONS,
+    IN_SHORT,
+    IN_WORDS,
+    MARKET,
+    SEEDS,
+    Execution,
+    Level,
+    other_execution,
+)
 from experiments.statistics import holm, mean_sharpe, sharpe_interval
 from experiments.storage.records import DuplicateRecord
 from qn_env.arrays import FloatArray
@@ -246,7 +255,7 @@ def as_text(table: pd.DataFrame, rank_by: Execution = "late") -> str:
 
 def _block(level: Level, rows: pd.DataFrame, rank_by: Execution, other: pd.Series) -> str:
     columns = pick(*LEADERBOARD, *SCALED)
-    beside = "on time" if rank_by == "late" else "late"
+    beside = IN_SHORT[other_execution(rank_by)]
     cells = [["", "agent", "Sharpe", beside, "95% interval", *(column.narrow for column in columns), "seeds"]]
     for _, row in rows.iterrows():
         interval = f"[{_number(row['sharpe_low'], '.2f')}, {_number(row['sharpe_high'], '.2f')}]"

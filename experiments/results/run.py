@@ -43,8 +43,8 @@ class Run:
 
     @property
     def bars_per_year(self) -> float:
-        """What its figures are annualised by; a run of an earlier version counted 252."""
-        return float(self.about["panel"].get("bars_per_year", DAYS_PER_YEAR))
+        """What its figures are annualised by."""
+        return annualised_by(self.about)
 
     @property
     def bars(self) -> str:
@@ -127,6 +127,11 @@ def read_runs(folder: Path) -> dict[Execution, Run]:
         )
         for execution in ranked_first(about)
     }
+
+
+def annualised_by(about: RunRecord) -> float:
+    """Bars a year of a run's panel; one of an earlier version counted 252."""
+    return float(about["panel"].get("bars_per_year", DAYS_PER_YEAR))
 
 
 def ranked_first(about: RunRecord) -> tuple[Execution, Execution]:

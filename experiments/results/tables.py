@@ -100,7 +100,7 @@ def results_table(
     signals = _signal_figures(by_asset, counted) if "signal" in by_asset else None
     parts = []
     for execution in EXECUTIONS:
-        assets = Book(*_unstacked(book_of(by_asset, execution)))
+        assets = book_of(by_asset, execution).each(_unstacked)
         for cost in costs:
             rows = at_level(portfolio[portfolio["execution"] == execution], cost)
             whole = Book(*(rows[name].to_numpy()[:, None] for name in ("gross", "turnover", "cost")))
@@ -131,7 +131,7 @@ def _signal_figures(by_asset: pd.DataFrame, counted: BoolArray) -> pd.DataFrame:
 
 def _measure(book: Book[pd.DataFrame], counted: BoolArray, cost: Level, bars_per_year: float) -> pd.DataFrame:
     """Metrics of every column, one row per column."""
-    arrays = Book(*(None if series is None else series.to_numpy(dtype=float) for series in book))
+    arrays = book.each(lambda series: series.to_numpy(dtype=float))
     figures = all_metrics(arrays, counted, cost, bars_per_year=bars_per_year)
     return pd.DataFrame(figures, index=book.gross.columns)
 
@@ -144,9 +144,10 @@ def _tidy(measured: pd.DataFrame) -> pd.DataFrame:
     return long
 
 
-def _unstacked(book: Book[pd.Series]) -> list[pd.DataFrame | None]:
-    """Every series [days, (market, asset)]."""
-    return [None if series is None else series.unstack(["market", "asset"]).sort_index() for series in book]
+def _unstacked(series: pd.Series) -> pd.DataFrame:
+    """One series as [days, (market, asset)]."""
+    wide: pd.DataFrame = series.unstack(["market", "asset"]).sort_index()
+    return wide
 
 
 def _at_cost(base: pd.DataFrame, execution: Execution, cost: Level, bars_per_year: float) -> pd.DataFrame:

@@ -32,11 +32,11 @@ import pandas as pd
 from agents.agent import Agent, make_agent, settings_of
 from agents.training import Progress
 from experiments.results.tables import market_days, portfolio_table
-from experiments.running.protocols import LARGEST_SHARE, NEEDED_DAYS, Fold
+from experiments.running.protocols import LARGEST_SHARE, NEEDED_DAYS, Fold, block_row
 from experiments.running.settling import carry_over
 from experiments.running.units import Unit, Variant, evaluate, train_agent
 from experiments.settings.config import EXECUTIONS, Level, check_levels
-from qn_env.arrays import BoolArray, DateArray, FloatArray, IntArray, read_only
+from qn_env.arrays import BoolArray, DateArray, FloatArray, IntArray
 from qn_env.checks import MOST_DAYS, check_is, check_number, check_whole
 from qn_env.errors import ConfigError, DataError
 from qn_env.objectives import sharpe
@@ -176,7 +176,7 @@ class Combinatorial:
                     f"least {NEEDED_DAYS['train']}. Choose more groups, or test fewer of them."
                 )
             train_end[name], select_start[name] = own[learn - 1], own[-held]
-            counted[name] = {"train": learn, "select": held}
+            counted[name] = learn, held
         train = left.until(train_end)
         folds = []
         for group in tested:
@@ -187,17 +187,8 @@ class Combinatorial:
                 own = seen.dates[market.rows]
                 block = own[own >= first]
                 start[name] = block[0]
-                rows.append(
-                    {
-                        "market": name,
-                        "assets": len(market.assets),
-                        **counted[name],
-                        "test": len(block),
-                        "test_first": str(block[0]),
-                        "test_last": str(block[-1]),
-                        "shortened": False,
-                    }
-                )
+                learn, held = counted[name]
+                rows.append(block_row(market, train=learn, select=held, test=block))
             name = f"{'-'.join(map(str, tested))}-group{group}"
             folds.append(Fold(train, left, select_start, seen, start, pd.DataFrame(rows), name))
         return Split(tuple(folds), tuple(tested))
@@ -344,13 +335,7 @@ def with_gaps(panel: Panel, kept: BoolArray) -> Panel:
     seen = np.maximum.accumulate(np.where(present, gaps[:, None], 0), axis=0)
     before = np.vstack([np.zeros((1, panel.shape[1]), dtype=seen.dtype), seen[:-1]])
     returns = np.where(present & (before == gaps[:, None]), panel.returns, np.nan)
-    rows = present.any(axis=1)
-    return replace(
-        panel,
-        dates=read_only(panel.dates[rows]),
-        returns=read_only(returns[rows]),
-        tradable=read_only(present[rows]),
-    )
+    return panel.with_observations(returns, present)
 
 
 def _splitter(division: Combinatorial) -> Any:

@@ -270,19 +270,33 @@ def _fold(panel: Panel, cuts: Mapping[str, _Cut], *, name: str) -> Fold:
         days("select", 0),
         panel.until(days("test", -1)),
         days("test", 0),
-        pd.DataFrame([_row(panel, market, own[market], cut) for market, cut in cuts.items()]),
+        pd.DataFrame(
+            [
+                block_row(
+                    panel.markets[market],
+                    train=len(cut.train),
+                    select=len(cut.select),
+                    test=own[market][cut.test.start : cut.test.stop],
+                    shortened=cut.shortened,
+                )
+                for market, cut in cuts.items()
+            ]
+        ),
         name,
     )
 
 
-def _row(panel: Panel, market: str, own: DateArray, cut: _Cut) -> dict[str, object]:
+def block_row(
+    market: Market, *, train: int, select: int, test: DateArray, shortened: bool = False
+) -> dict[str, object]:
+    """A market's row of `Fold.blocks`: days to train and to select on, and the dates of its test block."""
     return {
-        "market": market,
-        "assets": len(panel.markets[market].assets),
-        "train": len(cut.train),
-        "select": len(cut.select),
-        "test": len(cut.test),
-        "test_first": str(own[cut.test[0]]),
-        "test_last": str(own[cut.test[-1]]),
-        "shortened": cut.shortened,
+        "market": market.name,
+        "assets": len(market.assets),
+        "train": train,
+        "select": select,
+        "test": len(test),
+        "test_first": str(test[0]),
+        "test_last": str(test[-1]),
+        "shortened": shortened,
     }

@@ -393,8 +393,8 @@ def _write_tables(
     duplicates: list[DuplicateRecord] = []
     blocks = pd.concat([fold.blocks for fold in folds.values()], ignore_index=True)
     results, portfolios, markets = [], [], {}
-    panel = next(iter(folds.values())).test
-    year, costs = panel.bars_per_year, levels_for(config, panel)
+    year, costs = next(iter(folds.values())).test.bars_per_year, config.costs
+    assert costs is not None, "chosen by `run`"
     order = {label: i for i, label in enumerate(dict.fromkeys([*config.agents, *(u.label for u in done)]))}
     for unit in sorted(done, key=lambda u: (order[u.label], u.seed)):
         days = _agent_days(folder, folds, unit)

@@ -90,10 +90,10 @@ def carry_over(
         tape = Tape.of(
             test, costs=own_costs(test), vol_target=vol_target, start=start, execution_lag=execution_lag
         )
+        priced, impact = test.own_costs is not None, _impact_tape(tape, test)
         for name in ending:
             windows = range(begin[name], number + 1)
             days_of = [own[k][name] for k in windows]
-            priced, impact = test.own_costs is not None, _impact_tape(tape, test)
             chain = _settle_chain(tape, impact, test.markets[name], name, days_of, priced=priced)
             for window, days in zip(windows, chain, strict=True):
                 own[window][name] = days

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar, get_args
 
 from tyro.constructors import PrimitiveConstructorSpec
 
@@ -16,6 +16,7 @@ from qn_env.checks import (
     MOST_FIRST_SEED,
     MOST_JOBS,
     MOST_LAG,
+    MOST_MONEY,
     MOST_SEEDS,
     MOST_TRIALS,
     MOST_VOLATILITY,
@@ -63,9 +64,11 @@ Kind = Literal["prices", "returns"]
 RateUnit = Literal["fraction-a-day", "percent-a-year"]
 # A level of costs: basis points per unit of turnover, or what the data say that each asset costs.
 Level = float | Literal["market"]
+Given = TypeVar("Given", float, Level)
 MARKET: Literal["market"] = "market"
 DEFAULT_COSTS: tuple[Level, ...] = (0.0, 2.0)
 IN_WORDS: Mapping[Execution, str] = {"late": "one day late", "on-time": "on time"}
+IN_SHORT: Mapping[Execution, str] = {"late": "late", "on-time": "on time"}
 # Least and largest value of every whole-number setting, by the name it has in all configurations.
 WHOLE = {
     "seeds": (1, MOST_SEEDS),
@@ -87,7 +90,6 @@ WHOLE = {
     "epochs": (1, 1_000_000),
     "patience": (1, 1_000_000),
 }
-MOST_CAPITAL = 1e18  # beyond all the money there is, in any currency
 SEEDS = 5  # fewer, and a learnt agent's figures are not comparable
 QUICK_SEEDS = 2
 # Settings that change no figure of a run; its data are recorded by their fingerprint.
@@ -162,11 +164,6 @@ def in_bp(level: Level) -> str:
         ('2 bp', "each asset's own costs")
     """
     return "each asset's own costs" if level == MARKET else f"{level:g} bp"
-
-
-def sort_levels(levels: Iterable[Level]) -> list[Level]:
-    """Basis points ascending, then what each asset costs."""
-    return sorted(set(levels), key=lambda level: (level == MARKET, 0.0 if level == MARKET else level))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -404,12 +401,7 @@ def check_levels(costs: Iterable[Level]) -> tuple[Level, ...]:
     Raises:
         ConfigError: as `check_costs`.
     """
-    given = check_items("costs", costs, lambda one: True, "a list of basis points, e.g. 0,2,market")
-    if not given:
-        raise ConfigError("costs is empty; name at least one level in basis points, e.g. 0,2, or market.")
-    levels = tuple(check_level("costs", one) for one in given)
-    _unique("costs", levels)
-    return levels
+    return _each_once(costs, check_level, "0,2,market")
 
 
 def check_level(name: str, level: Level) -> Level:
@@ -420,7 +412,7 @@ def check_level(name: str, level: Level) -> Level:
     """
     if isinstance(level, str) and level == MARKET:
         return MARKET
-    return check_number(name, level, 0.0, MOST_COST_BPS, unit="a number of basis points")
+    return _check_bps(name, level)
 
 
 def check_capital(capital: Iterable[float]) -> tuple[float, ...]:
@@ -430,7 +422,7 @@ def check_capital(capital: Iterable[float]) -> tuple[float, ...]:
         ConfigError: what is none.
     """
     given = check_items("capital", capital, lambda one: True, "a list of amounts, e.g. 1e6,1e8")
-    amounts = tuple(check_number("capital", one, 0.0, MOST_CAPITAL, above=True) for one in given)
+    amounts = tuple(check_number("capital", one, 0.0, MOST_MONEY, above=True) for one in given)
     _unique("capital", amounts)
     return amounts
 
@@ -441,14 +433,23 @@ def check_costs(costs: Iterable[float]) -> tuple[float, ...]:
     Raises:
         ConfigError: no cost, one that appears twice, or one that is no number of basis points.
     """
-    levels = check_items("costs", costs, lambda one: True, "a list of basis points, e.g. 0,2")
-    if not levels:
-        raise ConfigError("costs is empty; name at least one level in basis points, e.g. 0,2.")
-    numbers = [
-        check_number("costs", bps, 0.0, MOST_COST_BPS, unit="a number of basis points") for bps in levels
-    ]
-    _unique("costs", numbers)
-    return tuple(numbers)
+    return _each_once(costs, _check_bps, "0,2")
+
+
+def _check_bps(name: str, cost: float) -> float:
+    return check_number(name, cost, 0.0, MOST_COST_BPS, unit="a number of basis points")
+
+
+def _each_once(
+    costs: Iterable[Given], check: Callable[[str, Given], Given], example: str
+) -> tuple[Given, ...]:
+    """Costs that pass a check, at least one and each once."""
+    given = check_items("costs", costs, lambda one: True, f"a list of basis points, e.g. {example}")
+    if not given:
+        raise ConfigError(f"costs is empty; name at least one level in basis points, e.g. {example}.")
+    checked = tuple(check("costs", one) for one in given)
+    _unique("costs", checked)
+    return checked
 
 
 def check_target(target: float | None) -> None:

@@ -49,8 +49,9 @@ class Superiority:
         p_value: of the hypothesis that none is better, Hansen's consistent one.
         lower: as if every strategy that did worse than the benchmark were exactly as good: too small.
         upper: as if all were exactly as good, however badly they did (White's Reality Check, studentised):
-        safe. best: column of the strategy with the largest t-statistic; None where none differs from the
-        benchmark. t_statistic: its mean difference over its standard error.
+            safe.
+        best: column of the strategy with the largest t-statistic; None where none differs from the benchmark.
+        t_statistic: its mean difference over its standard error.
     """
 
     p_value: float

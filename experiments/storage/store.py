@@ -279,8 +279,7 @@ class RunFolder:
             FileError: not what was written, or not what a run writes.
         """
         path = self.path / "panel_audit.json"
-        manifest = self._manifest(self.path)
-        if not path.is_file() and (manifest is None or path.name not in manifest.files):
+        if not self._was_written(path):
             return None
         content = parse_json(path, self._content(path))
         return check_content(path, content if isinstance(content, dict) else {}, PanelAuditRecord)
@@ -432,10 +431,7 @@ class RunFolder:
             DataError: another version of the package wrote them.
         """
         path = self._joined(agent, seed)
-        manifest = self._manifest(self.path)
-        if path.exists() or (
-            manifest is not None and path.relative_to(self.path).as_posix() in manifest.files
-        ):
+        if self._was_written(path):
             return read_parquet(path, self._content(path), DAYS | columns("text", "window"), OTHER_VERSION)
         windows = self.record()["panel"]["windows"]
         return pd.concat(self.block_days(agent, seed, windows), ignore_index=True)
@@ -443,6 +439,13 @@ class RunFolder:
     def block_days(self, agent: str, seed: int, windows: Sequence[str]) -> list[pd.DataFrame]:
         """The days of an agent and seed in each of these windows, each starting flat, and `window`."""
         return [self.unit_days(unit_name(agent, seed, name)).assign(window=name) for name in windows]
+
+    def _was_written(self, path: Path) -> bool:
+        """Whether a run wrote a file that not every run has: it is there, or is missed by the manifest."""
+        manifest = self._manifest(self.path)
+        return path.exists() or (
+            manifest is not None and path.relative_to(self.path).as_posix() in manifest.files
+        )
 
     def _joined(self, agent: str, seed: int) -> Path:
         return self.path / "daily" / f"{unit_name(agent, seed)}.parquet"
@@ -487,8 +490,7 @@ class RunFolder:
             DataError: other columns than a run writes.
         """
         path = self.path / "asset_costs.parquet"
-        manifest = self._manifest(self.path)
-        if not path.is_file() and (manifest is None or path.name not in manifest.files):
+        if not self._was_written(path):
             return None
         holds = columns("text", "market", "asset") | columns("number", "bps")
         return read_parquet(path, self._content(path), holds, OTHER_VERSION)

@@ -58,8 +58,7 @@ def audit_panel(panel: Panel, *, cost_bps: ArrayLike | None = None) -> PanelAudi
         findings += _of_market(sound, market, costs)
     rows = cross_autocorrelations(sound)
     findings += [*duplicates(sound), *survivors(sound), *_asynchronous(sound, rows)]
-    about = repr(panel).removeprefix("<Panel: ").removesuffix(">")
-    return PanelAudit(about, panel.fingerprint, ordered(findings), rows)
+    return PanelAudit(panel.about, panel.fingerprint, ordered(findings), rows)
 
 
 def _of_market(panel: Panel, market: Market, costs: FloatArray | None) -> Iterator[Finding]:

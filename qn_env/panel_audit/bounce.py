@@ -12,6 +12,7 @@ from qn_env.multiple_tests import holm
 from qn_env.panel import Market
 from qn_env.panel_audit.histories import History
 from qn_env.panel_audit.report import Finding
+from qn_env.panel_audit.sums import dots, ratio
 
 LEVEL = 0.05  # of all assets of a market together
 NOTABLE = 0.05  # an autocorrelation that a figure shows
@@ -57,13 +58,13 @@ class OwnAutocorrelation(NamedTuple):
         mean = np.where(present, scaled, 0.0).sum(axis=0) / some
         spread = np.where(present, scaled - mean, 0.0)
         products = spread[1:] * spread[:-1]
-        sums, squares = products.sum(axis=0), np.einsum("tn,tn->n", spread, spread)
-        error = np.sqrt(np.einsum("tn,tn->n", products, products))
+        sums, squares = products.sum(axis=0), dots(spread, spread)
+        error = np.sqrt(dots(products, products))
         plain = np.where(np.isfinite(returns), returns, 0.0)
-        covariance = np.einsum("tn,tn->n", plain[1:], plain[:-1]) / some
+        covariance = dots(plain[1:], plain[:-1]) / some
         return cls(
-            coefficient=_ratio(sums, squares),
-            ratio=_ratio(sums, error),
+            coefficient=ratio(sums, squares),
+            ratio=ratio(sums, error),
             zeros=(returns == 0.0).sum(axis=0) / some,
             roll_bps=1e4 * np.sqrt(np.maximum(-covariance, 0.0)),
             first=history.rows[0],
@@ -121,8 +122,3 @@ def bounce(
         int(own.n_returns[sits].max()),
         detail,
     )
-
-
-def _ratio(one: FloatArray, other: FloatArray) -> FloatArray:
-    positive = other > 0.0
-    return np.where(positive, one / np.where(positive, other, 1.0), np.nan)

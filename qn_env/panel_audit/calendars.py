@@ -12,7 +12,7 @@ from qn_env.panel import Market, Panel
 from qn_env.panel_audit.histories import History
 from qn_env.panel_audit.prices import CHANCE
 from qn_env.panel_audit.report import Finding
-from qn_env.year import WEEKEND
+from qn_env.year import WEEKEND, weekdays
 
 ALIKE = 0.9  # share of a date's assets that repeat the date before
 SAME_RETURN = 1e-9
@@ -50,13 +50,12 @@ def repeated_dates(panel: Panel, market: Market) -> Iterator[Finding]:
 
 def stray_weekends(panel: Panel, market: Market) -> Iterator[Finding]:
     """Saturdays or Sundays on which a market trades now and then, and not every week."""
-    days = panel.dates[market.rows].astype("datetime64[D]")
-    weekday = (days.astype(np.int64) + 3) % 7  # Monday is 0
+    weekday = weekdays(panel.dates[market.rows])
     counts = np.bincount(weekday, minlength=7)
     trading = counts[:WEEKEND][counts[:WEEKEND] > 0]
     if not len(trading):
         return
-    stray = np.zeros(len(days), dtype=bool)
+    stray = np.zeros(len(weekday), dtype=bool)
     for day in range(WEEKEND, 7):
         if counts[day] < STRAY * np.median(trading):
             stray |= weekday == day

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from qn_env.arrays import FloatArray
 from qn_env.panel import Panel
 from qn_env.panel_audit.report import Finding
+from qn_env.panel_audit.sums import dots
 
 SPAN = 250  # dates that are compared at a time
 TOGETHER = 200  # of them on which both have a return
@@ -71,7 +72,7 @@ def _correlations(returns: FloatArray) -> NDArray[np.float32]:
     present = np.isfinite(returns)
     mean = np.where(present, returns, 0.0).sum(axis=0) / present.sum(axis=0)
     spread = np.where(present, returns - mean, 0.0)
-    length = np.sqrt(np.einsum("tn,tn->n", spread, spread))
+    length = np.sqrt(dots(spread, spread))
     scaled = (spread / np.where(length > 0.0, length, 1.0)).astype(np.float32)
     correlations: NDArray[np.float32] = scaled.T @ scaled
     if not present.all():

@@ -32,6 +32,7 @@ from qn_env.arrays import BoolArray, FloatArray
 from qn_env.features import EwVolatility, in_bars
 from qn_env.multiple_tests import holm
 from qn_env.panel import Market, Panel
+from qn_env.panel_audit.sums import dots, ratio
 
 LEVEL = 0.05  # of all tests of a panel together
 # A continued effect leaves more than this share of what it explains at lag 1 also at lag 2.
@@ -168,7 +169,7 @@ def _largest_error(one: FloatArray, other: FloatArray) -> FloatArray:
     The root of the sum of squared products, which is at most the root of the product of the fourth moments'
     (Cauchy and Schwarz): no third product of large matrices.
     """
-    largest: FloatArray = np.sqrt(np.sqrt(np.outer(_dots(one**2, one**2), _dots(other**2, other**2))))
+    largest: FloatArray = np.sqrt(np.sqrt(np.outer(dots(one**2, one**2), dots(other**2, other**2))))
     return largest
 
 
@@ -206,7 +207,7 @@ def _tested(
     products = left_x * left_z
     followers = _followers(products)
     daily = products.sum(axis=1)[valid.any(axis=1)]
-    information = float(_dots(left_x, left_x).sum())
+    information = float(dots(left_x, left_x).sum())
     spread = np.sqrt(_long_run(daily))
     if len(daily) < LEAST_DAYS or not information > 0.0 or not spread > 0.0:
         return nothing
@@ -245,9 +246,9 @@ def _residuals(
     gram, sums = np.empty((n, K, K)), np.empty((n, K, len(wanted)))
     for i, one in enumerate(known):
         for j in range(i, K):
-            gram[:, i, j] = gram[:, j, i] = _dots(one, known[j])
+            gram[:, i, j] = gram[:, j, i] = dots(one, known[j])
         for j, target in enumerate(wanted):
-            sums[:, i, j] = _dots(one, target)
+            sums[:, i, j] = dots(one, target)
     # An asset without days, or whose returns are all alike, has no inverse.
     slopes = np.linalg.pinv(gram, rcond=1e-10, hermitian=True) @ sums
     for j, target in enumerate(wanted):
@@ -256,15 +257,9 @@ def _residuals(
     return wanted
 
 
-def _dots(one: FloatArray, other: FloatArray) -> FloatArray:
-    """[n] sums over the days of products of [T, n]."""
-    sums: FloatArray = np.einsum("tn,tn->n", one, other)
-    return sums
-
-
 def _share(x: FloatArray, y: FloatArray) -> float:
     """The share of the sum of squares of y [T, n] that one slope on x explains, with the slope's sign."""
-    product, squares = float(_dots(x, y).sum()), float(_dots(x, x).sum() * _dots(y, y).sum())
+    product, squares = float(dots(x, y).sum()), float(dots(x, x).sum() * dots(y, y).sum())
     return product * abs(product) / squares if squares > 0.0 else 0.0
 
 
@@ -297,9 +292,9 @@ def _annual_sharpe(
 
 def _followers(products: FloatArray) -> list[int]:
     """The assets whose own sum of products [T, n] is positive beyond chance, the clearest first."""
-    sums, squares = products.sum(axis=0), _dots(products, products)
-    ratios = np.where(squares > 0.0, sums / np.sqrt(np.where(squares > 0.0, squares, 1.0)), np.nan)
-    p_values = [_upper_tail(float(ratio)) for ratio in ratios]
+    sums, squares = products.sum(axis=0), dots(products, products)
+    ratios = ratio(sums, np.sqrt(squares))
+    p_values = [_upper_tail(float(one)) for one in ratios]
     clear = np.flatnonzero(holm(p_values) < LEVEL)
     order: list[int] = clear[np.argsort(-ratios[clear], kind="stable")].tolist()
     return order

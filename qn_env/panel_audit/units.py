@@ -9,6 +9,7 @@ import numpy as np
 from qn_env.arrays import FloatArray
 from qn_env.panel_audit.histories import History, median
 from qn_env.panel_audit.report import Finding
+from qn_env.panel_audit.sums import dots, ratio
 
 LEAST = 20  # returns before anything is said of an asset
 PER_CENT = 0.1  # a median absolute return of a tenth: the wildest daily series have 0.03
@@ -44,6 +45,4 @@ def _autocorrelation(returns: FloatArray) -> FloatArray:
     count = np.maximum(present.sum(axis=0), 1)
     mean = np.where(present, returns, 0.0).sum(axis=0) / count
     spread = np.where(present, returns - mean, 0.0)
-    squares = np.einsum("tn,tn->n", spread, spread)
-    products = np.einsum("tn,tn->n", spread[1:], spread[:-1])
-    return np.where(squares > 0.0, products / np.where(squares > 0.0, squares, 1.0), np.nan)
+    return ratio(dots(spread[1:], spread[:-1]), dots(spread, spread))

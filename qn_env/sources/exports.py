@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from qn_env.checks import check_known, check_path
-from qn_env.dates import LEAST_SESSIONS, WITHIN_DAYS
+from qn_env.dates import are_within_days
 from qn_env.errors import DataError, QnError, few, in_a_line, refusal
 from qn_env.extras import require
 from qn_env.sources.bars import FIELDS, plain_field, price_field
@@ -331,8 +331,7 @@ def _time_of(rest: re.Match[str]) -> str:
 def _within_days(moments: Collection[_Moment]) -> bool:
     """Whether they are bars within days, as `qn_env.dates.read_dates` tells them from repeated days."""
     rows = list(Counter(moment.day for moment in moments).values())
-    timed = any(moment.time.strip("0:") for moment in moments)
-    return timed and len(rows) >= LEAST_SESSIONS and float(np.median(rows)) >= WITHIN_DAYS
+    return are_within_days(rows, timed=any(moment.time.strip("0:") for moment in moments))
 
 
 WRITTEN: Mapping[DateOrder, str] = {

@@ -127,16 +127,16 @@ def write_artefacts(
     measured = measure(run, cost_bps)
     chosen = named_markets(measured, named)
     known = read_factors(factors) if factors is not None else None
-    markets, every_pair = daily(run, measured), pairs(measured.agents)
+    late = measure(run, cost_bps, "late")
+    (markets, late_markets), every_pair = daily(run, measured, late), pairs(measured.agents)
     seed = int(measured.record["config"].get("seed", 0))
     of_medians = intervals(markets, measured.seeds, every_pair, seed=seed)
-    late = measure(run, cost_bps, "late")
     whole = PaperData(
         measured=measured,
         markets=markets,
         intervals=of_medians,
         late=late,
-        late_intervals=intervals(daily(run, late), late.seeds, every_pair, seed=seed),
+        late_intervals=intervals(late_markets, late.seeds, every_pair, seed=seed),
         pairs=every_pair,
         places=with_places(places, [str(market) for market in measured.markets.index]),
         named=chosen,

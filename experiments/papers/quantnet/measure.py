@@ -152,23 +152,33 @@ def _static(record: RunRecord, results: pd.DataFrame) -> dict[str, float]:
     return {a: share for a, share in shares.items() if a not in rules and share >= STATIC_SHARE}
 
 
-def daily(run: RunFolder, measured: Measured) -> dict[str, MarketDays]:
-    """Daily net returns of every market, asset and unit; every unit is read once.
+def daily(run: RunFolder, measured: Measured, *others: Measured) -> list[dict[str, MarketDays]]:
+    """Daily net returns of every market, asset and unit, by market, of each measured; units are read once.
+
+    Args:
+        run: the finished run.
+        measured: it at one cost, by one execution.
+        others: the same run at other ones.
 
     Raises:
         DataError: two units that were not judged on the same days and assets.
     """
-    markets: dict[str, MarketDays] = {}
+    every = (measured, *others)
+    tables: list[dict[str, MarketDays]] = [{} for _ in every]
     for agent, seeds in measured.seeds.items():
         for seed in seeds:
             name = unit_name(agent, seed)
             for market, own in run.unit_days(name).groupby("market", sort=False):
-                days = _market_days(own, (agent, seed), measured)
-                first = markets.setdefault(str(market), days)
-                if first is not days:
-                    _refuse_other_days(run, name, str(market), first, days)
-                    first.net.update(days.net)
-    return {market: markets[market] for market in measured.markets.index if market in markets}
+                for one, markets in zip(every, tables, strict=True):
+                    days = _market_days(own, (agent, seed), one)
+                    first = markets.setdefault(str(market), days)
+                    if first is not days:
+                        _refuse_other_days(run, name, str(market), first, days)
+                        first.net.update(days.net)
+    return [
+        {market: markets[market] for market in measured.markets.index if market in markets}
+        for markets in tables
+    ]
 
 
 def _market_days(own: pd.DataFrame, unit: tuple[str, int], measured: Measured) -> MarketDays:
