@@ -103,8 +103,8 @@ def config(place: Path, **more) -> SearchConfig:
 
 
 def trials_of(folder: Path) -> dict[str, dict]:
-    """The stored trials, without the seconds they took."""
-    found = {path.name: json.loads(path.read_text()) for path in (folder / "trials").glob("*.json")}
+    """The stored trials, each as it was sealed, without the seconds it took, which the seal is of too."""
+    found = {path.name: read_sealed(path) for path in (folder / "trials").glob("*.json")}
     return {name: {k: v for k, v in one.items() if k != "seconds"} for name, one in found.items()}
 
 
