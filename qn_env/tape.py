@@ -16,7 +16,16 @@ import numpy as np
 from qn_env.arrays import BoolArray, DateArray, FloatArray, IntArray, read_only
 from qn_env.checks import MOST_LAG, MOST_VOLATILITY, check_is, check_whole
 from qn_env.costs import Cost, PerAsset, Proportional, check_costs, per_asset, total
-from qn_env.economics import Costs, Day, Ledger, equal_market_share, trade, volatility_scale
+from qn_env.economics import (
+    Costs,
+    Day,
+    Ledger,
+    equal_market_share,
+    settle,
+    volatility_scale,
+    weights_before,
+    weights_in_force,
+)
 from qn_env.errors import ConfigError
 from qn_env.features import EwVolatility
 from qn_env.panel import Dates, Market, Panel, per_market
@@ -262,21 +271,32 @@ def backtest(tape: Tape, signals: FloatArray) -> Ledger[FloatArray]:
     Raises:
         ConfigError: a panel of several calendars, or signals of another shape or not finite.
     """
+    return settle_weights(tape, weights_held(tape, signals))
+
+
+def settle_weights(tape: Tape, weight: FloatArray) -> Ledger[FloatArray]:
+    """What the weights [T - 1, N] of `weights_held` earn; rows as in `backtest`."""
+    before = weights_before(weight, tape.listed[:-1].astype(np.float64), initial="flat")
+    return settle(weight, before, tape.returns[1:], tape.rates(slice(None, -1)), tape.exits[1:])
+
+
+def weights_held(tape: Tape, signals: FloatArray) -> FloatArray:
+    """The weights [T - 1, N] that `backtest` settles: row t is held from `tape.dates[t]` to the next day.
+
+    Raises:
+        ConfigError: as `backtest`.
+    """
     if not tape.awake.all():
         raise ConfigError(
             "backtest needs the tape of one market; markets of a panel close on different days."
         )
     if signals.shape != tape.returns.shape or not np.isfinite(signals).all():
         raise ConfigError(f"signals have shape {signals.shape}, expected finite {tape.returns.shape}.")
-    ledger: Ledger[FloatArray] = trade(
+    return weights_in_force(
         (signals * tape.scale)[:-1],
         tape.order()[:-1].clip(max=len(tape.dates) - 1),
         tape.listed[:-1].astype(np.float64),
-        tape.exits[1:],
-        tape.returns[1:],
-        tape.rates(slice(None, -1)),
     )
-    return ledger
 
 
 def _since(rows: FloatArray) -> list[int]:

@@ -14,10 +14,11 @@ from agents.agent import Settings
 from experiments import RunConfig
 from experiments.cli import main
 from experiments.report import write_report
-from experiments.report.spreads import spread_tables, third_of
+from experiments.report.spreads import spread_tables
 from experiments.results.books import at_level
 from experiments.results.evidence import as_record, capital_table, gather_evidence
 from experiments.results.run import read_runs
+from experiments.results.thirds import third_of
 from experiments.running.protocols import holdout
 from experiments.running.runner import levels_for, run
 from experiments.running.units import Unit, Variant, train_agent

@@ -15,6 +15,7 @@ import pytest
 from agents.dmn.config import DmnConfig
 from agents.dmn.space import dmn2019
 from agents.rules import phi
+from experiments.papers.config import late_trained
 from experiments.papers.dmn import published
 from experiments.papers.dmn.appendix import exhibit_a1, instruments
 from experiments.papers.dmn.artefacts import write_artefacts
@@ -22,7 +23,7 @@ from experiments.papers.dmn.asset_tables import across_assets, five_numbers, tur
 from experiments.papers.dmn.blocks import blocks
 from experiments.papers.dmn.config import LSTM, REFERENCES, REGULARISED
 from experiments.papers.dmn.figures import exhibit_1, growth, panels
-from experiments.papers.dmn.measure import Measured, Unit, ex_ante_scale, measure, metrics, rescaled
+from experiments.papers.dmn.measure import Measured, measure, metrics
 from experiments.papers.dmn.orderings import orderings, verdict
 from experiments.papers.dmn.portfolio_tables import (
     beside_the_paper,
@@ -31,25 +32,29 @@ from experiments.papers.dmn.portfolio_tables import (
     exhibit_8,
     exhibit_9,
     exhibit_9_differences,
+    exhibit_9_own,
     one_day_late,
+    trained_for_it,
     turnover_table,
 )
 from experiments.papers.dmn.published import ORDER, SIXTEEN, label
 from experiments.papers.dmn.scores import (
     COSTS,
     DEAR,
-    LATE,
-    LEVELS,
+    OWN,
     RAW,
     RESCALED,
     Level,
     Scores,
     break_even,
+    levels_of,
     score,
 )
+from experiments.papers.dmn.unit import Unit, ex_ante_scale
 from experiments.results.books import Book
 from experiments.results.tables import scaled_ex_ante
-from experiments.storage.store import DAILY
+from experiments.settings.config import EXECUTIONS
+from experiments.storage.store import DAILY, WEIGHTS
 from qn_env.errors import DataError
 from qn_env.objectives import sharpe
 
@@ -95,6 +100,24 @@ class FakeRun:
     def agent_days(self, agent: str, seed: int) -> pd.DataFrame:
         return self.days(agent, seed)
 
+    def asset_costs(self) -> pd.DataFrame | None:
+        """Where the days have costs, those of every asset."""
+        days = self.days(next(iter(self.counts)), 0)
+        if "cost" not in days:
+            return None
+        assets = days[["market", "asset"]].drop_duplicates(ignore_index=True)
+        return assets.assign(bps=np.arange(1.0, len(assets) + 1))
+
+    def results(self) -> pd.DataFrame:
+        """A Sharpe ratio after their own costs of every agent and asset: 1 on time and 0 late."""
+        assets = self.days(next(iter(self.counts)), 0)[["market", "asset"]].drop_duplicates()
+        plain = {"seed": 0, "split": "test", "cost_bps": NAN, "metric": "sharpe"}
+        return pd.concat(
+            assets.assign(agent=agent, execution=execution, value=float(execution == "on-time"), **plain)
+            for agent in self.counts
+            for execution in EXECUTIONS
+        )
+
 
 def random_days(agent: str, seed: int) -> pd.DataFrame:
     """Random days of five assets; one is listed late, and a market is closed on some days."""
@@ -108,9 +131,11 @@ def random_days(agent: str, seed: int) -> pd.DataFrame:
         frame["turnover"] = rng.uniform(0.0, 0.1, T * n)
         frame["gross_late"] = 0.5 * frame["gross"] + rng.normal(0.0, 0.005, T * n)
         frame["turnover_late"] = frame["turnover"]
+        # What is no change of the weight counts as sold at a delisting: all of it, of a weight of zero.
+        frame["weight"] = frame["weight_late"] = 0.0
         late = (frame["asset"] == "G1") & (frame["date"] < dates[40])
-        frame["listed"] = frame["counted"] = ~late
-        frame.loc[late, list(DAILY)] = 0.0
+        frame["listed"] = frame["counted"] = frame["traded"] = ~late
+        frame.loc[late, [*DAILY, *WEIGHTS]] = 0.0
         frame["window"] = np.where(frame["date"].dt.year == 2000, "2000-2000", "2001-2001")
         parts.append(frame[frame["date"] != dates[100]] if market.startswith("Bond") else frame)
     return pd.concat(parts, ignore_index=True)
@@ -121,7 +146,9 @@ def tiny_days(rows: list[tuple[str, str, str, float, float, bool]]) -> pd.DataFr
     frame = pd.DataFrame(rows, columns=["date", "market", "asset", "gross", "turnover", "listed"])
     frame["date"] = pd.to_datetime(frame["date"])
     late = {"gross_late": frame["gross"], "turnover_late": frame["turnover"]}
-    return frame.assign(counted=frame["listed"], window="all", **late)
+    weights = dict.fromkeys(WEIGHTS, 0.0)
+    flags = {"counted": frame["listed"], "traded": frame["listed"]}
+    return frame.assign(window="all", **late, **weights, **flags)
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +181,12 @@ def with_books(
     )
 
 
+def rescaled(book: Book) -> Book:
+    """A book times the factor of its returns: of weights that are bought anew every day."""
+    scale = ex_ante_scale(book.gross)
+    return book.each(lambda series: scale * series)
+
+
 def random_book(seed: int, mean: float = 0.0005, columns: int = 2, turnover: float = 0.05) -> Book:
     rng = np.random.default_rng(seed)
     gross = rng.normal(mean, 0.005, (T, columns))
@@ -174,7 +207,7 @@ def test_a_portfolio_is_the_mean_over_all_listed_assets_whatever_their_market() 
             ("2020-01-02", "B", "c", -0.03, 0.0, True),
         ]
     )
-    gross, turnover = Unit.of(days).portfolio()
+    gross, turnover, _ = Unit.of(days).portfolio()
     np.testing.assert_allclose(gross, [0.02, 0.02])
     np.testing.assert_allclose(turnover, [0.2, 0.1])
 
@@ -182,7 +215,7 @@ def test_a_portfolio_is_the_mean_over_all_listed_assets_whatever_their_market() 
 def test_an_asset_whose_market_is_closed_earns_nothing_and_counts() -> None:
     rows = [(f"2020-01-0{day}", "A", "a", 0.02, 0.1, True) for day in (1, 2, 3, 4)]
     rows += [(f"2020-01-0{day}", "B", "b", 0.04, 0.1, True) for day in (1, 3)]
-    gross, _ = Unit.of(tiny_days(rows)).portfolio()
+    gross = Unit.of(tiny_days(rows)).portfolio().gross
     # On the 2nd B is closed: (0.02 + 0) / 2. On the 4th it has ended: 0.02 / 1.
     np.testing.assert_allclose(gross, [0.03, 0.01, 0.03, 0.02])
 
@@ -191,7 +224,7 @@ def test_a_delisted_asset_stays_delisted_while_its_market_is_closed() -> None:
     rows = [(f"2020-01-0{day}", "A", "a", 0.02, 0.0, True) for day in (1, 2, 3, 4)]
     rows += [("2020-01-01", "B", "b", 0.04, 0.0, True), ("2020-01-02", "B", "b", 0.0, 0.0, False)]
     rows += [("2020-01-04", "B", "b", 0.0, 0.0, False)]
-    gross, _ = Unit.of(tiny_days(rows)).portfolio()
+    gross = Unit.of(tiny_days(rows)).portfolio().gross
     np.testing.assert_allclose(gross, [0.03, 0.02, 0.02, 0.02])
 
 
@@ -249,13 +282,6 @@ def test_rescaled_portfolios_come_to_the_target_and_start_with_their_estimate() 
     assert np.isnan(book.gross[:21]).all()
     assert np.isfinite(book.gross[21:]).all()
     assert metrics(book, 0.0)["ann_volatility"] == pytest.approx(0.15, rel=0.1)
-
-
-def test_turnover_is_rescaled_with_the_returns() -> None:
-    book = random_book(4)
-    made, factor = rescaled(book), ex_ante_scale(book.gross)
-    np.testing.assert_array_equal(made.turnover, factor * book.turnover)
-    np.testing.assert_allclose(made.net(7.0), factor * (book.gross - 7e-4 * book.turnover))
 
 
 # ---- Exhibits 2, 3, 8 and 9
@@ -353,7 +379,7 @@ def test_intervals_equal_those_of_a_slow_plain_loop(measured: Measured) -> None:
     rng = np.random.default_rng(3)
     counts = day_counts(T, found.block, rng, 20).astype(int)
     draw = (2 * rng.random((20, 2))).astype(int)
-    level = Level(rescaled=True, cost_bps=2.0)
+    level = Level(rescaled=True, cost=2.0)
     for agent, chosen in ((LSTM, draw), ("macd", np.zeros((20, 1), dtype=int))):
         net = made.scaled[agent].net(2.0)
         expected = []
@@ -387,7 +413,7 @@ def test_what_a_delay_takes_is_measured_on_the_same_days(measured: Measured) -> 
     found = score(made, seed=0, replications=50)
     rows = one_day_late(made, found).data.set_index("agent")
     for kind, level in (("raw", RAW), ("rescaled", RESCALED)):
-        assert level._replace(late=True) in LATE
+        assert level.delayed in levels_of(made)
         same = rows.loc[LSTM, [f"{kind}_change", f"{kind}_change_low", f"{kind}_change_high"]]
         assert same.tolist() == [0.0, 0.0, 0.0]
         books = [rescaled(book) if level.rescaled else book for book in (plain, other)]
@@ -410,6 +436,81 @@ def test_late_portfolios_are_means_over_the_listed_assets_too(run: FakeRun, meas
     assert measured.book("dmn-lstm-mse", rescaled=True, late=True) is measured.scaled_late["dmn-lstm-mse"]
 
 
+def test_models_trained_for_the_delay_stand_beside_those_that_never_met_it(measured: Measured) -> None:
+    plain, never, trained = random_book(3), random_book(4, mean=-0.0005), random_book(5)
+    name = late_trained(LSTM)
+    books = {LSTM: plain, "macd": plain, name: plain}
+    made = with_books(measured, books, late=books | {LSTM: never, name: trained})
+    assert made.agents == [LSTM, "macd"]
+    found = score(made, seed=0, replications=50)
+    table = trained_for_it(made, found)
+    assert table is not None
+    assert table.data["agent"].tolist() == [LSTM]
+    row = table.data.iloc[0]
+    for key, book in (("free", never), ("free_trained", trained)):
+        scaled = rescaled(book).gross
+        assert row[key] == pytest.approx(float(sharpe(scaled[np.isfinite(scaled[:, 0])], axis=0).mean()))
+    gained = found.sharpe[RESCALED.delayed][name].difference(found.sharpe[RESCALED.delayed][LSTM])
+    assert (row["free_gained_low"], row["free_gained_high"]) == gained.interval
+    assert trained_for_it(measured, score(measured, seed=0, replications=5)) is None
+    assert label(name) == "LSTM, Sharpe, trained late"
+
+
+# ---- What the data say that each asset costs
+
+
+def priced_days(agent: str, seed: int) -> pd.DataFrame:
+    """The same days, of assets that cost 1 to 5 bp to trade and nothing to hold."""
+    days = random_days(agent, seed)
+    order = {asset: i + 1.0 for i, asset in enumerate(days["asset"].unique())}
+    rate = 1e-4 * days["asset"].map(order)
+    return days.assign(rate=rate, cost=rate * days["turnover"], cost_late=rate * days["turnover_late"])
+
+
+def test_own_costs_are_a_level_of_exhibits_8_and_9(tmp_path: Path) -> None:
+    run = FakeRun(priced_days, AGENTS)
+    measured = measure(run)
+    assert measured.priced
+    found = score(measured, seed=0, replications=50)
+    eight = exhibit_8(measured, found)
+    assert list(eight.shown.columns[-2:]) == ["5 bps", "Own costs"]
+    own = eight.data[eight.data["level"] == "market"].set_index("agent")
+    assert own["cost_bps"].isna().all()
+    # The assets' mean cost of 3 bp is between what 1 and 5 bp for all take.
+    at = eight.data.pivot(index="agent", columns="level", values="sharpe")
+    assert ((at["market"] < at["1"]) & (at["market"] > at["5"])).all()
+    nine = exhibit_9_own(measured, found)
+    assert nine is not None
+    row = nine.data.set_index("agent").loc[LSTM]
+    book = measured.scaled[LSTM]
+    assert book.own is not None
+    assert row["ann_return"] == pytest.approx(252 * np.nanmean(book.gross - book.own))
+    assert row["sharpe"] == own.loc[LSTM, "sharpe"] == found.sharpe[OWN][LSTM].value
+    assert np.isnan(row["sharpe_published"])
+    page = write_all(run, tmp_path)
+    assert 'id="exhibit9-own-costs"' in page.read_text()
+    assert 'id="thirds"' not in page.read_text(), "five assets are no thirds"
+
+
+def test_costs_of_all_assets_that_are_equal_are_a_number_of_basis_points() -> None:
+    def same(agent: str, seed: int) -> pd.DataFrame:
+        days = random_days(agent, seed)
+        costs = {"cost": 2e-4 * days["turnover"], "cost_late": 2e-4 * days["turnover_late"]}
+        return days.assign(rate=2e-4, **costs)
+
+    measured = measure(FakeRun(same, AGENTS))
+    for books in (measured.raw, measured.scaled, measured.raw_late, measured.scaled_late):
+        for book in books.values():
+            np.testing.assert_allclose(book.cost("market"), book.cost(2.0), rtol=1e-12, atol=1e-18)
+
+
+def test_where_the_data_say_no_costs_there_is_no_such_level(measured: Measured, scores: Scores) -> None:
+    assert not measured.priced
+    assert OWN not in scores.sharpe
+    assert exhibit_9_own(measured, scores) is None
+    assert exhibit_8(measured, scores).shown.columns[-1] == "5 bps"
+
+
 def test_a_strategy_that_never_trades_has_no_figures(measured: Measured) -> None:
     flat = Book(np.zeros((T, 1)), np.zeros((T, 1)))
     made = with_books(measured, {LSTM: flat, "macd": random_book(1, columns=1)})
@@ -424,9 +525,8 @@ def test_a_strategy_that_never_trades_has_no_figures(measured: Measured) -> None
 
 def test_exhibit_9_is_at_ten_basis_points_of_the_rescaled_weights(measured: Measured, scores: Scores) -> None:
     row = exhibit_9(measured, scores).data.set_index("agent").loc[REGULARISED]
-    book = measured.raw[REGULARISED]
-    net = ex_ante_scale(book.gross) * (book.gross - 10e-4 * book.turnover)
-    assert row["ann_return"] == pytest.approx(252 * np.nanmean(net))
+    book = measured.scaled[REGULARISED]
+    assert row["ann_return"] == pytest.approx(252 * np.nanmean(book.gross - 10e-4 * book.turnover))
     assert scores.sharpe[DEAR][REGULARISED].value == row["sharpe"]
 
 
@@ -631,9 +731,12 @@ def test_the_budget_is_on_the_page_once_and_under_every_table_that_stands_alone(
 def test_the_text_for_the_terminal_has_both_exhibits_and_the_orderings(written: Path) -> None:
     lines = (written / "tables" / "exhibit3.txt").read_text().splitlines()
     rows = [line for line in lines if line.startswith("LSTM, Sharpe  ")]
-    assert len(rows) == 2
+    assert len(rows) == 3
     assert re.search(r"\[-?\d\.\d\d, -?\d\.\d\d\] +2\.80 ", rows[0])
     assert "2.91" in rows[1]
+    at = lines.index("Beyond the paper, one day late")
+    assert re.match(r"LSTM, Sharpe +(-?\d\.\d\d +){2}[-+]\d\.\d\d \[", rows[2])
+    assert rows[2] in lines[at : at + len(AGENTS) + 2]
     assert any(line.startswith("LSTM, Sharpe: ahead of the references at 2 bps") for line in lines)
     assert max(map(len, lines)) <= 130
 
@@ -664,4 +767,3 @@ def test_what_is_missing_is_left_out_with_its_reason(tmp_path: Path) -> None:
 def test_feature_importance_without_its_columns_is_refused(run: FakeRun, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="importance: lacks the columns drop"):
         write_artefacts(run, tmp_path, study=None, importance=IMPORTANCE.drop(columns="drop"), classes=None)
-    assert len(LEVELS) == len(COSTS) + 4

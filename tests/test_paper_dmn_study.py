@@ -13,6 +13,8 @@ import pytest
 
 from agents.agent import make_agent
 from experiments.cli import main
+from experiments.papers.config import as_the_paper_trades, late_trained
+from experiments.papers.data import priced_panel
 from experiments.papers.dmn.config import LSTM, REFERENCES, REGULARISED, DmnStudy
 from experiments.papers.dmn.importance import WHOLE, rank_inputs
 from experiments.papers.dmn.study import read_classes, search_of, study
@@ -23,6 +25,7 @@ from qn_env.errors import ConfigError, DataError
 from qn_env.sources.synthetic import ar1_trend
 
 WINDOWS = ["2003-2003", "2004-2004"]
+LATE = late_trained("dmn-linear-mse")
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +39,7 @@ def data(tmp_path_factory) -> Path:
     prices.insert(0, "date", panel.dates)
     prices.to_csv(folder / "prices.csv", index=False)
     meta = {"instrument": names, "market": list(panel.market_of), "class": ["FX", "FX", "Equity", "Equity"]}
+    meta["half_spread_bps"] = [1.0, 2.0, 5.0, 40.0]
     pd.DataFrame(meta).to_csv(folder / "meta.csv", index=False)
     return folder
 
@@ -47,7 +51,8 @@ def configured(data: Path, out: Path, **options) -> DmnStudy:
 
 @pytest.fixture(scope="module")
 def finished(data, tmp_path_factory) -> DmnStudy:
-    config = configured(data, tmp_path_factory.mktemp("study") / "out")
+    """With one model that is trained one day late as well, of a panel that says what each asset costs."""
+    config = configured(data, tmp_path_factory.mktemp("study") / "out", late_models=("dmn-linear-mse",))
     study(config)
     return config
 
@@ -63,7 +68,7 @@ def test_every_exhibit_is_written(finished):
 def test_each_window_is_searched_and_judged_with_its_own_choice(finished):
     about = json.loads((finished.out / "study.json").read_text())
     record = RunFolder(finished.out / "run").record()
-    models = {LSTM, "dmn-linear-mse", REGULARISED}
+    models = {LSTM, "dmn-linear-mse", REGULARISED, LATE}
     assert record["panel"]["windows"] == WINDOWS
     assert set(record["agents"]) == models | set(REFERENCES)
     assert {(c["agent"], c["window"]) for c in about["chosen"]} == {(m, w) for m in models for w in WINDOWS}
@@ -75,7 +80,7 @@ def test_each_window_is_searched_and_judged_with_its_own_choice(finished):
 def test_a_quick_study_draws_nothing_and_trains_as_a_quick_run_does(finished, data, tmp_path):
     about = json.loads((finished.out / "study.json").read_text())
     for trial in about["trials"]:
-        agent = LSTM if trial["agent"] == REGULARISED else trial["agent"]
+        agent = LSTM if trial["agent"] == REGULARISED else as_the_paper_trades(trial["agent"])
         made = make_agent(agent, quick=True).config
         options = {name: value for name, value in trial["options"].items() if name != "train_cost_bps"}
         assert options == {name: getattr(made, name) for name in options}
@@ -90,7 +95,45 @@ def test_a_quick_study_draws_nothing_and_trains_as_a_quick_run_does(finished, da
 def test_the_regularised_model_pays_for_turnover_while_it_learns(finished):
     about = json.loads((finished.out / "study.json").read_text())
     costs = {t["agent"]: t["options"].get("train_cost_bps", 0.0) for t in about["trials"]}
-    assert costs == {LSTM: 0.0, "dmn-linear-mse": 0.0, REGULARISED: 10.0}
+    assert costs == {LSTM: 0.0, "dmn-linear-mse": 0.0, REGULARISED: 10.0, LATE: 0.0}
+
+
+def test_a_model_is_trained_once_more_with_the_delay_where_it_is_asked_for(finished, tmp_path):
+    record = RunFolder(finished.out / "run").record()
+    executions = {name: made["train_execution"] for name, made in record["agents"].items()}
+    assert {name for name, execution in executions.items() if execution == "late"} == {LATE}
+    trials = {path.name: json.loads(path.read_text()) for path in (finished.out / "trials").glob("*.json")}
+    late = {name for name, trial in trials.items() if trial.get("train_execution") == "late"}
+    assert late == {name for name in trials if name.startswith(LATE)}
+    own, other = (trials[f"{name}-seed0-2003-2003-trial0.json"] for name in (LATE, "dmn-linear-mse"))
+    assert own["options"] == other["options"], "in a quick study nothing is drawn"
+    assert own["curve"] != other["curve"], "it is selected late, too"
+    table = pd.read_csv(finished.out / "tables" / "trained-late.csv").set_index("agent")
+    assert table.index.tolist() == ["dmn-linear-mse"]
+    row = table.iloc[0]
+    assert row["free_gained"] == pytest.approx(row["free_trained"] - row["free"])
+    exhibits = pd.read_csv(finished.out / "tables" / "exhibit3.csv")
+    assert LATE not in set(exhibits["agent"]), "the paper's exhibits are of what trades as the paper does"
+    whole = replace(finished, quick=False, late_models=None)
+    assert whole.trained_late([LSTM]) == [late_trained(LSTM)]
+    assert replace(finished, late_models=None).trained_late([LSTM]) == []
+    with pytest.raises(ConfigError, match="late_models: the study has no 'macd'"):
+        replace(finished, late_models=("macd",)).trained_late([LSTM])
+
+
+def test_what_each_asset_costs_is_a_level_of_the_exhibits(finished, data):
+    assert RunFolder(finished.out / "run").record()["config"]["costs"][-1] == "market"
+    eight = pd.read_csv(finished.out / "tables" / "exhibit8.csv")
+    assert set(eight["level"]) == {"0", "0.5", "1", "2", "3", "4", "5", "market"}
+    nine = pd.read_csv(finished.out / "tables" / "exhibit9-own-costs.csv").set_index("agent")
+    own = eight[eight["level"] == "market"].set_index("agent")["sharpe"]
+    np.testing.assert_allclose(own[nine.index], nine["sharpe"])
+    thirds = "By how dear assets are to trade"
+    assert thirds not in (finished.out / "paper.html").read_text(), "of four assets there are none"
+    without = configured(data, finished.out, costs=(0.0, 2.0))
+    levels, panel = priced_panel(without, without.run_config(("macd",), 1, out="run"))
+    assert levels.costs == (0.0, 2.0)
+    assert panel.own_costs is None
 
 
 def test_sharpe_trained_models_get_their_own_number_of_draws(data, tmp_path):
@@ -111,7 +154,7 @@ def test_a_study_that_was_cut_short_goes_on_to_the_same_figures(finished, data, 
         (out / name).unlink()
     shutil.rmtree(out / "run" / "units" / f"{LSTM}-seed0-2003-2003")
     shutil.rmtree(out / "importance")
-    study(configured(data, out))
+    study(configured(data, out, late_models=("dmn-linear-mse",)))
     for name in ("exhibit3", "exhibit6"):
         assert (out / "tables" / f"{name}.csv").read_bytes() == (
             finished.out / "tables" / f"{name}.csv"
@@ -160,8 +203,11 @@ def test_an_instrument_or_a_class_named_na_keeps_its_name(tmp_path):
 def test_the_command_prints_exhibit_3(finished, data, capsys):
     argv = ["paper", "dmn", "--quick", "--jobs", "1", "--panel", str(data), "--out", str(finished.out)]
     argv += ["--models", f"{LSTM},dmn-linear-mse", "--test-from", "2003-01-01", "--test-years", "1"]
+    argv += ["--late-models", "dmn-linear-mse"]
     assert main(argv) == 0
-    assert "Sharpe" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "Exhibit 3, rescaled to 15% volatility" in out
+    assert "Beyond the paper, one day late, trained for it" in out
 
 
 def test_winners_of_the_search_are_not_trained_again_and_are_what_a_training_gives(

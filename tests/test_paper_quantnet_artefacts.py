@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from experiments.papers.config import late_trained
 from experiments.papers.quantnet import published
 from experiments.papers.quantnet.ablation import table_7
 from experiments.papers.quantnet.artefacts import write_ablation, write_artefacts
@@ -34,6 +35,7 @@ from experiments.papers.quantnet.measure import (
     Pair,
     daily,
     drawn_pairs,
+    late_trained_pairs,
     measure,
     named_markets,
     pairs,
@@ -42,6 +44,7 @@ from experiments.papers.quantnet.places import read_places, with_places
 from experiments.papers.quantnet.tables import (
     UNDEFINED,
     bracketed,
+    label,
     summary,
     table_1,
     table_5,
@@ -133,7 +136,8 @@ def unit_days(rng: np.random.Generator, agent: str) -> pd.DataFrame:
         # What waiting loses: the same on every day that is not flat.
         frame["gross_late"] = np.where(frame["gross"] == 0.0, 0.0, frame["gross"] - LOST_LATE)
         frame["turnover_late"] = frame["turnover"]
-        frame["listed"], frame["counted"] = listed.ravel(), listed.ravel()
+        frame["weight"] = frame["weight_late"] = 0.0
+        frame["listed"] = frame["counted"] = frame["traded"] = listed.ravel()
         parts.append(frame)
     return pd.concat(parts, ignore_index=True)
 
@@ -198,6 +202,12 @@ def written(run: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> Path:
     factor_table().to_csv(folder / "factors.csv", index=False)
     write_all(run, folder)
     return folder
+
+
+def write_all_of(run: RunFolder, folder: Path) -> Path:
+    """Everything, of a run without factors beside it."""
+    factor_table().to_csv(folder / "factors.csv", index=False)
+    return write_all(run, folder)
 
 
 def write_all(run: RunFolder, folder: Path) -> Path:
@@ -490,6 +500,35 @@ def test_late_medians_stand_beside_those_on_time(run: RunFolder) -> None:
     assert data["assets"].to_dict() == dict.fromkeys(AGENTS, 9) | {"buy-and-hold": 8}
     again = executions_table(on_time, on_time, found[0], found[0]).data
     assert again["share_less"].eq(0.0).all(), "equal ones are not less"
+
+
+def test_models_trained_for_the_delay_stand_beside_those_that_never_met_it(tmp_path: Path) -> None:
+    late = [late_trained(agent) for agent in PAIR]
+    run = fake_run(tmp_path / "run", {**AGENTS, **dict.fromkeys(late, 2)})
+    measured = measure(run)
+    assert measured.agents == list(AGENTS)
+    assert late_trained_pairs(measured) == [Pair(*late)]
+    assert label(late[0]) == "QuantNet, trained late"
+    write_all_of(run, tmp_path)
+    tables = tmp_path / "out" / "tables"
+    table = pd.read_csv(tables / "table1-late.csv").set_index("agent")
+    waited = measure(run, execution="late").of("sharpe")
+    for agent, trained in zip(PAIR, late, strict=True):
+        assert table.loc[agent, "trained_late"] == pytest.approx(np.nanmedian(waited[trained]))
+    assert np.isnan(table.loc["buy-and-hold", "trained_late"])
+    pairs = pd.read_csv(tables / "table1-differences-late-trained-late.csv")
+    assert pairs[["strategy", "reference"]].to_numpy().tolist() == [late]
+    difference = np.nanmedian(waited[late[0]]) - np.nanmedian(waited[late[1]])
+    assert pairs["median_difference"].iloc[0] == pytest.approx(difference)
+    assert not set(late) & set(pd.read_csv(tables / "table1.csv")["agent"])
+    lines = (tables / "table1.txt").read_text().splitlines()
+    (head,) = (line for line in lines if "assets with less" in line)
+    assert "trained late" in head
+    # Intervals on time are of the same resampled days with and without these models.
+    alone = pd.read_csv(tables / "table1.csv").query("metric == 'sharpe'").set_index("agent")
+    own = {agent: measured.seeds[agent] for agent in AGENTS}
+    found = intervals(*daily(run, measured), own, [PAIR], seed=0)
+    assert alone.loc["quantnet", "median_low"] == pytest.approx(found.median["quantnet"].low)
 
 
 def test_cumulative_returns_are_the_mean_of_the_seeds_growth(run: RunFolder) -> None:

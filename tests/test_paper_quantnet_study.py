@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from experiments.cli import main
-from experiments.papers.config import StudyData
+from experiments.papers.config import StudyData, late_trained
 from experiments.papers.quantnet.config import QuantNetAblation, QuantNetSearch, QuantNetStudy
 from experiments.papers.quantnet.study import (
     ZERO,
@@ -26,6 +27,8 @@ from experiments.storage.store import RunFolder
 from qn_env.errors import ConfigError
 from qn_env.sources.synthetic import ar1_trend
 
+LATE = late_trained("no-transfer-linear")
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
@@ -37,12 +40,16 @@ def data(tmp_path_factory) -> Path:
         prices.columns = pd.Index(market.assets)
         prices.insert(0, "date", panel.dates)
         prices.to_csv(folder / f"{name}.csv", index=False)
+    costs = {"instrument": list(panel.assets), "market": list(panel.market_of)}
+    pd.DataFrame({**costs, "half_spread_bps": np.arange(1.0, 7.0)}).to_csv(folder / "meta.csv", index=False)
     return folder
 
 
 @pytest.fixture(scope="module")
 def finished(data, tmp_path_factory) -> QuantNetStudy:
-    config = QuantNetStudy(out=tmp_path_factory.mktemp("study") / "out", panel=data, quick=True, jobs=1)
+    """With one model that is trained one day late as well, of a panel that says what each asset costs."""
+    out = tmp_path_factory.mktemp("study") / "out"
+    config = QuantNetStudy(out=out, panel=data, quick=True, jobs=1, late_models=("no-transfer-linear",))
     study(config)
     return config
 
@@ -62,6 +69,21 @@ def test_the_strategies_stand_side_by_side(finished):
     found = {str(value) for column in table.columns for value in table[column]}
     assert {"quantnet", "quantnet-shared", ZERO, "no-transfer-lstm", "no-transfer-linear"} <= found
     assert {"buy-and-hold", "risk-parity", "ts-momentum", "cs-momentum"} <= found
+
+
+def test_beyond_the_paper_stand_a_days_delay_and_how_dear_assets_are(finished):
+    tables = finished.out / "tables"
+    table = pd.read_csv(tables / "table1-late.csv").set_index("agent")
+    known = table["trained_late"].notna()
+    assert known[known].index.tolist() == ["no-transfer-linear"]
+    record = RunFolder(finished.out / "run").record()
+    assert record["agents"][LATE]["train_execution"] == "late"
+    assert record["agents"][LATE]["agent"] == "no-transfer-linear"
+    assert record["config"]["costs"] == [0.0, 2.0, 10.0, "market"]
+    thirds = pd.read_csv(tables / "thirds.csv")
+    assert LATE not in set(thirds["agent"])
+    assert set(thirds["third"]) == {"cheap", "middling", "dear"}
+    assert LATE not in set(pd.read_csv(tables / "table1.csv")["agent"])
 
 
 def test_the_chosen_configuration_is_the_best_draw_and_the_one_that_was_judged(finished):
@@ -87,7 +109,7 @@ def test_a_study_that_was_cut_short_goes_on_to_the_same_figures(finished, data, 
     ):
         (out / name).unlink()
     shutil.rmtree(out / "run" / "units" / "quantnet-seed1")
-    study(QuantNetStudy(out=out, panel=data, quick=True, jobs=1))
+    study(replace(finished, out=out))
     for name in ("tables/table1.csv", "tables/section4-2-tests.csv"):
         assert (out / name).read_bytes() == (finished.out / name).read_bytes()
 
@@ -135,6 +157,7 @@ def test_the_search_spreads_its_draws_over_the_configurations(data, tmp_path):
 
 def test_the_command_prints_the_first_table(finished, data, capsys):
     argv = ["paper", "quantnet", "--quick", "--jobs", "1", "--panel", str(data), "--out", str(finished.out)]
+    argv += ["--late-models", "no-transfer-linear"]
     assert main(argv) == 0
     printed = capsys.readouterr().out
     assert "Table 1" in printed

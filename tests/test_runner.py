@@ -402,6 +402,7 @@ def test_the_record_says_what_ran_on_what(finished: RunFolder, panel: Panel) -> 
         "windows": {},
         "vol_target": None,
         "train_cost_bps": 0.0,
+        "train_execution": "on-time",
         "warmup": 0,
         "learns": False,
         "warm_start": False,

@@ -25,6 +25,7 @@ from experiments.running.executors import Execute, SharedFold, executor, share_f
 from experiments.running.fanout import Task
 from experiments.running.protocols import Fold
 from experiments.running.units import Unit, Variant, place, settle_test_days, train_agent
+from experiments.settings.config import Execution
 from experiments.storage.records import TrialResult, read_trial
 from experiments.storage.store import unit_name
 from qn_env.errors import ConfigError, QnError
@@ -74,6 +75,11 @@ class Search:
     economics: Economics | None = field(default_factory=Economics)
 
     @property
+    def train_execution(self) -> Execution:
+        """When the decisions of a trial's training are traded."""
+        return self.variant.train_execution or "on-time"
+
+    @property
     def space(self) -> Space:
         """What is searched, of the agent with its fixed options: they can decide which others it has."""
         try:
@@ -120,11 +126,13 @@ class Trial:
     @property
     def identity(self) -> dict[str, object]:
         """What decides its score."""
-        chosen = {
+        chosen: dict[str, object] = {
             "options": dict(self.options),
             "vol_target": self.search.vol_target,
             "lag": self.search.execution_lag,
         }
+        if self.search.train_execution == "late":
+            chosen["train_execution"] = "late"
         if (paid := self.search.economics) is not None:
             chosen |= {"cost_bps": paid.cost_bps, "late": paid.late}
         fold = self.fold
@@ -234,7 +242,13 @@ def _try(
     state = _path(folder, trial.name).with_suffix(".training")
     variant = replace(one.variant, options=trial.options)
     unit = Unit(
-        one.label, variant, one.seed, one.vol_target, trial.fold.name, execution_lag=one.execution_lag
+        one.label,
+        variant,
+        one.seed,
+        one.vol_target,
+        trial.fold.name,
+        execution_lag=one.execution_lag,
+        train_execution=one.train_execution,
     )
     monitor = Monitor(progress=report, ends=trial.falls_behind, checkpoints=state)
     agent = train_agent(unit, trial.fold, monitor=monitor)

@@ -14,7 +14,7 @@ from qn_env.arrays import BoolArray, FloatArray
 from qn_env.costs import own_costs, own_impact
 from qn_env.economics import Ledger
 from qn_env.panel import Market, Panel
-from qn_env.tape import Tape, backtest
+from qn_env.tape import Tape, backtest, settle_weights, weights_held
 
 
 def settle_block(tape: Tape, fold: Fold, signals: FloatArray) -> pd.DataFrame:
@@ -27,10 +27,11 @@ def settle_block(tape: Tape, fold: Fold, signals: FloatArray) -> pd.DataFrame:
         signals: decided at the close of each day.
 
     Returns:
-        date, market, asset, gross, turnover, gross_late, turnover_late; where the panel says what each asset
-        costs, cost and cost_late, and where it has all volumes, impact and impact_late, of a capital of 1;
-        signal (decided at the close before), listed, counted. What is late is of the same decisions, each
-        traded one trading day later.
+        date, market, asset, gross, turnover, weight (held over the day), gross_late, turnover_late,
+        weight_late; where the panel says what each asset costs, cost, cost_late and rate (of a unit of
+        turnover, decimal), and where it has all volumes, impact and impact_late, of a capital of 1; signal
+        (decided at the close before), listed, counted, traded (whether the asset could be, at the close
+        before). What is late is of the same decisions, each traded one trading day later.
     """
     days = []
     impact = _impact_tape(tape, fold.test)
@@ -131,14 +132,32 @@ def _settle_chain(
     return [blocks[0], *(settled.table(name, rows) for rows in booked[1:])]
 
 
+class _Held(NamedTuple):
+    """The weights of one execution and what they earn, [T - 1, N]."""
+
+    weight: FloatArray
+    ledger: Ledger[FloatArray]
+
+    @classmethod
+    def of(cls, tape: Tape, decided: FloatArray) -> Self:
+        """Decisions [T, N] settled on the tape of their market."""
+        weight = weights_held(tape, decided)
+        return cls(weight, settle_weights(tape, weight))
+
+    def columns(self, booked: BoolArray, suffix: str) -> dict[str, FloatArray]:
+        """What they earn, what was traded, and what is held, of some days."""
+        money = {"gross": self.ledger.gross, "turnover": self.ledger.turnover, "weight": self.weight}
+        return {f"{name}{suffix}": values[booked].ravel() for name, values in money.items()}
+
+
 class _Settled(NamedTuple):
     """Decisions of one market and what they earn, on its own days."""
 
     tape: Tape
     market: Market
     decided: FloatArray
-    ledger: Ledger[FloatArray]
-    late: Ledger[FloatArray]
+    on_time: _Held
+    late: _Held
     priced: bool  # what is charged is what the data say that each asset costs
     impacts: tuple[FloatArray, FloatArray] | None  # of a capital of 1, on time and late
 
@@ -148,21 +167,22 @@ class _Settled(NamedTuple):
     ) -> Self:
         """Settle them, on time and one trading day later."""
 
-        def settled(charged: Tape) -> tuple[Ledger[FloatArray], Ledger[FloatArray]]:
-            return backtest(charged, decided), backtest(replace(charged, lag=charged.lag + 1), decided)
+        def delayed(charged: Tape) -> Tape:
+            return replace(charged, lag=charged.lag + 1)
 
         impacts = None
         if impact is not None:
-            on_time, delayed = settled(impact)
-            impacts = on_time.cost, delayed.cost
-        ledger, late = settled(tape)
-        return cls(tape, market, decided, ledger, late, priced, impacts)
+            impacts = backtest(impact, decided).cost, backtest(delayed(impact), decided).cost
+        on_time, late = (_Held.of(each, decided) for each in (tape, delayed(tape)))
+        return cls(tape, market, decided, on_time, late, priced, impacts)
 
     def _own_costs(self, booked: BoolArray) -> dict[str, FloatArray]:
         """What trading and holding cost, on time and late, of days [T - 1]; nothing where it is not known."""
         known: dict[str, FloatArray] = {}
         if self.priced:
-            known |= {"cost": self.ledger.cost, "cost_late": self.late.cost}
+            rate = self.tape.rates(slice(None, -1)).turnover
+            known |= {"cost": self.on_time.ledger.cost, "cost_late": self.late.ledger.cost}
+            known |= {"rate": np.broadcast_to(rate, self.decided[1:].shape)}
         if self.impacts is not None:
             known |= dict(zip(("impact", "impact_late"), self.impacts, strict=True))
         return {name: values[booked].ravel() for name, values in known.items()}
@@ -175,13 +195,12 @@ class _Settled(NamedTuple):
                 "date": self.tape.dates[1:][booked].repeat(n),
                 "market": name,
                 "asset": list(self.market.assets) * int(booked.sum()),
-                "gross": self.ledger.gross[booked].ravel(),
-                "turnover": self.ledger.turnover[booked].ravel(),
-                "gross_late": self.late.gross[booked].ravel(),
-                "turnover_late": self.late.turnover[booked].ravel(),
+                **self.on_time.columns(booked, ""),
+                **self.late.columns(booked, "_late"),
                 **self._own_costs(booked),
                 "signal": self.decided[:-1][booked].ravel(),
                 "listed": self.tape.listed[:-1][booked].ravel(),
                 "counted": self.tape.counted[:-1][booked].ravel(),
+                "traded": self.tape.live[:-1][booked].ravel(),
             }
         )

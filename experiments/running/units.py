@@ -47,11 +47,13 @@ class Variant:
         agent: registered name or import path.
         options: keyword arguments of its class.
         windows: further ones for single windows of a protocol, by the window's name.
+        train_execution: when the decisions of its training are traded; None: as the run says.
     """
 
     agent: str
     options: Mapping[str, object] = field(default_factory=dict)
     windows: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    train_execution: Execution | None = None
 
     def at(self, window: str) -> dict[str, object]:
         """The options in a window."""

@@ -84,6 +84,7 @@ class AgentRecord(TypedDict):
     windows: dict[str, dict[str, object]]
     vol_target: float | None
     train_cost_bps: float
+    train_execution: NotRequired[str]
     warmup: int
     learns: bool
     warm_start: NotRequired[bool]

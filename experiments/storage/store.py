@@ -53,9 +53,10 @@ from qn_env.storage import (
 
 # Of every asset, market and portfolio; late is of the same decisions, each traded one trading day later.
 DAILY = ("gross", "turnover", "gross_late", "turnover_late")
+WEIGHTS = ("weight", "weight_late")  # of every asset, held over the day
 # Where the data say what each asset costs, and how much is traded in it: what a capital of 1 moves prices by.
 OWN = ("cost", "cost_late", "impact", "impact_late")
-FORMAT = 3  # of the run folder: with checksums, and both executions in every table
+FORMAT = 4  # of the run folder: with checksums, both executions in every table, and weights by day
 OTHER_VERSION = "It was written by another version of qn_env, or by hand."
 Kind = Literal["day", "text", "number", "truth"]
 
@@ -69,8 +70,8 @@ def columns(kind: Kind, *names: str) -> dict[str, Kind]:
 DAYS = {
     **columns("day", "date"),
     **columns("text", "market", "asset"),
-    **columns("number", *DAILY),
-    **columns("truth", "listed", "counted"),
+    **columns("number", *DAILY, *WEIGHTS),
+    **columns("truth", "listed", "counted", "traded"),
 }
 TABLES: Mapping[str, Mapping[str, Kind]] = {
     "leaderboard": {
@@ -407,7 +408,7 @@ class RunFolder:
         return place if place.exists() else None
 
     def unit_days(self, name: str) -> pd.DataFrame:
-        """A unit's days: date, market, asset, gross, turnover, gross_late, turnover_late, listed, counted.
+        """A unit's days, as `settling.settle_block` makes them: at least the columns `DAYS`.
 
         Raises:
             FileError: not what was written.

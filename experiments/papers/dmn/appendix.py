@@ -10,6 +10,7 @@ import pandas as pd
 
 from experiments.artefacts.items import Table
 from experiments.artefacts.numbers import UNDEFINED, format_setting, join_words
+from experiments.papers.config import is_late_trained
 from experiments.papers.dmn.measure import Measured
 from experiments.papers.dmn.published import EXHIBIT_A1, label
 from qn_env.errors import DataError
@@ -22,9 +23,10 @@ LEFT_OUT = ("options", "data", "bars", "curve")
 def exhibit_a1(study: Mapping[str, Any] | None) -> list[Table]:
     """The published grid and how often each value was chosen; the choices and the trials one by one."""
     chosen = [row for row in (study or {}).get("chosen", []) if row.get("options")]
+    as_printed = [row for row in chosen if not is_late_trained(row["agent"])]
     data = pd.DataFrame(
         {"hyperparameter": row.label, "option": row.option, "value": value, "note": row.note}
-        | {"chosen": sum(_same(made["options"].get(row.option), value) for made in chosen)}
+        | {"chosen": sum(_same(made["options"].get(row.option), value) for made in as_printed)}
         for row in EXHIBIT_A1
         for value in row.values
     )
@@ -42,8 +44,8 @@ def exhibit_a1(study: Mapping[str, Any] | None) -> list[Table]:
             title="Exhibit A1, search grid",
             caption="The published grid; the steps between its printed ends are read as powers of ten."
             + (
-                f" In brackets, how often a value was chosen here, of {len(chosen)} searches."
-                if chosen
+                f" In brackets, how often a value was chosen here, of {len(as_printed)} searches."
+                if as_printed
                 else " This run records no search."
             ),
             data=data,

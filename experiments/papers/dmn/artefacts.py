@@ -14,17 +14,20 @@ from experiments.artefacts.files import write_items
 from experiments.artefacts.items import Item, Omitted, Table
 from experiments.artefacts.numbers import join_words
 from experiments.artefacts.page import Front, budget_line, write_page
+from experiments.artefacts.thirds import thirds_table
 from experiments.papers.dmn import figures, portfolio_tables
 from experiments.papers.dmn.appendix import exhibit_a1, instruments
 from experiments.papers.dmn.asset_tables import EXHIBIT_5, SUPPLEMENT, boxes_table, turnover_summary
 from experiments.papers.dmn.blocks import blocks_tables
 from experiments.papers.dmn.config import LSTM, REGULARISED
-from experiments.papers.dmn.measure import TARGET, Finished, Measured, measure
+from experiments.papers.dmn.measure import Finished, Measured, measure
 from experiments.papers.dmn.orderings import orderings_table
 from experiments.papers.dmn.published import LATER, label
 from experiments.papers.dmn.scores import Scores, score
 from experiments.papers.dmn.text import text_of_exhibits
+from experiments.papers.dmn.unit import TARGET
 from experiments.results.leaderboard import static_note
+from experiments.results.thirds import thirds_of
 from qn_env.errors import DataError
 from qn_env.storage import write_atomically
 
@@ -88,6 +91,9 @@ def write_artefacts(
     claims = orderings_table(scores)
     position, of_phi = figures.exhibit_1()
     grown = figures.growth(measured)
+    late = portfolio_tables.one_day_late(measured, scores)
+    trained = portfolio_tables.trained_for_it(measured, scores)
+    thirds = thirds_of(run.results(), run.asset_costs()) if measured.priced else None
     items: list[Item] = [
         claims,
         position,
@@ -103,7 +109,9 @@ def write_artefacts(
         boxes_table(measured, EXHIBIT_5, "exhibit5", "Exhibit 5, performance across assets, table"),
         *_importance(importance),
         *costs,
-        portfolio_tables.one_day_late(measured, scores),
+        late,
+        *([trained] if trained else []),
+        *([thirds_table(*thirds, measured.agents, named=label, heading="Strategy")] if thirds else []),
         *([beside] if beside else []),
         *exhibit_a1(study),
         instruments(measured, classes),
@@ -119,7 +127,11 @@ def write_artefacts(
     data = {"exhibit1": of_phi, "exhibit4": grown, "exhibit5-assets": by_asset(measured)}
     images = write_items(items, out, data, notes)
     text = text_of_exhibits(
-        both, claims.data, f"Deep Momentum Networks, before costs. {budget}", read[: bool(still)]
+        both,
+        [late, *([trained] if trained else [])],
+        claims.data,
+        f"Deep Momentum Networks, before costs. {budget}",
+        read[: bool(still)],
     )
     write_atomically(out / "tables" / "exhibit3.txt", text.encode())
     front = Front(
@@ -172,7 +184,8 @@ def _costs(measured: Measured, scores: Scores) -> list[Item]:
     items.append(portfolio_tables.exhibit_9(measured, scores))
     if REGULARISED not in measured.agents:
         items.append(Omitted("Exhibit 9, LSTM + Reg.", "the run has no LSTM trained with turnover costs"))
-    return [*items, differences] if differences else items
+    own = portfolio_tables.exhibit_9_own(measured, scores)
+    return [*items, *(table for table in (differences, own) if table)]
 
 
 def _importance(importance: pd.DataFrame | None) -> list[Item]:

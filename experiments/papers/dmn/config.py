@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-from experiments.papers.config import StudyData
-from experiments.settings.config import NAMES, NUMBERS, Calendar, check_agents, check_counts, take_days
-from qn_env.checks import MOST_COST_BPS, check_flag, check_number
+from experiments.papers.config import JudgedLate
+from experiments.settings.config import NAMES, Calendar, check_agents, check_counts, take_days
+from qn_env.checks import MOST_COST_BPS, check_number
 
 NETWORKS = ("linear", "mlp", "wavenet", "lstm")
 LOSSES = ("sharpe", "average", "mse", "binary")
@@ -19,15 +19,14 @@ REGULARISED = "dmn-lstm-sharpe-turnover"  # the LSTM with the turnover regularis
 
 
 @dataclass(frozen=True, kw_only=True)
-class DmnStudy(StudyData):
+class DmnStudy(JudgedLate):
     """Deep Momentum Networks beside their references: every exhibit of the paper.
 
     Recalibrated from scratch before every test block on everything before it, each time with a random search
     of its own. With --quick, two short windows, no search and short trainings, marked as not comparable.
     """
 
-    costs: Annotated[tuple[float, ...], NUMBERS] = (0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 10.0)
-    """Costs per unit of turnover, in basis points."""
+    PAPER_COSTS: ClassVar[tuple[float, ...]] = (0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 10.0)
 
     calendar: Calendar = "union"
     """What the days of a block are counted on: the dates of all markets together, so that no market learns
@@ -72,7 +71,6 @@ class DmnStudy(StudyData):
         take_days(self, "begin", "test_from")
         check_agents(self.models, "models")
         check_number("turnover_bps", self.turnover_bps, 0.0, MOST_COST_BPS, unit="a number of basis points")
-        check_flag("quick", self.quick)
 
     def draws_of(self, model: str) -> int:
         """Trials of a model and recalibration."""

@@ -18,6 +18,7 @@ from experiments.papers.dmn.portfolio_tables import EX_ANTE
 from experiments.papers.dmn.published import LOSSES, MODELS, SIXTEEN, label, loss_of, model_of
 from experiments.papers.dmn.scores import COSTS
 from experiments.results.series import is_long, path
+from experiments.settings.config import MARKET, level_name
 from qn_env.arrays import FloatArray, IntArray
 from qn_env.extras import require
 
@@ -281,10 +282,11 @@ def _return_per_turnover(axes: Axes, measured: Measured, agent: str) -> None:
 
 def exhibit_8(data: pd.DataFrame) -> Drawing:
     """Sharpe ratio after costs as stacked bars, from the data of the table."""
-    wide = data.pivot(index="label", columns="cost_bps", values="sharpe").loc[
-        data["label"].unique(), list(COSTS)
-    ]
+    names = data["label"].unique()
+    sharpe = data.pivot(index="label", columns="level", values="sharpe").loc[names]
+    wide = sharpe[[level_name(cost) for cost in COSTS]]
     values = wide.to_numpy()
+    own = sharpe[MARKET].to_numpy() if MARKET in sharpe else None
 
     def draw() -> Figure:
         width = max(6.4, 0.36 * len(wide) + 2.0)
@@ -294,6 +296,8 @@ def exhibit_8(data: pd.DataFrame) -> Drawing:
         axes.bar(places, left, color=COST_COLOURS[0], width=0.7, label=f"left at {COSTS[-1]:g} bps")
         for i in range(len(COSTS) - 1, 0, -1):
             _block(axes, places, values[:, i], values[:, i - 1], COST_COLOURS[len(COSTS) - i], i)
+        if own is not None:
+            axes.plot(places, own, "D", color="#D55E00", markeredgecolor="white", label="at own costs")
         axes.axhline(0, color=INK, linewidth=0.9)
         axes.set_xticks(places, [plain(str(name)) for name in wide.index], rotation=90, fontsize=8.5)
         axes.set_xlim(-0.7, len(wide) - 0.3)
@@ -308,7 +312,8 @@ def exhibit_8(data: pd.DataFrame) -> Drawing:
         name="exhibit8",
         title="Exhibit 8, Sharpe ratio after costs",
         caption="The top of a bar is the rescaled portfolio's Sharpe ratio before costs; each block is what "
-        "the next cost takes away; blocks below zero are losses.",
+        "the next cost takes away; blocks below zero are losses."
+        + (" A diamond is what is left of it at each asset's own costs." if own is not None else ""),
         draw=draw,
     )
 

@@ -12,7 +12,7 @@ import pandas as pd
 from agents.agent import load_agent
 from agents.dmn import FEATURE_NAMES
 from agents.training import Progress
-from experiments.papers.dmn import measure
+from experiments.papers.dmn.unit import Unit as PortfolioUnit
 from experiments.running.executors import run_in_processes
 from experiments.running.fanout import Task
 from experiments.running.protocols import Fold
@@ -124,6 +124,5 @@ def _read(place: Path) -> pd.DataFrame:
 
 def _portfolio(days: pd.DataFrame, window: str, feature: str) -> pd.DataFrame:
     """The days of the portfolio of Exhibit 2 in one window."""
-    unit = measure.Unit.of(days.assign(window=window))
-    net, _ = unit.portfolio()
-    return pd.DataFrame({"date": unit.dates, "feature": feature, "net": net})
+    unit = PortfolioUnit.of(days.assign(window=window))
+    return pd.DataFrame({"date": unit.dates, "feature": feature, "net": unit.portfolio().gross})

@@ -1,9 +1,9 @@
-"""What the exhibits are made of: the portfolio's days (Eq. 1), raw and rescaled, and per-asset figures."""
+"""What the exhibits are made of: every strategy's portfolios, and per-asset figures."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -11,18 +11,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from experiments.papers.config import is_late_trained
 from experiments.papers.dmn.published import in_paper_order
+from experiments.papers.dmn.unit import Portfolio, Unit
 from experiments.results.books import Book
 from experiments.results.metrics import all_metrics
 from experiments.running.runner import failed_lookahead
+from experiments.settings.config import Level
 from experiments.storage.records import RunRecord
-from experiments.storage.store import DAILY
-from qn_env.arrays import BoolArray, FloatArray
-from qn_env.economics import volatility_scale
+from qn_env.arrays import FloatArray
 from qn_env.errors import DataError
-from qn_env.features import EwVolatility
-
-TARGET = 0.15  # annualised volatility of an asset's position, and of a rescaled portfolio
 
 
 class Finished(Protocol):
@@ -38,15 +36,16 @@ class Finished(Protocol):
     def agent_days(self, agent: str, seed: int) -> pd.DataFrame:
         """The days: those of `RunFolder.unit_days`, and window; any order."""
 
+    def results(self) -> pd.DataFrame:
+        """The tidy table."""
 
-# A portfolio's days, one column per seed [D, S]; NaN where it has no return. Turnover is the mean over the
-# listed assets.
-Portfolio = Book[FloatArray]
+    def asset_costs(self) -> pd.DataFrame | None:
+        """What trading each asset costs: market, asset, bps; None where the data do not say it."""
 
 
-def metrics(book: Portfolio, cost_bps: float) -> dict[str, FloatArray]:
+def metrics(book: Portfolio, cost: Level) -> dict[str, FloatArray]:
     """Every metric [S] of a portfolio at a cost."""
-    return all_metrics(book, np.isfinite(book.gross), cost_bps)
+    return all_metrics(book, np.isfinite(book.gross), cost)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,10 +57,10 @@ class Measured:
         seeds: seeds of every agent, agents in the order of the exhibits.
         dates: [D] days with at least one listed asset.
         windows: [D] the test block of each day.
-        raw: every agent's portfolio, 1/N_t over the listed assets (Eq. 1).
-        scaled: the same times `ex_ante_scale`, on returns and turnover.
+        raw: every agent's portfolio, 1/N_t over the listed assets (Eq. 1), one column per seed.
+        scaled: the same at 15% volatility (`Unit.rescaled`).
         raw_late: the portfolios of the same decisions, each traded one trading day later.
-        scaled_late: these times their own `ex_ante_scale`.
+        scaled_late: these at 15% volatility.
         values: [assets, (metric, agent)], index (market, asset), before costs: mean over the seeds with one.
         undefined: [metric, agent] values that are NaN, over assets and seeds.
     """
@@ -79,8 +78,13 @@ class Measured:
 
     @property
     def agents(self) -> list[str]:
-        """Agents with results."""
-        return list(self.seeds)
+        """The strategies of the exhibits: those with results, trained as the paper trades."""
+        return [agent for agent in self.seeds if not is_late_trained(agent)]
+
+    @property
+    def priced(self) -> bool:
+        """Whether the data say what each asset costs."""
+        return all(book.own is not None for book in self.scaled.values())
 
     def book(self, agent: str, *, rescaled: bool, late: bool = False) -> Portfolio:
         """An agent's portfolio."""
@@ -104,19 +108,18 @@ def measure(run: Finished) -> Measured:
     if not seeds:
         raise DataError(f"{run.path}: no agent has finished, expected at least one. Repeat the run.")
     days, tallies = _tally(run, seeds)
-    raw, late, values, undefined = {}, {}, {}, {}
+    values, undefined = {}, {}
     for agent, tally in tallies.items():
-        raw[agent], late[agent] = tally.books()
         values[agent], undefined[agent] = tally.figures(days.assets)
     return Measured(
         record=record,
         seeds=seeds,
         dates=days.dates,
         windows=days.windows,
-        raw=raw,
-        scaled={agent: rescaled(book) for agent, book in raw.items()},
-        raw_late=late,
-        scaled_late={agent: rescaled(book) for agent, book in late.items()},
+        raw={agent: _book(tally.raw) for agent, tally in tallies.items()},
+        scaled={agent: _book(tally.scaled) for agent, tally in tallies.items()},
+        raw_late={agent: _book(tally.raw_late) for agent, tally in tallies.items()},
+        scaled_late={agent: _book(tally.scaled_late) for agent, tally in tallies.items()},
         values=pd.concat(values, axis=1).swaplevel(axis=1).sort_index(axis=1),
         undefined=pd.DataFrame(undefined)[list(seeds)],
     )
@@ -152,144 +155,33 @@ def _tally(run: Finished, seeds: Mapping[str, Sequence[int]]) -> tuple[Unit, dic
     return days, tallies
 
 
-def rescaled(book: Portfolio) -> Portfolio:
-    """The book at 15% volatility.
-
-    Costs are charged on the rescaled weights: the factor multiplies each day's turnover, too. It is that of
-    the returns before costs at every cost level, so that two levels differ in nothing but the cost; what the
-    factor's own changes would trade is left out.
-    """
-    scale = ex_ante_scale(book.gross)
-    return Book(scale * book.gross, scale * book.turnover)
-
-
-def ex_ante_scale(gross: FloatArray, target: float = TARGET) -> FloatArray:
-    """[D, S] target over the EW volatility (span 60) of the portfolio's own returns up to the day before.
-
-    NaN until there is an estimate. Times `gross` this is `experiments.results.tables.scaled_ex_ante`; here
-    it is
-    needed by itself, for the turnover.
-    """
-    scale = np.full(gross.shape, np.nan)
-    volatility = EwVolatility()(gross)[:-1]
-    scale[1:] = np.where(np.isnan(volatility), np.nan, volatility_scale(volatility, target))
-    return scale
-
-
-@dataclass(frozen=True)
-class Unit:
-    """One agent and seed as arrays.
-
-    Attributes:
-        dates: [D] days with at least one listed asset.
-        windows: [D] the test block of each day.
-        assets: N pairs of market and asset.
-        listed: [D, N] the asset counts in the day's mean.
-        counted: [D, N] the day enters the asset's statistics.
-        gross: [D, N] return of its volatility-scaled position, before costs.
-        turnover: [D, N] change of the position.
-        gross_late, turnover_late: [D, N] of the same decisions, each traded one trading day later.
-    """
-
-    dates: NDArray[np.datetime64]
-    windows: NDArray[np.str_]
-    assets: pd.MultiIndex
-    listed: BoolArray
-    counted: BoolArray
-    gross: FloatArray
-    turnover: FloatArray
-    gross_late: FloatArray
-    turnover_late: FloatArray
-
-    @classmethod
-    def of(cls, days: pd.DataFrame) -> Unit:
-        """From one row per day and asset.
-
-        On a day its market is closed an asset has no row: it keeps its state, earns nothing and counts, for
-        its position is held. Before its market's first row and after its last it is not there.
-        """
-        dates, row = np.unique(days["date"].to_numpy(), return_inverse=True)
-        market, markets = pd.factorize(days["market"], sort=True)
-        asset, assets = pd.factorize(days["asset"], sort=True)
-        both, column = np.unique(market * len(assets) + asset, return_inverse=True)
-        shape = (len(dates), len(both))
-        if days.shape[0] != len(np.unique(row * len(both) + column)):
-            raise DataError("a day of an asset appears twice, expected test blocks that do not overlap.")
-        daily = {name: np.zeros(shape) for name in DAILY}
-        listed, counted = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
-        present = np.zeros(shape, dtype=bool)
-        for name, values in daily.items():
-            values[row, column] = days[name]
-        listed[row, column], counted[row, column] = days["listed"], days["counted"]
-        present[row, column] = True
-        listed = _carried(listed, present)
-        windows = np.empty(len(dates), dtype=f"U{max(map(len, days['window'].unique()), default=1) or 1}")
-        windows[row] = days["window"].to_numpy(dtype=str)
-        kept = listed.any(axis=1)
-        return cls(
-            dates[kept],
-            windows[kept],
-            pd.MultiIndex.from_arrays(
-                [markets[both // len(assets)], assets[both % len(assets)]], names=["market", "asset"]
-            ),
-            listed[kept],
-            counted[kept],
-            **{name: values[kept] for name, values in daily.items()},
-        )
-
-    def without_days(self) -> Unit:
-        """Its days and assets without its returns."""
-        none = np.zeros((0, 0))
-        return replace(self, gross=none, turnover=none, gross_late=none, turnover_late=none)
-
-    def same_days(self, other: Unit) -> bool:
-        """Whether both were judged on the same days and assets."""
-        return (
-            np.array_equal(self.dates, other.dates)
-            and self.assets.equals(other.assets)
-            and np.array_equal(self.listed, other.listed)
-            and np.array_equal(self.counted, other.counted)
-        )
-
-    def portfolio(self, *, late: bool = False) -> tuple[FloatArray, FloatArray]:
-        """[D] gross return and turnover, 1/N_t over the listed assets (Eq. 1)."""
-        n = self.listed.sum(axis=1)
-        daily = (self.gross_late, self.turnover_late) if late else (self.gross, self.turnover)
-        gross, turnover = (np.where(self.listed, x, 0.0).sum(axis=1) / n for x in daily)
-        return gross, turnover
-
-
-def _carried(listed: BoolArray, present: BoolArray) -> BoolArray:
-    """[D, N] states carried over days without a row, never past an asset's last row."""
-    rows = np.arange(len(listed))[:, None]
-    last = np.maximum.accumulate(np.where(present, rows, -1), axis=0)
-    carried = np.take_along_axis(listed, np.maximum(last, 0), axis=0)
-    inside = (last >= 0) & np.logical_or.accumulate(present[::-1], axis=0)[::-1]
-    return carried & inside
-
-
-def _book(portfolios: Sequence[tuple[FloatArray, FloatArray]]) -> Portfolio:
-    """Gross returns and turnovers, one of each per seed."""
-    gross, turnover = (np.stack(columns, axis=1) for columns in zip(*portfolios, strict=True))
-    return Book(gross, turnover)
+def _book(portfolios: Sequence[Portfolio]) -> Portfolio:
+    """One column per seed, of one portfolio each."""
+    own = [one.own for one in portfolios if one.own is not None]
+    return Book(
+        np.stack([one.gross for one in portfolios], axis=1),
+        np.stack([one.turnover for one in portfolios], axis=1),
+        np.stack(own, axis=1) if own else None,
+    )
 
 
 @dataclass
 class _Tally:
     """An agent's units, added up seed by seed: their assets' days need not be kept."""
 
-    on_time: list[tuple[FloatArray, FloatArray]] = field(default_factory=list)
-    late: list[tuple[FloatArray, FloatArray]] = field(default_factory=list)
+    raw: list[Portfolio] = field(default_factory=list)
+    scaled: list[Portfolio] = field(default_factory=list)
+    raw_late: list[Portfolio] = field(default_factory=list)
+    scaled_late: list[Portfolio] = field(default_factory=list)
     measured: list[dict[str, FloatArray]] = field(default_factory=list)
 
     def add(self, unit: Unit) -> None:
-        self.on_time.append(unit.portfolio())
-        self.late.append(unit.portfolio(late=True))
-        self.measured.append(all_metrics(Book(unit.gross, unit.turnover), unit.counted, 0.0))
-
-    def books(self) -> tuple[Portfolio, Portfolio]:
-        """On time, and one day late."""
-        return _book(self.on_time), _book(self.late)
+        self.raw.append(unit.portfolio())
+        self.scaled.append(unit.rescaled())
+        self.raw_late.append(unit.portfolio(late=True))
+        self.scaled_late.append(unit.rescaled(late=True))
+        held = unit.on_time
+        self.measured.append(all_metrics(Book(held.gross, held.turnover), unit.counted, 0.0))
 
     def figures(self, assets: pd.MultiIndex) -> tuple[pd.DataFrame, pd.Series[int]]:
         """Each asset's mean over the seeds that have a value, and how many have none, by metric."""

@@ -35,7 +35,7 @@ class Claim:
 # Of annualised Sharpe ratios: a smaller one would be printed as +0.00, or is what rounding makes of equals.
 LEAST_MARGIN = 0.01
 _OTHERS = tuple(name for name in (*REFERENCES, *SIXTEEN) if name != LSTM)
-_AT = {cost: Level(rescaled=True, cost_bps=cost) for cost in (2.0, 3.0, 5.0)}
+_AT = {cost: Level(rescaled=True, cost=cost) for cost in (2.0, 3.0, 5.0)}
 
 
 def _claim(
@@ -75,7 +75,7 @@ def orderings(scores: Scores) -> pd.DataFrame:
         {
             "claim": claim.words,
             "rescaled": claim.level.rescaled,
-            "cost_bps": claim.level.cost_bps,
+            "cost_bps": claim.level.cost,
             "times": claim.times,
             "of": len(claim.ahead) * len(claim.behind),
             **_held(scores.sharpe[claim.level], claim.ahead, claim.behind, claim.times),

@@ -10,6 +10,7 @@ import pandas as pd
 from experiments.artefacts.columns import Column, as_text, estimate_column, interval_column, number_column
 from experiments.artefacts.items import Table
 from experiments.artefacts.numbers import format_digits, format_value
+from experiments.papers.config import late_trained
 from experiments.papers.dmn import published
 from experiments.papers.dmn.config import LSTM, REFERENCES, REGULARISED
 from experiments.papers.dmn.measure import Measured, metrics
@@ -17,20 +18,25 @@ from experiments.papers.dmn.published import METRICS, label
 from experiments.papers.dmn.scores import (
     COSTS,
     DEAR,
+    OWN,
     RAW,
     RESCALED,
     Level,
     Scores,
     mean_known,
 )
+from experiments.results.books import cost_column
+from experiments.settings.config import MARKET, level_name
+from experiments.settings.config import Level as Cost
 
 EX_ANTE = (
     "scaled to 15% volatility with the EW volatility (span 60) of its own past returns, known the day before"
 )
 COST_RULE = (
-    "costs are charged on the rescaled weights, the factor times each day's turnover; the factor is the same "
-    "at every cost, and what its own changes would trade is left out"
+    "costs are charged on the rescaled weights, on what changes of the factor trade as well; the factor is "
+    "the same at every cost"
 )
+OWN_COSTS = "what the data say that trading and holding each asset costs"
 
 
 def portfolio_figures(
@@ -41,10 +47,10 @@ def portfolio_figures(
     rows = []
     for agent in agents:
         book = measured.book(agent, rescaled=level.rescaled, late=level.late)
-        by_seed = metrics(book, level.cost_bps)
+        by_seed = metrics(book, level.cost)
         low, high = scores.sharpe[level][agent].interval
         rows.append(
-            {"agent": agent, "label": label(agent), "cost_bps": level.cost_bps}
+            {"agent": agent, "label": label(agent), "cost_bps": cost_column(level.cost)}
             | {metric.name: mean_known(by_seed[metric.name]) for metric in METRICS}
             | {f"{m.name}_published": printed.get(agent, {}).get(m.name, np.nan) for m in METRICS}
             | {"sharpe_low": low, "sharpe_high": high}
@@ -97,14 +103,16 @@ def _days(data: pd.DataFrame) -> str:
 
 def exhibit_8(measured: Measured, scores: Scores) -> Table:
     """Sharpe ratios after costs and the break-even cost, one row per agent and cost."""
+    costs: list[Cost] = [*COSTS, *([OWN.cost] if OWN in scores.sharpe else [])]
     rows = []
     for agent in measured.agents:
         even = scores.break_even[agent]
-        for cost in COSTS:
-            score = scores.sharpe[Level(rescaled=True, cost_bps=cost)][agent]
+        for cost in costs:
+            score = scores.sharpe[Level(rescaled=True, cost=cost)][agent]
             low, high = score.interval
             rows.append(
-                {"agent": agent, "label": label(agent), "cost_bps": cost, "sharpe": score.value}
+                {"agent": agent, "label": label(agent), "level": level_name(cost)}
+                | {"cost_bps": cost_column(cost), "sharpe": score.value}
                 | {"sharpe_low": low, "sharpe_high": high, "break_even_bps": even.value}
                 | {"break_even_bps_low": even.interval.low, "break_even_bps_high": even.interval.high}
             )
@@ -112,9 +120,9 @@ def exhibit_8(measured: Measured, scores: Scores) -> Table:
     return Table(
         name="exhibit8",
         title="Exhibit 8, Sharpe ratio after costs, table",
-        caption=f"The rescaled portfolio of Exhibit 3 after costs per unit of turnover: {COST_RULE}. The "
-        "break-even cost is where the Sharpe ratio is zero, negative for a strategy that loses before costs; "
-        f"{scores.how}.",
+        caption=f"The rescaled portfolio of Exhibit 3 after costs per unit of turnover{_and_own(scores)}: "
+        f"{COST_RULE}. The break-even cost is where the Sharpe ratio is zero, negative for a strategy that "
+        f"loses before costs; {scores.how}.",
         data=data,
         shown=_shown_8(data),
     )
@@ -123,26 +131,50 @@ def exhibit_8(measured: Measured, scores: Scores) -> Table:
 def _shown_8(data: pd.DataFrame) -> pd.DataFrame:
     """Strategies down, costs across."""
     sharpe = data.assign(cell=estimate_column("", "sharpe", ".2f").text(data))
-    wide = sharpe.pivot(index="label", columns="cost_bps", values="cell").loc[data["label"].unique()]
+    wide = sharpe.pivot(index="label", columns="level", values="cell").loc[data["label"].unique()]
     even = data.drop_duplicates("label")
     shown = as_text(
         even, (Column("Strategy", "label"), estimate_column("Break-even, bps", "break_even_bps", ".1f"))
     )
-    return shown.assign(**{f"{cost:g} bps": wide[cost].to_numpy() for cost in COSTS})
+    levels = {level: "Own costs" if level == MARKET else f"{level} bps" for level in data["level"].unique()}
+    return shown.assign(**{heading: wide[level].to_numpy() for level, heading in levels.items()})
+
+
+def _and_own(scores: Scores) -> str:
+    return f", and after {OWN_COSTS}" if OWN in scores.sharpe else ""
 
 
 def exhibit_9(measured: Measured, scores: Scores) -> Table:
     """High costs: the LSTM, the same trained with them, and the references."""
-    agents = [name for name in (*REFERENCES, LSTM, REGULARISED) if name in measured.agents]
-    data = portfolio_figures(measured, scores, DEAR, "9", agents)
+    data = portfolio_figures(measured, scores, DEAR, "9", _of_exhibit_9(measured))
     return Table(
         name="exhibit9",
         title="Exhibit 9, turnover regularisation",
-        caption=f"The rescaled portfolio at {DEAR.cost_bps:g} bps per unit of turnover{_trained(measured)}. "
+        caption=f"The rescaled portfolio at {DEAR.cost:g} bps per unit of turnover{_trained(measured)}. "
         f"{COST_RULE[0].upper()}{COST_RULE[1:]}; {scores.how}.",
         data=data,
         shown=as_text(data, figure_columns(data)),
     )
+
+
+def exhibit_9_own(measured: Measured, scores: Scores) -> Table | None:
+    """Exhibit 9 at what the data say that each asset costs; None where they say nothing."""
+    if OWN not in scores.sharpe:
+        return None
+    # The paper prints none.
+    data = portfolio_figures(measured, scores, OWN, "", _of_exhibit_9(measured))
+    return Table(
+        name="exhibit9-own-costs",
+        title="Exhibit 9, at each asset's own costs",
+        caption=f"The rescaled portfolio after {OWN_COSTS}{_trained(measured)}. "
+        f"{COST_RULE[0].upper()}{COST_RULE[1:]}; {scores.how}.",
+        data=data,
+        shown=as_text(data, figure_columns(data)),
+    )
+
+
+def _of_exhibit_9(measured: Measured) -> list[str]:
+    return [name for name in (*REFERENCES, LSTM, REGULARISED) if name in measured.agents]
 
 
 def beside_the_paper(exhibits: Sequence[Table]) -> Table | None:
@@ -214,7 +246,7 @@ def exhibit_9_differences(measured: Measured, scores: Scores) -> Table | None:
     for strategy, other in pairs:
         low, high = sharpe[strategy].difference(sharpe[other]).interval
         rows.append(
-            {"strategy": strategy, "other": other, "cost_bps": DEAR.cost_bps}
+            {"strategy": strategy, "other": other, "cost_bps": DEAR.cost}
             | {"difference": sharpe[strategy].value - sharpe[other].value}
             | {"difference_low": low, "difference_high": high}
         )
@@ -222,7 +254,7 @@ def exhibit_9_differences(measured: Measured, scores: Scores) -> Table | None:
     return Table(
         name="exhibit9-differences",
         title="Exhibit 9, pair by pair",
-        caption=f"Differences of Sharpe ratios of the rescaled portfolios at {DEAR.cost_bps:g} bps; "
+        caption=f"Differences of Sharpe ratios of the rescaled portfolios at {DEAR.cost:g} bps; "
         f"{scores.how}.",
         data=data,
         shown=as_text(data, DIFFERENCES),
@@ -249,7 +281,7 @@ def one_day_late(measured: Measured, scores: Scores) -> Table:
     for agent in measured.agents:
         row: dict[str, str | float] = {"agent": agent, "label": label(agent)}
         for kind, level in (("raw", RAW), ("rescaled", RESCALED)):
-            on_time, late = (scores.sharpe[each][agent] for each in (level, level._replace(late=True)))
+            on_time, late = (scores.sharpe[each][agent] for each in (level, level.delayed))
             change = late.difference(on_time)
             row |= {f"{kind}": on_time.value, f"{kind}_late": late.value, f"{kind}_change": change.value}
             row |= dict(zip((f"{kind}_change_low", f"{kind}_change_high"), change.interval, strict=True))
@@ -263,6 +295,45 @@ def one_day_late(measured: Measured, scores: Scores) -> Table:
         f"that the decision was made from; {scores.how}.",
         data=data,
         shown=as_text(data, LATE_COLUMNS),
+    )
+
+
+def trained_for_it(measured: Measured, scores: Scores) -> Table | None:
+    """Beyond the paper: models trained for a day's delay beside those that never met it, both late.
+
+    None where none was.
+    """
+    models = [agent for agent in measured.agents if late_trained(agent) in measured.seeds]
+    if not models:
+        return None
+    levels = {"free": RESCALED.delayed} | ({"own": OWN.delayed} if OWN in scores.sharpe else {})
+    rows = []
+    for agent in models:
+        row: dict[str, str | float] = {"agent": agent, "label": label(agent)}
+        for name, level in levels.items():
+            never, trained = (scores.sharpe[level][one] for one in (agent, late_trained(agent)))
+            gained = trained.difference(never)
+            for key, score in (("", never), ("_trained", trained), ("_gained", gained)):
+                row[f"{name}{key}"] = score.value
+                row |= dict(zip((f"{name}{key}_low", f"{name}{key}_high"), score.interval, strict=True))
+        rows.append(row)
+    data = pd.DataFrame(rows)
+    columns = [Column("Strategy", "label")]
+    for name in levels:
+        behind = ", own costs" if name == "own" else ""
+        columns += [
+            estimate_column(f"Trained on time{behind}", name, ".2f"),
+            estimate_column(f"Trained late{behind}", f"{name}_trained", ".2f"),
+            estimate_column(f"Gained{behind}", f"{name}_gained", "+.2f"),
+        ]
+    return Table(
+        name="trained-late",
+        title="Beyond the paper, one day late, trained for it",
+        caption="Sharpe ratios of rescaled portfolios of which every decision is traded one trading day "
+        "later, of models trained as the paper trades, which never met the delay, and of the same models "
+        f"searched, trained and selected with it; before costs{_and_own(scores)}; {scores.how}.",
+        data=data,
+        shown=as_text(data, columns),
     )
 
 

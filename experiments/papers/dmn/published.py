@@ -14,6 +14,7 @@ from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
 
+from experiments.papers.config import as_the_paper_trades, is_late_trained
 from experiments.papers.dmn.config import REFERENCES, REGULARISED
 from experiments.results.headings import as_printed
 
@@ -103,7 +104,8 @@ def label(agent: str) -> str:
         >>> label("dmn-lstm-sharpe"), label("my-agent")
         ('LSTM, Sharpe', 'my-agent')
     """
-    return LABELS.get(agent, agent)
+    name = as_the_paper_trades(agent)
+    return LABELS.get(name, name) + (", trained late" if is_late_trained(agent) else "")
 
 
 def in_paper_order(agents: list[str]) -> list[str]:

@@ -9,7 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.papers.bootstrap import Interval, day_counts, interval_of, resampled_sharpe, row_mean
-from experiments.papers.dmn.measure import Measured, Portfolio, metrics
+from experiments.papers.dmn.measure import Measured, metrics
+from experiments.papers.dmn.unit import Portfolio
+from experiments.settings.config import MARKET
+from experiments.settings.config import Level as Cost
 from experiments.statistics import REPLICATIONS, block_length
 from qn_env.arrays import FloatArray, IntArray
 from qn_env.economics import BASIS_POINT
@@ -23,15 +26,25 @@ class Level(NamedTuple):
     """Which portfolio, at which cost."""
 
     rescaled: bool
-    cost_bps: float
+    cost: Cost
     late: bool = False  # every decision is traded one trading day later
 
+    @property
+    def delayed(self) -> Level:
+        """The same one day late."""
+        return self._replace(late=True)
 
-RAW = Level(rescaled=False, cost_bps=0.0)
-RESCALED = Level(rescaled=True, cost_bps=0.0)
-DEAR = Level(rescaled=True, cost_bps=HIGH_COST)
-LATE = (RAW._replace(late=True), RESCALED._replace(late=True))
-LEVELS = (RAW, *(Level(rescaled=True, cost_bps=cost) for cost in COSTS), DEAR, *LATE)
+
+RAW = Level(rescaled=False, cost=0.0)
+RESCALED = Level(rescaled=True, cost=0.0)
+DEAR = Level(rescaled=True, cost=HIGH_COST)
+OWN = Level(rescaled=True, cost=MARKET)  # what the data say that each asset costs
+_ALWAYS = (RAW, *(Level(rescaled=True, cost=cost) for cost in COSTS), DEAR, RAW.delayed, RESCALED.delayed)
+
+
+def levels_of(measured: Measured) -> tuple[Level, ...]:
+    """The levels of a run."""
+    return (*_ALWAYS, OWN, OWN.delayed) if measured.priced else _ALWAYS
 
 
 class Score(NamedTuple):
@@ -91,36 +104,39 @@ def score(measured: Measured, *, seed: int, replications: int = REPLICATIONS) ->
     counts = day_counts(len(measured.dates), block, rng, replications)
     draw = rng.random((replications, max(map(len, measured.seeds.values()))))
     by_agent, even = {}, {}
+    levels = levels_of(measured)
     for agent, seeds in measured.seeds.items():
         S = len(seeds)
         chosen = (draw[:, :S] * S).astype(np.intp)
-        by_agent[agent] = _agent_scores(measured, agent, counts, chosen)
+        by_agent[agent] = _agent_scores(measured, agent, levels, counts, chosen)
         book = measured.scaled[agent]
         whole = np.ones((1, len(measured.dates)))
         own = np.arange(S)[None]
         even[agent] = Score(float(break_even(book, whole, own)[0]), break_even(book, counts, chosen))
     return Scores(
-        sharpe={level: {agent: levels[level] for agent, levels in by_agent.items()} for level in LEVELS},
+        sharpe={level: {agent: own[level] for agent, own in by_agent.items()} for level in levels},
         break_even=even,
         block=block,
         replications=replications,
     )
 
 
-def _agent_scores(measured: Measured, agent: str, counts: FloatArray, chosen: IntArray) -> dict[Level, Score]:
+def _agent_scores(
+    measured: Measured, agent: str, levels: Sequence[Level], counts: FloatArray, chosen: IntArray
+) -> dict[Level, Score]:
     """An agent's Sharpe ratios at every level."""
-    books = [measured.book(agent, rescaled=level.rescaled, late=level.late) for level in LEVELS]
-    nets = [book.net(level.cost_bps) for book, level in zip(books, LEVELS, strict=True)]
+    books = [measured.book(agent, rescaled=level.rescaled, late=level.late) for level in levels]
+    nets = [book.net(level.cost) for book, level in zip(books, levels, strict=True)]
     whole = np.concatenate(nets, axis=1)
     counted = np.isfinite(whole)
     resampled = resampled_sharpe(np.where(counted, whole, 0.0), counted.astype(np.float64), counts)
-    by_level = resampled.reshape(len(counts), len(LEVELS), -1)
+    by_level = resampled.reshape(len(counts), len(levels), -1)
     return {
         level: Score(
-            mean_known(metrics(book, level.cost_bps)["sharpe"]),
+            mean_known(metrics(book, level.cost)["sharpe"]),
             row_mean(np.take_along_axis(by_level[:, i], chosen, axis=1)),
         )
-        for i, (level, book) in enumerate(zip(LEVELS, books, strict=True))
+        for i, (level, book) in enumerate(zip(levels, books, strict=True))
     }
 
 

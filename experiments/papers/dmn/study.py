@@ -12,15 +12,22 @@ import numpy as np
 import pandas as pd
 
 from agents.agent import make_agent, settings_of
-from experiments.papers.data import daily_panel
+from experiments.papers.config import as_the_paper_trades, is_late_trained
+from experiments.papers.data import priced_panel
 from experiments.papers.dmn.artefacts import write_artefacts
-from experiments.papers.dmn.config import LSTM, REFERENCES, REGULARISED, DmnStudy
+from experiments.papers.dmn.config import (
+    LSTM,
+    REFERENCES,
+    REGULARISED,
+    DmnStudy,
+)
 from experiments.papers.dmn.importance import importance
 from experiments.results.leaderboard import static_agents
 from experiments.running.protocols import Protocol
 from experiments.running.runner import run
 from experiments.running.search import Search, best, search, training_of
 from experiments.running.units import Variant
+from experiments.settings.config import Execution
 from experiments.storage.records import TrialResult
 from experiments.storage.store import RunFolder, unit_name
 from qn_env.errors import DataError
@@ -42,26 +49,28 @@ def study(config: DmnStudy) -> Path:
     """
     if config.quick:
         config = quick(config)
-    models = (*config.models, *((REGULARISED,) if LSTM in config.models else ()))
-    whole = config.run_config(
-        (*models, *REFERENCES),
-        config.seeds,
-        out="run",
-        protocol="expanding",
-        begin=config.begin,
-        test_from=config.test_from,
-        test_years=config.test_years,
+    models = [*config.models, *([REGULARISED] if LSTM in config.models else [])]
+    models += config.trained_late(models)
+    whole, panel = priced_panel(
+        config,
+        config.run_config(
+            (*models, *REFERENCES),
+            config.seeds,
+            out="run",
+            protocol="expanding",
+            begin=config.begin,
+            test_from=config.test_from,
+            test_years=config.test_years,
+        ),
     )
-    panel = daily_panel(whole)
     folds = {fold.name: fold for fold in Protocol.of(whole).folds(panel)}
     searches = [search_of(config, model) for model in models]
     trials = search(searches, list(folds.values()), config.out / "trials", jobs=config.jobs, keep=True)
     chosen = [best(trials, model, window) for model in models for window in folds]
     variants = {
-        one.label: Variant(
-            one.variant.agent,
-            one.variant.options,
-            {trial["window"]: trial["options"] for trial in chosen if trial["agent"] == one.label},
+        one.label: replace(
+            one.variant,
+            windows={trial["window"]: trial["options"] for trial in chosen if trial["agent"] == one.label},
         )
         for one in searches
     }
@@ -94,8 +103,9 @@ def quick(config: DmnStudy) -> DmnStudy:
 
 def search_of(config: DmnStudy, model: str) -> Search:
     """The trials of one model: its agent, its budget and its number of draws."""
-    agent, options = model, {}
-    if model == REGULARISED:
+    execution: Execution = "late" if is_late_trained(model) else "on-time"
+    agent, options = as_the_paper_trades(model), {}
+    if agent == REGULARISED:
         agent, options = LSTM, {"train_cost_bps": config.turnover_bps}
     fixed: dict[str, object] = {"epochs": config.epochs, "patience": config.patience}
     if config.quick:  # one random draw may learn nothing at all: nothing is drawn, but taken as registered
@@ -103,8 +113,8 @@ def search_of(config: DmnStudy, model: str) -> Search:
         fixed = {name: getattr(made.config, name) for name in (*made.space, *fixed)}
     return Search(
         label=model,
-        variant=Variant(agent, options),
-        trials=range(config.draws_of(model)),
+        variant=Variant(agent, options, train_execution=execution),
+        trials=range(config.draws_of(as_the_paper_trades(model))),
         seed=config.seed,
         fixed=fixed,
         vol_target=settings_of(make_agent(agent)).vol_target,

@@ -16,12 +16,17 @@ WIDTH = 110
 
 
 def text_of_exhibits(
-    tables: Sequence[Table], orderings: pd.DataFrame, heading: str, notes: Sequence[str] = ()
+    tables: Sequence[Table],
+    late: Sequence[Table],
+    orderings: pd.DataFrame,
+    heading: str,
+    notes: Sequence[str] = (),
 ) -> str:
-    """Both exhibits, strategies down and metrics across, then the paper's orderings.
+    """Both exhibits, strategies down and metrics across, what is left late, then the paper's orderings.
 
     Args:
         tables: Exhibits 2 and 3, with the data of `portfolio_figures`.
+        late: what is beyond the paper, each as it is shown.
         orderings: of `orderings.orderings`.
         heading: what the figures are, budget included.
         notes: what else a reader should know, before anything.
@@ -29,6 +34,9 @@ def text_of_exhibits(
     lines = [heading, *(line for note in notes for line in wrap(note, WIDTH))]
     for table in tables:
         lines += ["", table.title, *align_columns(_cells(table.data))]
+    for table in late:
+        rows = [[str(cell) for cell in row] for row in table.shown.itertuples(index=False)]
+        lines += ["", table.title, *align_columns([["", *table.shown.columns[1:]], *rows])]
     lines += ["", "Sharpe ratios: 95% intervals from resampled days and seeds.", *wrap(LATER, WIDTH)]
     cells = [["The paper's orderings, Sharpe ratios", "margin", "95% interval", "here"]]
     for row in orderings.to_dict("records"):

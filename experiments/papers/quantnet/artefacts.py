@@ -13,6 +13,7 @@ from experiments.artefacts.columns import Column, as_text
 from experiments.artefacts.files import write_items
 from experiments.artefacts.items import Item, Omitted, Table
 from experiments.artefacts.page import budget_line
+from experiments.artefacts.thirds import thirds_table
 from experiments.papers.quantnet import comparisons, figures, market_tables, tables
 from experiments.papers.quantnet.ablation import table_7
 from experiments.papers.quantnet.bootstrap import Intervals, intervals
@@ -25,6 +26,7 @@ from experiments.papers.quantnet.measure import (
     Pair,
     daily,
     drawn_pairs,
+    late_trained_pairs,
     measure,
     named_markets,
     pairs,
@@ -35,6 +37,7 @@ from experiments.papers.quantnet.published import BUY_AND_HOLD_NOTE
 from experiments.papers.quantnet.text import text_of_table1
 from experiments.papers.quantnet.world import codes_of
 from experiments.results.leaderboard import static_note
+from experiments.results.thirds import Thirds, thirds_of
 from experiments.storage.store import RunFolder
 from qn_env.arrays import FloatArray
 from qn_env.storage import write_atomically
@@ -58,6 +61,8 @@ class PaperData:
     late: Measured
     late_intervals: Intervals
     pairs: Sequence[Pair]
+    late_trained: Sequence[Pair]  # the same, trained one day late
+    thirds: Thirds | None  # where the data say what each asset costs
     places: pd.DataFrame  # index market, columns region and country
     named: Sequence[str]
 
@@ -130,14 +135,18 @@ def write_artefacts(
     late = measure(run, cost_bps, "late")
     (markets, late_markets), every_pair = daily(run, measured, late), pairs(measured.agents)
     seed = int(measured.record["config"].get("seed", 0))
-    of_medians = intervals(markets, measured.seeds, every_pair, seed=seed)
+    own = {agent: measured.seeds[agent] for agent in measured.agents}
+    of_medians = intervals(markets, own, every_pair, seed=seed)
+    late_pairs = late_trained_pairs(measured)
     whole = PaperData(
         measured=measured,
         markets=markets,
         intervals=of_medians,
         late=late,
-        late_intervals=intervals(late_markets, late.seeds, every_pair, seed=seed),
+        late_intervals=intervals(late_markets, late.seeds, [*every_pair, *late_pairs], seed=seed),
         pairs=every_pair,
+        late_trained=late_pairs,
+        thirds=thirds_of(run.results(), run.asset_costs()),
         places=with_places(places, [str(market) for market in measured.markets.index]),
         named=chosen,
     )
@@ -189,6 +198,14 @@ def _main_results(made: PaperData) -> list[Item]:
     items.append(made.executions)
     if made.pairs:
         items.append(comparisons.differences_table(made.late, made.late_intervals, made.pairs))
+    if made.late_trained:
+        items.append(
+            comparisons.differences_table(
+                made.late, made.late_intervals, made.late_trained, trained_late=True
+            )
+        )
+    if made.thirds is not None:
+        items.append(thirds_table(*made.thirds, measured.agents, named=tables.label, heading="Strategy"))
     items += [*others, comparisons.counts_table(measured)]
     if made.pairs:
         items.append(comparisons.tests_table(measured, made.pairs))

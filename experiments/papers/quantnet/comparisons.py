@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from experiments.artefacts.columns import Column, as_text
+from experiments.artefacts.columns import Column, as_text, number_column
 from experiments.artefacts.items import Table
 from experiments.artefacts.numbers import UNDEFINED, format_digits
 from experiments.papers.bootstrap import Interval
+from experiments.papers.config import late_trained
 from experiments.papers.quantnet.bootstrap import Intervals
 from experiments.papers.quantnet.measure import Measured, Pair
 from experiments.papers.quantnet.published import ABOVE_ONE, join_published
@@ -69,8 +70,10 @@ def differences(measured: Measured, bootstrapped: Intervals | None, pairs: Seque
     return pd.DataFrame(rows)
 
 
-def differences_table(measured: Measured, bootstrapped: Intervals | None, pairs: Sequence[Pair]) -> Table:
-    """`differences` as an artefact."""
+def differences_table(
+    measured: Measured, bootstrapped: Intervals | None, pairs: Sequence[Pair], *, trained_late: bool = False
+) -> Table:
+    """`differences` as an artefact; `trained_late` says that the pairs are of models trained one day late."""
     data = differences(measured, bootstrapped, pairs)
     block = (
         f" (mean block {bootstrapped.block:.0f} days, {bootstrapped.replications} samples)"
@@ -79,8 +82,10 @@ def differences_table(measured: Measured, bootstrapped: Intervals | None, pairs:
     )
     late = measured.execution == "late"
     return Table(
-        name="table1-differences" + ("-late" if late else ""),
-        title="Sharpe ratio, pair by pair" + (", one day late" if late else ""),
+        name="table1-differences" + ("-late" if late else "") + ("-trained-late" if trained_late else ""),
+        title="Sharpe ratio, pair by pair"
+        + (", one day late" if late else "")
+        + (", trained for it" if trained_late else ""),
         caption="Difference of Sharpe ratios over assets, with intervals from resampled days and seeds"
         f"{block}, {measured.basis}.",
         data=data,
@@ -97,6 +102,16 @@ EXECUTIONS = (
     Column("95% interval ", ("late_low", "late_high"), interval_cell),
     Column("Assets with less late", "share_less", "{:.0%}".format),
 )
+# Of models that were also trained with the delay: what these have late.
+TRAINED_LATE = (
+    number_column("SR late, trained late", "trained_late", ".3f"),
+    Column("95% interval  ", ("trained_late_low", "trained_late_high"), interval_cell),
+)
+
+
+def execution_columns(data: pd.DataFrame) -> tuple[Column, ...]:
+    """The columns of `executions_table`: of models trained one day late where there are some."""
+    return (*EXECUTIONS, *(TRAINED_LATE if data["trained_late"].notna().any() else ()))
 
 
 def executions_table(
@@ -107,14 +122,17 @@ def executions_table(
     `share_less` is of the assets with a value of both, equal ones not counted as less.
     """
     rows = []
+    nothing = Interval(np.nan, np.nan)
     for agent in on_time.agents:
         row: dict[str, object] = {"agent": agent}
-        for name, measured, bootstrapped in (
-            ("on_time", on_time, on_time_intervals),
-            ("late", late, late_intervals),
+        for name, who, measured, bootstrapped in (
+            ("on_time", agent, on_time, on_time_intervals),
+            ("late", agent, late, late_intervals),
+            ("trained_late", late_trained(agent), late, late_intervals),
         ):
-            bounds = bootstrapped.median[agent]
-            median = measured.of("sharpe")[agent].median()
+            known = who in measured.seeds
+            bounds = bootstrapped.median[who] if known else nothing
+            median = measured.of("sharpe")[who].median() if known else np.nan
             row |= {name: median, f"{name}_low": bounds.low, f"{name}_high": bounds.high}
         lost = (on_time.of("sharpe")[agent] - late.of("sharpe")[agent]).dropna()
         rows.append(row | {"share_less": (lost > 0.0).mean(), "assets": len(lost)})
@@ -125,9 +143,14 @@ def executions_table(
         caption="Median Sharpe ratio over assets of the same decisions, traded at the close they are made "
         f"from, as the paper does, and one trading day later, {on_time.basis}; intervals from resampled "
         "days and seeds. What is earned on time alone may rest on closes that are not taken at one moment "
-        "or that are stale.",
+        "or that are stale."
+        + (
+            " Trained late: searched, trained and selected with the delay as well."
+            if data["trained_late"].notna().any()
+            else ""
+        ),
         data=data,
-        shown=as_text(data, EXECUTIONS),
+        shown=as_text(data, execution_columns(data)),
     )
 
 

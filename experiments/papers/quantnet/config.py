@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from experiments.papers.config import StudyData
+from experiments.papers.config import JudgedLate, StudyData
 from experiments.settings.config import COUNTS, NAMES, check_agents, check_counts, take_paths
 from qn_env.checks import MOST_DAYS, check_flag, check_items, check_names, check_whole
 from qn_env.errors import ConfigError
@@ -75,7 +75,7 @@ class _Common(StudyData):
 
 
 @dataclass(frozen=True, kw_only=True)
-class QuantNetStudy(_Common):
+class QuantNetStudy(_Common, JudgedLate):
     """QuantNet beside No Transfer and the classical rules: every table and figure of the paper.
 
     Each learnt agent's configuration is the best of a few draws on the selection block, then trained on
@@ -103,7 +103,6 @@ class QuantNetStudy(_Common):
         check_counts(self, "draws", "seeds")
         take_paths(self, "factors")
         check_names("named", self.named)
-        check_flag("quick", self.quick)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -60,7 +60,7 @@ _histograms = partial(small_multiples, draw=overlay, x="Sharpe ratio of an asset
 
 def sharpe_histograms(measured: Measured, strategy: str) -> Drawing:
     """Figure 3: the strategy's Sharpe ratios over assets beside each other strategy's."""
-    sharpe = measured.of("sharpe")
+    sharpe = measured.of("sharpe")[measured.agents]
     edges = bin_edges(sharpe.to_numpy(), most=40)
     samples = {
         f"vs {label(other)}": Samples(edges, sharpe[strategy], sharpe[other])

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from experiments.papers.config import is_late_trained, late_trained
 from experiments.papers.quantnet.published import METRICS
 from experiments.results.books import book_of
 from experiments.results.leaderboard import STATIC_SHARE, still_shares
@@ -59,8 +60,8 @@ class Measured:
 
     @property
     def agents(self) -> list[str]:
-        """Agents with results."""
-        return list(self.seeds)
+        """The strategies with results, trained as the paper trades."""
+        return [agent for agent in self.seeds if not is_late_trained(agent)]
 
     @property
     def basis(self) -> str:
@@ -69,8 +70,8 @@ class Measured:
         return f"{costs}, traded one day late" if self.execution == "late" else costs
 
     def of(self, metric: str) -> pd.DataFrame:
-        """One metric of every asset, [assets, agents]."""
-        values: pd.DataFrame = self.values[metric][self.agents]
+        """One metric of every asset, [assets, agents], those that were trained one day late last."""
+        values: pd.DataFrame = self.values[metric][list(self.seeds)]
         return values
 
     def by_market(self, metric: str) -> pd.DataFrame:
@@ -115,7 +116,12 @@ def measure(run: RunFolder, cost_bps: float | None = None, execution: Execution 
             raise DataError(f"{run.path / name}: missing, expected a finished run. Finish or repeat the run.")
     record, results = run.record(), run.results()
     results = results[results["execution"] == execution]
-    costs = sorted(float(cost) for cost in results["cost_bps"].unique())
+    costs = sorted(float(cost) for cost in results["cost_bps"].dropna().unique())
+    if not costs:
+        raise ConfigError(
+            f"{run.path}: has no results at a number of basis points, at which the tables are; name one in "
+            "--costs."
+        )
     cost = costs[0] if cost_bps is None else float(cost_bps)
     if cost not in costs:
         listed = ", ".join(f"{c:g}" for c in costs)
@@ -129,7 +135,7 @@ def measure(run: RunFolder, cost_bps: float | None = None, execution: Execution 
     ordered = [agent for agent in record["agents"] if agent in finished]
     seeds = {
         agent: sorted(int(s) for s in rows.loc[rows["agent"] == agent, "seed"].unique())
-        for agent in [*ordered, *sorted(finished.difference(ordered))]
+        for agent in sorted([*ordered, *sorted(finished.difference(ordered))], key=is_late_trained)
     }
     values = rows.groupby(["market", "asset", "metric", "agent"])["value"].mean().unstack(["metric", "agent"])
     missing = rows["value"].isna().groupby([rows["metric"], rows["agent"]]).sum().unstack("agent")
@@ -221,6 +227,12 @@ def pairs(agents: Sequence[str]) -> list[Pair]:
         for reference in NO_TRANSFER_LIKE
         if strategy in agents and reference in agents
     ]
+
+
+def late_trained_pairs(measured: Measured) -> list[Pair]:
+    """The pairs of which both were trained one day late."""
+    late = [Pair(*map(late_trained, pair)) for pair in pairs(measured.agents)]
+    return [pair for pair in late if set(pair) <= set(measured.seeds)]
 
 
 def drawn_pairs(agents: Sequence[str]) -> list[Pair]:

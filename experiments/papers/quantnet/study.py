@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from agents.agent import load_agent
-from experiments.papers.config import StudyData
-from experiments.papers.data import daily_panel
+from experiments.papers.config import StudyData, as_the_paper_trades, is_late_trained
+from experiments.papers.data import priced_panel
 from experiments.papers.quantnet.artefacts import write_ablation, write_artefacts
 from experiments.papers.quantnet.config import (
     LEARNT,
@@ -52,16 +52,19 @@ def study(config: QuantNetStudy) -> Path:
     """
     if config.quick:
         config = replace(config, draws=2, seeds=2, steps=40, windows=8)
-    whole = config.run_config((*LEARNT, *RULES), config.seeds, out="run")
-    panel = daily_panel(whole)
+    learnt = (*LEARNT, *config.trained_late(LEARNT))
+    whole, panel = priced_panel(config, config.run_config((*learnt, *RULES), config.seeds, out="run"))
     fold = holdout(panel, calendar=config.calendar)
-    searches = [_search(config, agent, config.draws, config.budget.options(agent)) for agent in LEARNT]
+    searches = [
+        _search(config, agent, config.draws, config.budget.options(as_the_paper_trades(agent)))
+        for agent in learnt
+    ]
     trials = search(searches, [fold], config.out / "trials", jobs=config.jobs)
-    chosen = {agent: best(trials, agent) for agent in LEARNT}
+    chosen = {agent: best(trials, agent) for agent in learnt}
     counts = {"draws": config.draws, "seeds": config.seeds}
     fixed = {one.label: list(one.fixed) for one in searches}
     about = _about(config, counts, trials, chosen, fixed=fixed)
-    variants = {agent: Variant(agent, trial["options"]) for agent, trial in chosen.items()}
+    variants = {one.label: replace(one.variant, options=chosen[one.label]["options"]) for one in searches}
     whole = replace(whole, quick=config.quick)
     folder = RunFolder(run(whole, panel, variants=variants, resume=True, extra=zero_embeddings))
     page = write_artefacts(
@@ -92,8 +95,8 @@ def ablation(config: QuantNetAblation) -> Path:
     if config.quick:
         config = replace(config, seeds=1, dimensions=(10, 25), steps=20, windows=8)
     variants = ablation_variants(config)
-    whole = config.run_config(tuple(variants), config.seeds, out="ablation")
-    folder = RunFolder(run(replace(whole, quick=config.quick), variants=variants, resume=True))
+    whole, panel = priced_panel(config, config.run_config(tuple(variants), config.seeds, out="ablation"))
+    folder = RunFolder(run(replace(whole, quick=config.quick), panel, variants=variants, resume=True))
     return write_ablation(folder, config.out, _about(config, {"seeds": config.seeds}, [], {}))
 
 
@@ -120,7 +123,7 @@ def random_search(config: QuantNetSearch) -> list[TrialResult]:
     """
     if config.draws < len(config.agents):
         raise ConfigError(f"draws is {config.draws}, expected one at least for each of {len(config.agents)}.")
-    panel = daily_panel(config.run_config(config.agents, 1, out="search"))
+    _, panel = priced_panel(config, config.run_config(config.agents, 1, out="search"))
     fold = holdout(panel, calendar=config.calendar)
     budget = config.budget
     fixed = {"steps": budget.steps, "epoch": budget.epoch, "patience": budget.patience}
@@ -140,7 +143,9 @@ def _search(
 ) -> Search:
     return Search(
         label=agent,
-        variant=Variant(agent),
+        variant=Variant(
+            as_the_paper_trades(agent), train_execution="late" if is_late_trained(agent) else "on-time"
+        ),
         trials=range(draws),
         seed=config.seed,
         fixed=fixed,

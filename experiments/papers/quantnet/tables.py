@@ -13,6 +13,7 @@ from experiments.artefacts.columns import Column, as_text
 from experiments.artefacts.items import Table
 from experiments.artefacts.numbers import UNDEFINED, format_digits, format_setting, join_words
 from experiments.papers.bootstrap import Interval
+from experiments.papers.config import as_the_paper_trades, is_late_trained
 from experiments.papers.quantnet.bootstrap import Intervals
 from experiments.papers.quantnet.measure import Measured
 from experiments.papers.quantnet.published import (
@@ -57,7 +58,8 @@ class StudyRecord(TypedDict):
 
 def label(agent: str) -> str:
     """The paper's name of an agent, where it has one."""
-    return LABELS.get(agent, agent)
+    name = as_the_paper_trades(agent)
+    return LABELS.get(name, name) + (", trained late" if is_late_trained(agent) else "")
 
 
 def summary(values: pd.Series[float]) -> dict[str, float]:

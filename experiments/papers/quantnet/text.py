@@ -9,7 +9,7 @@ import pandas as pd
 
 from experiments.artefacts.columns import Column
 from experiments.artefacts.numbers import align_columns, format_digits
-from experiments.papers.quantnet.comparisons import DIFFERENCES, EXECUTIONS
+from experiments.papers.quantnet.comparisons import DIFFERENCES, execution_columns
 from experiments.papers.quantnet.published import BUY_AND_HOLD_NOTE, METRIC_LABELS
 from experiments.papers.quantnet.tables import MEDIAN_MAD, SHARPE_INTERVAL, label
 
@@ -23,7 +23,10 @@ BEHIND_SHARPE = (
     SHARPE_INTERVAL,
     Column("SR in the paper", "published_median", partial(format_digits, digits=3)),
 )
-SHORT_LATE = ("", "on time", "95% interval", "late", "95% interval", "assets with less")
+SHORT_LATE = (
+    *("", "on time", "95% interval", "late", "95% interval", "assets with less"),
+    *("trained late", "95% interval"),
+)
 SHORT_DIFFERENCES = ("of medians", "95% interval", "mean, paired", "95% interval")
 
 
@@ -44,7 +47,10 @@ def text_of_table1(data: pd.DataFrame, late: pd.DataFrame, differences: pd.DataF
         columns = [["", *map(label, data["agent"].unique())]]
         columns += [[column.heading, *column.text(rows[name])] for name, column in shown]
         lines += ["", *_aligned(columns)]
-    columns = [[short, *column.text(late)] for short, column in zip(SHORT_LATE, EXECUTIONS, strict=True)]
+    columns = [
+        [short, *column.text(late)]
+        for short, column in zip(SHORT_LATE, execution_columns(late), strict=False)
+    ]
     lines += ["", "Median SR, traded at the close that is decided from, and one day late", *_aligned(columns)]
     if "buy-and-hold" in set(data["agent"]):
         lines += ["", BUY_AND_HOLD_NOTE]
