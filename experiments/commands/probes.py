@@ -39,8 +39,8 @@ class Probes:
     """Registered names or import paths, package.module:Class."""
 
     probes: Annotated[tuple[str, ...], NAMES] = ()
-    """Of noise, drift, trend, reversal, latent-trend, transfer, contagion, costs, regime and ragged; default:
-    all."""
+    """Of noise, drift, trend, reversal, latent-trend, transfer, contagion, costs, regime, ragged,
+    costly-trend, costly-reversal and costly-latent; default: all."""
 
     seeds: int | None = None
     """Panels and trainings of each; default: 3, with --quick 2."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from agents.agent import Settings
 from experiments.probes.optima import latent_filter
+from experiments.probes.programme import Law, best_policy
 from qn_env.arrays import FloatArray
 from qn_env.environment import TradingEnv
 from qn_env.setup import Observation
@@ -43,6 +44,37 @@ class Oracle:
         before = np.zeros(len(today)) if self._last is None else self._last
         forecast = self._last = self._forecast(today, before)
         return 2.0 * forecast / (1.0 + forecast**2)
+
+
+class Banded(Oracle):
+    """Plays the best policy under the costs it is fitted with: no trade inside a band that moves."""
+
+    def __init__(self, forecast: Forecast, law: Law, volatility: float) -> None:
+        """Take what is planted.
+
+        Args:
+            forecast: mu of the next return, in units of what it leaves open.
+            law: of mu.
+            volatility: standard deviation of what is left open, decimal.
+        """
+        super().__init__(forecast)
+        self._law, self._volatility = law, volatility
+        self._policy = best_policy(law, 0.0)
+
+    def fit(self, env: TradingEnv, *, seed: int, validation: TradingEnv | None = None) -> Self:
+        """Compute the policy for the cost of a unit of turnover, the same for all assets."""
+        del seed, validation
+        self._policy = best_policy(self._law, float(env.tape.costs.turnover.flat[0]) / self._volatility)
+        return self
+
+    def act(self, observation: Observation) -> FloatArray:
+        """Signals [N]: positions as shares of the largest one that is ever taken."""
+        super().act(observation)
+        assert self._last is not None, "the forecast"
+        most = self._policy.largest
+        if most == 0.0:
+            return 0.0 * self._last
+        return self._policy.position(self._last, most * observation["positions"]) / most
 
 
 class Regression(Oracle):

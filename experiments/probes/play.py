@@ -50,9 +50,9 @@ class Played:
         """Whether the agent only ever chose between long, short and flat, and no size."""
         return bool(np.isin(np.abs(self.signals), (0.0, 1.0)).all())
 
-    def mean_sharpe(self) -> float:
-        """Mean of the assets' annualised Sharpe ratios before costs, weighted by days; 0 of a flat asset."""
-        ratios = np.nan_to_num(sharpe(self.gross, self.counted, axis=0), nan=0.0)
+    def mean_sharpe(self, cost_bps: float = 0.0) -> float:
+        """Mean of the assets' annualised Sharpe ratios after costs, weighted by days; 0 of a flat asset."""
+        ratios = np.nan_to_num(sharpe(self.net(cost_bps), self.counted, axis=0), nan=0.0)
         return float(np.average(ratios, weights=self.counted.sum(axis=0)))
 
 

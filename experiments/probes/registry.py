@@ -10,6 +10,8 @@ from typing import Literal
 import numpy as np
 
 from experiments.probes.controls import (
+    Banded,
+    Forecast,
     Oracle,
     Regression,
     ar1_forecast,
@@ -18,12 +20,14 @@ from experiments.probes.controls import (
     leader_forecast,
 )
 from experiments.probes.optima import ar1_ratio, constant_optimum, latent_filter, normal_optimum
+from experiments.probes.programme import Law
 from experiments.probes.sharing import TRANSFER_COEFFICIENT, shared_law, transfer_panel
 from experiments.probes.trials import (
     Build,
     Figures,
     Trial,
     contagion_trial,
+    costly_trial,
     costs_trial,
     drift_trial,
     noise_trial,
@@ -103,6 +107,8 @@ class Probe:
 MARKETS, ASSETS, VOLATILITY = 2, 4, 0.01
 COEFFICIENT, WEAK, COST_BPS = 0.15, 0.02, 20.0
 DRIFT, PERSISTENCE, STRENGTH = 0.0625, 0.9, 0.3
+STRONG = 0.3  # AR(1), worth its costs
+COSTS = (5.0, 20.0)  # bps
 
 _SHARES = {"share": Bar(level=0.6), "share of sides": Bar(level=0.7)}
 _AR1 = normal_optimum(ar1_ratio(COEFFICIENT))
@@ -231,6 +237,49 @@ _RAGGED = Probe(
     control=partial(_ar1_oracle, COEFFICIENT),
 )
 
+
+def _costly(
+    name: str,
+    planted: str,
+    panel: Callable[[int, int], Panel],
+    law: Law,
+    volatility: float,
+    forecast: Forecast,
+) -> Probe:
+    """A market with an edge that is worth its costs, to who trades no more than it must."""
+    return Probe(
+        name=name,
+        planted=f"{planted}, at {' and '.join(f'{bps:g}' for bps in COSTS)} bps",
+        expected="a large share of what the best policy under these costs earns, which leaves a band around "
+        "its position untraded; beyond 0 only who sees what it holds",
+        panel=panel,
+        trial=partial(costly_trial, law, volatility, COSTS),
+        bars={f"share at {bps:g} bps": Bar(level=0.6) for bps in COSTS},
+        control=lambda: Banded(forecast, law, volatility),
+    )
+
+
+def _costly_ar1(name: str, coefficient: float, offset: int) -> Probe:
+    return _costly(
+        name,
+        f"AR(1) returns, coefficient {coefficient:g}",
+        _panels(ar1_trend, offset, coefficient=coefficient),
+        Law(coefficient, ar1_ratio(coefficient)),
+        VOLATILITY,
+        ar1_forecast(coefficient, VOLATILITY),
+    )
+
+
+_FILTER = latent_filter(PERSISTENCE, STRENGTH)
+_COSTLY_LATENT = _costly(
+    "costly-latent",
+    f"noise around an unseen AR(1) drift, coefficient {PERSISTENCE:g}, {STRENGTH:g} times as large",
+    _panels(latent_drift, 13_000, persistence=PERSISTENCE, strength=STRENGTH),
+    Law(PERSISTENCE, _FILTER.ratio),
+    VOLATILITY * _FILTER.innovation**0.5,
+    latent_forecast(PERSISTENCE, STRENGTH, VOLATILITY),
+)
+
 PROBES: Mapping[str, Probe] = {
     probe.name: probe
     for probe in (
@@ -244,6 +293,9 @@ PROBES: Mapping[str, Probe] = {
         _COSTS,
         _REGIME,
         _RAGGED,
+        _costly_ar1("costly-trend", STRONG, 11_000),
+        _costly_ar1("costly-reversal", -STRONG, 12_000),
+        _COSTLY_LATENT,
     )
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -10,6 +10,8 @@ from agents.agent import Agent, watch
 from agents.training import Monitor, Progress
 from experiments.probes.optima import Optimum
 from experiments.probes.play import Played, play_agent, train_agent
+from experiments.probes.programme import Law, best_blind_policy, best_policy
+from qn_env.economics import BASIS_POINT
 from qn_env.panel import Panel
 from qn_env.year import DAYS_PER_YEAR
 
@@ -84,6 +86,32 @@ def costs_trial(cost_bps: float, build: Build, panel: Panel, days: int, seed: in
         "net / error": mean / error if error > 0.0 else 0.0,
         "flat": float((played.gross == 0.0).all(axis=0).mean()),
     }
+
+
+def costly_trial(
+    law: Law, volatility: float, costs: Sequence[float], build: Build, panel: Panel, days: int, seed: int
+) -> Figures:
+    """At every cost the share of the best net Sharpe ratio, of an agent that learns under that cost.
+
+    Beside it how far the agent is beyond the best policy that does not see what it holds, as a share too.
+
+    Args:
+        law: of the forecast.
+        volatility: standard deviation of what it leaves open, decimal.
+        costs: basis points.
+        build: the agent.
+        panel: of whose rows it learns from the first `days`.
+        days: to learn from.
+        seed: of the training.
+    """
+    figures: Figures = {}
+    for bps in costs:
+        price = bps * BASIS_POINT / volatility
+        best, blind = (found(law, price).earned.sharpe for found in (best_policy, best_blind_policy))
+        reached = _held_out(build, panel, days, seed, bps).mean_sharpe(bps)
+        figures |= {f"share at {bps:g} bps": reached / best}
+        figures |= {f"beyond blind at {bps:g} bps": (reached - blind) / best}
+    return figures
 
 
 def regime_trial(optimum: Optimum, build: Build, panel: Panel, days: int, seed: int) -> Figures:
