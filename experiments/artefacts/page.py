@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from qn_env.storage import write_atomically
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+_INTERVAL = re.compile(r"\[([^][, ]+), ([^][, ]+)\]")  # a table folds around it, not inside
 FOLDED_ROWS = 40  # longer tables open on demand
 
 
@@ -124,6 +126,7 @@ def _part(item: Table | Drawing, images: Mapping[str, bytes]) -> dict[str, objec
     made: dict[str, object] = {"name": item.name, "title": item.title, "caption": item.caption}
     if isinstance(item, Drawing):
         return made | {"image": base64.b64encode(images[item.name]).decode()}
-    rows = item.shown.astype(str).to_numpy().tolist()
+    cells = item.shown.astype(str).to_numpy().tolist()
+    rows = [[_INTERVAL.sub("[\\1,\N{NO-BREAK SPACE}\\2]", cell) for cell in row] for row in cells]
     folded = len(rows) > FOLDED_ROWS or item.name.endswith("published")
     return made | {"image": None, "head": list(item.shown.columns), "rows": rows, "folded": folded}
