@@ -449,6 +449,13 @@ for _name, _hidden in {"spatiotemporal": None, "spatiotemporal-mlp": 10}.items()
         learns=True,
     )
 register(
+    "rrl",
+    "agents.closed:Recurrent",
+    about="a linear policy that reads what it holds, trained net of 2 bps (Moody and Saffell 2001)",
+    quick={"epochs": 20, "patience": 5},
+    learns=True,
+)
+register(
     "ppo",
     "agents.sb3:SB3Agent",
     about="Stable-Baselines3's PPO over all assets at once, rewarded net of 2 bps",
