@@ -146,14 +146,12 @@ def _and_own(scores: Scores) -> str:
 
 def exhibit_9(measured: Measured, scores: Scores) -> Table:
     """High costs: the LSTM, the same trained with them, and the references."""
-    data = portfolio_figures(measured, scores, DEAR, "9", _of_exhibit_9(measured))
-    return Table(
-        name="exhibit9",
-        title="Exhibit 9, turnover regularisation",
-        caption=f"The rescaled portfolio at {DEAR.cost:g} bps per unit of turnover{_trained(measured)}. "
-        f"{COST_RULE[0].upper()}{COST_RULE[1:]}; {scores.how}.",
-        data=data,
-        shown=as_text(data, figure_columns(data)),
+    return _exhibit_9(
+        portfolio_figures(measured, scores, DEAR, "9", _of_exhibit_9(measured)),
+        "exhibit9",
+        "Exhibit 9, turnover regularisation",
+        f"at {DEAR.cost:g} bps per unit of turnover{_trained(measured)}",
+        scores,
     )
 
 
@@ -161,13 +159,21 @@ def exhibit_9_own(measured: Measured, scores: Scores) -> Table | None:
     """Exhibit 9 at what the data say that each asset costs; None where they say nothing."""
     if OWN not in scores.sharpe:
         return None
-    # The paper prints none.
-    data = portfolio_figures(measured, scores, OWN, "", _of_exhibit_9(measured))
+    return _exhibit_9(
+        # The paper prints none.
+        portfolio_figures(measured, scores, OWN, "", _of_exhibit_9(measured)),
+        "exhibit9-own-costs",
+        "Exhibit 9, at each asset's own costs",
+        f"after {OWN_COSTS}{_trained(measured)}",
+        scores,
+    )
+
+
+def _exhibit_9(data: pd.DataFrame, name: str, title: str, paid: str, scores: Scores) -> Table:
     return Table(
-        name="exhibit9-own-costs",
-        title="Exhibit 9, at each asset's own costs",
-        caption=f"The rescaled portfolio after {OWN_COSTS}{_trained(measured)}. "
-        f"{COST_RULE[0].upper()}{COST_RULE[1:]}; {scores.how}.",
+        name=name,
+        title=title,
+        caption=f"The rescaled portfolio {paid}. {COST_RULE[0].upper()}{COST_RULE[1:]}; {scores.how}.",
         data=data,
         shown=as_text(data, figure_columns(data)),
     )
