@@ -99,12 +99,11 @@ def by_windows(env: TradingEnv, trader: Trader, *, targeted: bool) -> Loss:
 
 @pytest.mark.parametrize("costly", [False, True], ids=["free", "costly"])
 @pytest.mark.parametrize("target", [None, 0.15])
-@pytest.mark.parametrize(("lag", "halts"), [(0, True), (0, False), (1, False), (2, False)])
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize(("lag", "halts", "seed"), [(0, True, 0), (0, True, 1), (1, False, 2), (2, False, 3)])
 def test_objective_and_gradient_are_those_of_the_environment(
-    seed: int,
     lag: int,
     halts: bool,  # noqa: FBT001 - a parameter of the test
+    seed: int,
     target: float | None,
     costly: bool,  # noqa: FBT001
 ) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 FLAG, TRUST = "--config", "--trust"
 TRIALS = ("trials", "search", "transfer", "ablation")  # what a search or a study makes first
 # Settings that say whose code runs: an agent by its import path, a cluster that sends and takes objects.
-CODE = ("agent", "agents", "models", "address")
+CODE = ("agent", "agents", "models", "late_models", "address")
 COMMAND = "command"
 
 # A command as it is typed, such as ("paper", "dmn"), and the dataclass of its options.
