@@ -251,7 +251,7 @@ def _costly(
         name=name,
         planted=f"{planted}, at {' and '.join(f'{bps:g}' for bps in COSTS)} bps",
         expected="a large share of what the best policy under these costs earns, which leaves a band around "
-        "its position untraded; beyond 0 only who sees what it holds",
+        "its position untraded; beyond the blind one is only who sees or remembers what it holds",
         panel=panel,
         trial=partial(costly_trial, law, volatility, COSTS),
         bars={f"share at {bps:g} bps": Bar(level=0.6) for bps in COSTS},
