@@ -13,7 +13,7 @@ import tyro
 from experiments.commands.search import SearchConfig
 from experiments.papers.dmn.config import DmnStudy
 from experiments.papers.quantnet.config import QuantNetStudy
-from experiments.settings.config import NAMES, NUMBERS, RunConfig
+from experiments.settings.config import MONEY, NAMES, RunConfig
 from experiments.settings.configfile import read_config, shipped_configs, with_config_file, write_config
 from qn_env.errors import ConfigError
 
@@ -33,7 +33,7 @@ class Sample:
     quick: bool = True
     kind: Literal["a", "b"] | None = "a"
     names: Annotated[tuple[str, ...], NAMES] = ("x",)
-    costs: Annotated[tuple[float, ...], NUMBERS] = (1.0,)
+    costs: Annotated[tuple[float, ...], MONEY] = (1.0,)
 
 
 def read(argv: list[str]) -> Sample:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -42,7 +43,6 @@ class ClosedWindows:
         follows = torch.zeros(len(counted), dtype=torch.bool)
         follows[1:] = windows.asset[1:] == windows.asset[:-1]
         previous = torch.where(follows, number - 1, -1)
-        costs = episode.terms.costs
         return cls(
             windows.inputs.double(),
             counted,
@@ -50,7 +50,7 @@ class ClosedWindows:
             Account(
                 episode.scale[..., 0],
                 episode.next_returns[..., 0],
-                None if costs is None else costs.each(lambda rate: rate[..., 0] if rate.ndim else rate),
+                _each_rate(episode.terms.costs, lambda rate: rate[..., 0]),
                 episode.lag,
             ),
             previous,
@@ -62,35 +62,31 @@ class ClosedWindows:
 
     def take(self, rows: Tensor) -> ClosedWindows:
         """The windows of the given numbers."""
-        scale, returns, costs, lag = self.account
-        account = Account(scale[rows], returns[rows], _each(costs, lambda rate: rate[rows]), lag)
-        return ClosedWindows(
-            self.inputs[rows],
-            self.counted[rows],
-            self.ratio[rows],
-            account,
-            self.previous[rows],
-            self.bars_per_year,
-        )
+        return self._each(lambda values: values[rows], self.previous[rows])
 
     def joined(self) -> ClosedWindows:
         """One window for each asset: all of its days, padded at the end with days that do not count."""
         first = torch.nonzero(self.previous < 0).flatten()
         counts = torch.diff(first, append=torch.tensor([len(self)]))
-        place = first[:, None] + torch.arange(int(counts.max()))
-        missing = torch.arange(int(counts.max())) >= counts[:, None]
-        rows = place.clip(max=len(self) - 1)
+        place = torch.arange(int(counts.max()))
+        rows, missing = (first[:, None] + place).clip(max=len(self) - 1), place >= counts[:, None]
 
         def join(values: Tensor) -> Tensor:
-            return values[rows].masked_fill(_wide(missing, values), 0).flatten(1, 2)
+            windows = values[rows]  # [A, K, L, ...]
+            gone = missing.reshape(*missing.shape, *(1,) * (windows.ndim - 2))
+            return windows.masked_fill(gone, 0).flatten(1, 2)
 
+        return self._each(join, torch.full((len(first),), -1))
+
+    def _each(self, change: Callable[[Tensor], Tensor], previous: Tensor) -> ClosedWindows:
+        """Every part [B, L, ...] changed."""
         scale, returns, costs, lag = self.account
         return ClosedWindows(
-            join(self.inputs),
-            join(self.counted),
-            join(self.ratio),
-            Account(join(scale), join(returns), _each(costs, join), lag),
-            torch.full((len(first),), -1),
+            change(self.inputs),
+            change(self.counted),
+            change(self.ratio),
+            Account(change(scale), change(returns), _each_rate(costs, change), lag),
+            previous,
             self.bars_per_year,
         )
 
@@ -131,13 +127,6 @@ def _ratio(sigma: Tensor, previous: Tensor, *, targeted: bool) -> Tensor:
     return ratio * known
 
 
-def _each(costs: Costs[Tensor] | None, change: object) -> Costs[Tensor] | None:
+def _each_rate(costs: Costs[Tensor] | None, change: Callable[[Tensor], Tensor]) -> Costs[Tensor] | None:
     """The costs with every rate that differs between days changed."""
-    if costs is None:
-        return None
-    return costs.each(lambda rate: change(rate) if rate.ndim else rate)  # type: ignore[operator]
-
-
-def _wide(mask: Tensor, like: Tensor) -> Tensor:
-    """[A, K] -> [A, K, 1, ...] as many axes as windows [A, K, L, ...] of `like` have."""
-    return mask.reshape(*mask.shape, *(1,) * (like.ndim - 1))
+    return None if costs is None else costs.each(lambda rate: change(rate) if rate.ndim else rate)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from tyro.constructors import PrimitiveConstructorSpec
 
@@ -64,7 +64,6 @@ Kind = Literal["prices", "returns"]
 RateUnit = Literal["fraction-a-day", "percent-a-year"]
 # A level of costs: basis points per unit of turnover, or what the data say that each asset costs.
 Level = float | Literal["market"]
-Given = TypeVar("Given", float, Level)
 MARKET: Literal["market"] = "market"
 DEFAULT_COSTS: tuple[Level, ...] = (0.0, 2.0)
 IN_WORDS: Mapping[Execution, str] = {"late": "one day late", "on-time": "on time"}
@@ -112,18 +111,13 @@ COUNTS: PrimitiveConstructorSpec[tuple[int, ...]] = PrimitiveConstructorSpec(
 )
 
 
-def _numbers(metavar: str) -> PrimitiveConstructorSpec[tuple[float, ...]]:
-    """How a comma-separated list of numbers is read from the command line."""
-    return PrimitiveConstructorSpec(
-        nargs=1,
-        metavar=metavar,
-        instance_from_str=lambda words: tuple(float(w) for w in words[0].split(",") if w.strip()),
-        is_instance=lambda value: isinstance(value, tuple),
-        str_from_instance=lambda value: [",".join(f"{v:g}" for v in value)],
-    )
-
-
-NUMBERS, MONEY = _numbers("BPS,..."), _numbers("AMOUNT,...")
+MONEY: PrimitiveConstructorSpec[tuple[float, ...]] = PrimitiveConstructorSpec(
+    nargs=1,
+    metavar="AMOUNT,...",
+    instance_from_str=lambda words: tuple(float(w) for w in words[0].split(",") if w.strip()),
+    is_instance=lambda value: isinstance(value, tuple),
+    str_from_instance=lambda value: [",".join(f"{v:g}" for v in value)],
+)
 LEVELS: PrimitiveConstructorSpec[tuple[Level, ...]] = PrimitiveConstructorSpec(
     nargs=1,
     metavar="BPS,...,market",
@@ -399,9 +393,15 @@ def check_levels(costs: Iterable[Level]) -> tuple[Level, ...]:
     """Levels of costs, `market` among them or not.
 
     Raises:
-        ConfigError: as `check_costs`.
+        ConfigError: no cost, one that appears twice, or one that is neither.
     """
-    return _each_once(costs, check_level, "0,2,market")
+    example = "0,2,market"
+    given = check_items("costs", costs, lambda one: True, f"a list of basis points, e.g. {example}")
+    if not given:
+        raise ConfigError(f"costs is empty; name at least one level in basis points, e.g. {example}.")
+    checked = tuple(check_level("costs", one) for one in given)
+    _unique("costs", checked)
+    return checked
 
 
 def check_level(name: str, level: Level) -> Level:
@@ -412,7 +412,7 @@ def check_level(name: str, level: Level) -> Level:
     """
     if isinstance(level, str) and level == MARKET:
         return MARKET
-    return _check_bps(name, level)
+    return check_number(name, level, 0.0, MOST_COST_BPS, unit="a number of basis points")
 
 
 def check_capital(capital: Iterable[float]) -> tuple[float, ...]:
@@ -425,31 +425,6 @@ def check_capital(capital: Iterable[float]) -> tuple[float, ...]:
     amounts = tuple(check_number("capital", one, 0.0, MOST_MONEY, above=True) for one in given)
     _unique("capital", amounts)
     return amounts
-
-
-def check_costs(costs: Iterable[float]) -> tuple[float, ...]:
-    """Costs in basis points, each once.
-
-    Raises:
-        ConfigError: no cost, one that appears twice, or one that is no number of basis points.
-    """
-    return _each_once(costs, _check_bps, "0,2")
-
-
-def _check_bps(name: str, cost: float) -> float:
-    return check_number(name, cost, 0.0, MOST_COST_BPS, unit="a number of basis points")
-
-
-def _each_once(
-    costs: Iterable[Given], check: Callable[[str, Given], Given], example: str
-) -> tuple[Given, ...]:
-    """Costs that pass a check, at least one and each once."""
-    given = check_items("costs", costs, lambda one: True, f"a list of basis points, e.g. {example}")
-    if not given:
-        raise ConfigError(f"costs is empty; name at least one level in basis points, e.g. {example}.")
-    checked = tuple(check("costs", one) for one in given)
-    _unique("costs", checked)
-    return checked
 
 
 def check_target(target: float | None) -> None:

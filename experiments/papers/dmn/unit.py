@@ -169,7 +169,7 @@ class Unit:
         day with an estimate; before that day the portfolio is NaN.
         """
         held = self.late if late else self.on_time
-        scale = ex_ante_scale(self.portfolio(late=late).gross[:, None])[:, 0]
+        scale = ex_ante_scale(self._mean(held.gross)[:, None])[:, 0]
         factor = np.nan_to_num(scale)[self._factor_day]
         weight, position = held.weight, factor * held.weight
         listed = self.listed.astype(np.float64)  # what was delisted since was sold when that was booked
