@@ -347,7 +347,9 @@ def test_no_registered_rule_is_accused(name):
         ("quantnet", {"steps": 20}),
         ("dmn-linear-sharpe", {"epochs": 3}),
         ("dmn-lstm-sharpe", {"epochs": 1}),
-        ("ppo", {"timesteps": 128, "options": {"n_steps": 64, "batch_size": 64, "n_epochs": 1}}),
+        ("ppo", {"timesteps": 128}),
+        ("dmn-lstm-closed", {"epochs": 1}),
+        ("ppo-joint", {"timesteps": 128, "options": {"n_steps": 64, "batch_size": 64, "n_epochs": 1}}),
     ],
 )
 def test_no_learner_is_accused(name, options):

@@ -34,7 +34,7 @@ LAYERED = [
     "dmn-mlp-sharpe+band:0.05",
     "dmn-linear-sharpe+mean:2+every:3",
     "spatiotemporal+partial:0.5+mean:2",
-    pytest.param("ppo+partial:0.5", marks=pytest.mark.slow),
+    pytest.param("ppo-joint+partial:0.5", marks=pytest.mark.slow),
 ]
 NAMES = [*sorted(AGENTS), *LAYERED]
 LEARNERS = [*sorted(name for name, entry in AGENTS.items() if entry.learns), *LAYERED[-4:]]
@@ -184,7 +184,8 @@ def test_agents_panels_and_episodes_show_what_they_are():
         "dmn-mlp-mse": "DeepMomentum(network='mlp', loss='mse', batch=2048, learning_rate=0.001)",
         "quantnet": "QuantNet(encoder='lstm', transfer='linear')",
     }
-    assert repr(make_agent("ppo")) == "SB3Agent('PPO', timesteps=20480)"
+    assert repr(make_agent("ppo")) == "SharedSB3Agent('PPO', timesteps=1500000)"
+    assert repr(make_agent("ppo-joint")) == "SB3Agent('PPO', timesteps=20480)"
     panel = noise(markets=2, assets=3, days=40, seed=0)
     told = f"<Panel: 6 assets in 2 markets, 40 days, {panel.dates[0]} to {panel.dates[-1]}>"
     assert repr(panel) == told

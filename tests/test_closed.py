@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from agents.agent import make_agent, signals_of
-from agents.closed import Recurrent
-from agents.closed.agent import Trader
-from agents.closed.loop import follow
+from agents.agent import make_agent, play, signals_of
+from agents.closed import ClosedConfig, ClosedLoop
+from agents.closed.agent import _Learner, build
+from agents.closed.traders import Days, LinearTrader, MlpTrader, Trader
 from agents.closed.windows import ClosedWindows
+from agents.dmn.network import Memory
 from agents.dmn.training_windows import DEFINED, FEATURES, SIGMA, cut_windows
 from experiments.probes import PROBES
 from qn_env.costs import Borrow, Financing, HalfSpread
@@ -24,6 +26,8 @@ from qn_env.rollout import Rollout
 from qn_env.sources.synthetic import ar1_trend, noise
 
 Loss = tuple[torch.Tensor, list[torch.Tensor]]
+NETWORKS = ("linear", "mlp", "lstm")
+every_network = pytest.mark.parametrize("network", NETWORKS)
 
 
 def gappy(seed: int, *, halts: bool) -> Panel:
@@ -44,12 +48,35 @@ def made(panel: Panel, *, target: float | None, lag: int, costly: bool) -> Tradi
     return TradingEnv(panel, features=FEATURES, vol_target=target, execution_lag=lag, costs=costs)
 
 
-def traders(seed: int) -> Trader:
-    trader = Trader(torch.Generator().manual_seed(seed))
+def trader_of(network: str, seed: int) -> Trader:
+    """A policy of float64 that listens to what it holds."""
+    trader = build(ClosedConfig(network=network, hidden=3), seed).double()
     with torch.no_grad():
-        trader.bias.fill_(0.1)
-        trader.feedback.fill_(0.6)
-    return trader
+        if isinstance(trader, LinearTrader):
+            trader.bias.fill_(0.1)
+            trader.feedback.fill_(0.6)
+        elif isinstance(trader, MlpTrader):
+            trader.feedback += torch.tensor([0.9, -0.7, 0.5])
+        else:
+            trader.lstm.weight_ih_l0[:, -1] *= 3.0
+    return trader.eval()
+
+
+def one_day(trader: Trader, inputs: torch.Tensor, held: torch.Tensor, past: Memory) -> tuple:
+    """A day of every asset, written with torch's own functions: decisions [N], and what is kept."""
+    if isinstance(trader, LinearTrader):
+        return torch.tanh(inputs @ trader.weight + trader.bias + trader.feedback * held), past
+    if isinstance(trader, MlpTrader):
+        rows = torch.cat([past[0], inputs[:, None]], dim=1)
+        side_by_side = rows.flip(1).flatten(1)  # the newest first
+        hidden = torch.tanh(trader.body(side_by_side) + trader.feedback * held[:, None])
+        return torch.tanh(trader.head(hidden))[:, 0], (rows[:, 1:],)
+    seen = torch.cat([inputs, held[:, None]], dim=1)
+    w, u, b, c = trader.lstm.all_weights[0]
+    i, f, g, o = (seen @ w.T + past[0] @ u.T + b + c).chunk(4, dim=1)
+    cell = torch.sigmoid(f) * past[1] + torch.sigmoid(i) * torch.tanh(g)
+    hidden = torch.sigmoid(o) * torch.tanh(cell)
+    return torch.tanh(trader.head(hidden))[:, 0], (hidden, cell)
 
 
 def by_rollout(env: TradingEnv, trader: Trader, *, targeted: bool) -> Loss:
@@ -60,17 +87,25 @@ def by_rollout(env: TradingEnv, trader: Trader, *, targeted: bool) -> Loss:
     """
     rollout, panel = Rollout(env), env.panel
     shown = rollout.reset(torch.tensor([0]))
-    held, volatility = (torch.zeros(panel.shape[1], dtype=torch.float64) for _ in range(2))
-    net, counted, row = [], [], torch.full((panel.shape[1],), -1)
+    N = panel.shape[1]
+    held, volatility = (torch.zeros(N, dtype=torch.float64) for _ in range(2))
+    kept = trader.memory(torch.zeros(N, trader.past, DEFINED + 10, dtype=torch.float64))
+    net, counted, row = [], [], torch.full((N,), -1)
     for t in range(len(panel.dates) - 1):
         features = shown["features"][0, -1].double()
         tradable = shown["tradable"][0, -1]
         sigma = features[:, SIGMA]
         known = (volatility > 0) & (sigma > 0)
         ratio = (sigma / torch.where(known, volatility, 1.0) if targeted else torch.ones_like(sigma)) * known
-        active = tradable & (features[:, DEFINED] > 0)
-        x = torch.tanh(trader.drive(features[:, :DEFINED]) + trader.feedback * ratio * held)
+        defined = features[:, DEFINED] > 0
+        active = tradable & defined
+        inputs = torch.where(defined[:, None], features[:, :DEFINED], 0.0)
+        x, after = one_day(trader, inputs, ratio * held, kept)
         signals = torch.where(active, x, 0.0)
+        kept = tuple(
+            torch.where(tradable.view(-1, *(1,) * (new.ndim - 1)), new, old)
+            for new, old in zip(after, kept, strict=True)
+        )
         held = torch.where(tradable, signals, held)
         volatility = torch.where(tradable, sigma, volatility)
         shown, _, ledger, _ = rollout.step(signals[None])
@@ -90,25 +125,43 @@ def by_rollout(env: TradingEnv, trader: Trader, *, targeted: bool) -> Loss:
     return loss, list(torch.autograd.grad(loss, list(trader.parameters())))
 
 
+def windows_of(env: TradingEnv, trader: Trader, length: int, *, targeted: bool) -> ClosedWindows:
+    return ClosedWindows.of(cut_windows(env, length, trader.past), targeted=targeted, dtype=torch.float64)
+
+
+def played(windows: ClosedWindows, trader: Trader) -> torch.Tensor:
+    flat, weights = windows.flat()
+    decided, _ = trader.decide(windows.days, trader.memory(windows.past), flat)
+    return windows.loss(decided, weights)[0]
+
+
 def by_windows(env: TradingEnv, trader: Trader, *, targeted: bool) -> Loss:
-    whole = ClosedWindows.of(cut_windows(env, 63, 0), targeted=targeted).joined()
-    flat = torch.zeros(len(whole), whole.account.lag + 1, dtype=torch.float64)
-    loss, *_ = whole.play(trader.drive(whole.inputs), trader.feedback, flat[:, 0], flat)
+    # One window: of several, those without a day that counts are left out, and a state begins behind them.
+    loss = played(windows_of(env, trader, 500, targeted=targeted), trader)
     return loss, list(torch.autograd.grad(loss, list(trader.parameters())))
 
 
-@pytest.mark.parametrize("costly", [False, True], ids=["free", "costly"])
-@pytest.mark.parametrize("target", [None, 0.15])
-@pytest.mark.parametrize(("lag", "halts", "seed"), [(0, True, 0), (0, True, 1), (1, False, 2), (2, False, 3)])
+@every_network
+@pytest.mark.parametrize(
+    ("lag", "halts", "target", "costly", "seed"),
+    [
+        (0, True, 0.15, True, 0),
+        (0, True, None, True, 1),
+        (0, True, 0.15, False, 2),
+        (1, False, 0.15, True, 3),
+        (2, False, None, True, 4),
+    ],
+)
 def test_objective_and_gradient_are_those_of_the_environment(
+    network: str,
     lag: int,
     halts: bool,  # noqa: FBT001 - a parameter of the test
-    seed: int,
     target: float | None,
     costly: bool,  # noqa: FBT001
+    seed: int,
 ) -> None:
     env = made(gappy(seed, halts=halts), target=target, lag=lag, costly=costly)
-    trader, targeted = traders(seed), target is not None
+    trader, targeted = trader_of(network, seed), target is not None
     expected, slopes = by_rollout(env, trader, targeted=targeted)
     found, written_out = by_windows(env, trader, targeted=targeted)
     assert found.item() == pytest.approx(expected.item(), rel=1e-10)
@@ -116,49 +169,93 @@ def test_objective_and_gradient_are_those_of_the_environment(
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
 
 
-def test_the_written_out_derivatives_are_those_of_finite_differences() -> None:
+@every_network
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
+def test_the_written_out_derivatives_are_those_of_finite_differences(network: str, dropout: float) -> None:
     generator = torch.Generator().manual_seed(0)
-    drive, ratio = (torch.randn(9, 4, generator=generator, dtype=torch.float64) for _ in range(2))
-    alive = (torch.rand(9, 4, generator=generator) > 0.2).double()
-    before = torch.tensor([0.5, -0.3, 0.0, 1.0], dtype=torch.float64)
-    feedback = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
-    drive.requires_grad_()
-    assert torch.autograd.gradcheck(
-        lambda d, f: follow(d, f, ratio.abs(), alive, before), (drive, feedback), eps=1e-6, atol=1e-8
+    trader = trader_of(network, 5).train()
+    trader.dropout = dropout
+    L, B, P = 9, 4, trader.past
+    inputs = torch.randn(B, L + P, 8, generator=generator, dtype=torch.float64)
+    days = Days(
+        inputs[:, P:],
+        torch.rand(B, L, generator=generator, dtype=torch.float64) + 0.5,
+        torch.rand(B, L, generator=generator) > 0.2,
     )
+    before = torch.tensor([0.5, -0.3, 0.0, 1.0], dtype=torch.float64)
+    names = [name for name, _ in trader.named_parameters()]
+
+    def decided(*values: torch.Tensor) -> torch.Tensor:
+        trader.generator.manual_seed(1)  # the same masks every time
+        arguments = (days, trader.memory(inputs[:, :P]), before)
+        whole = torch.func.functional_call(_Decides(trader), dict(zip(names, values, strict=True)), arguments)
+        return whole
+
+    with torch.no_grad():
+        values = [part.clone() for part in trader.parameters()]
+    names = [f"trader.{name}" for name in names]
+    assert torch.autograd.gradcheck(decided, [part.requires_grad_() for part in values], eps=1e-6, atol=1e-7)
 
 
+class _Decides(torch.nn.Module):
+    def __init__(self, trader: Trader) -> None:
+        super().__init__()
+        self.trader = trader
+
+    def forward(self, *arguments: Any) -> torch.Tensor:
+        return self.trader.decide(*arguments)[0]
+
+
+@every_network
 @pytest.mark.parametrize("lag", [0, 2])
-def test_windows_played_one_behind_the_other_are_one_window(lag: int) -> None:
+def test_windows_played_one_behind_the_other_are_one_window(network: str, lag: int) -> None:
     """Each begins with what the one before has left, and pays for what it trades from there."""
     env = made(gappy(3, halts=lag == 0), target=0.15, lag=lag, costly=True)
-    windows = ClosedWindows.of(cut_windows(env, 21, 0), targeted=True)
-    trader, whole = traders(3), windows.joined()
-    drive = trader.drive(windows.inputs).detach()
-    decided = torch.zeros(len(windows), dtype=torch.float64)
-    weights = torch.zeros(len(windows), lag + 1, dtype=torch.float64)
-    nets = torch.zeros_like(windows.ratio)
-    for k in range(len(windows)):
-        row = torch.tensor([k])
-        one, before = windows.take(row), windows.previous[row]
-        begins = (before < 0).item()
-        start = torch.zeros(1, dtype=torch.float64) if begins else decided[before]
-        held = torch.zeros(1, lag + 1, dtype=torch.float64) if begins else weights[before]
-        _, decided[row], weights[row] = one.play(drive[row], trader.feedback.detach(), start, held)
-        alive = one.counted.T.double()
-        x = follow(
-            drive[row].T.contiguous(), trader.feedback.detach(), one.ratio.T.contiguous(), alive, start
-        )
-        nets[row] = one.account.settle(x.T, held)[0].net
-    loss = -sharpe(nets.flatten(), windows.counted.flatten(), ddof=0, floor=LOSS_FLOOR, bars_per_year=252)
-    flat = torch.zeros(len(whole), lag + 1, dtype=torch.float64)
-    once, *_ = whole.play(trader.drive(whole.inputs), trader.feedback, flat[:, 0], flat)
-    assert loss.item() == pytest.approx(once.item(), rel=1e-10)
+    trader = trader_of(network, 3)
+    windows = windows_of(env, trader, 21, targeted=True)
+    learner = _Learner(trader, windows)
+    decided = torch.zeros(len(windows), 21, dtype=torch.float64)
+    with torch.no_grad():
+        for k in range(len(windows)):
+            row = torch.tensor([k])
+            left = learner.weights.clone()
+            learner.loss(windows, row)
+            assert (learner.weights[:k] == left[:k]).all()
+            # The weights that were decided on the last days, less what scaled them, are the decisions.
+            decided[k, -1] = learner.decided[row]
+        whole = windows.joined()
+        flat, _ = whole.flat()
+        once, _ = trader.decide(whole.days, trader.memory(whole.past), flat)
+    by_window = once.reshape(len(whole), -1, 21)
+    counts = torch.bincount(torch.cumsum((windows.previous < 0).long(), 0) - 1)
+    expected = torch.cat([by_window[a, : int(n), -1] for a, n in enumerate(counts)])
+    torch.testing.assert_close(decided[:, -1], expected, rtol=1e-10, atol=1e-12)
+
+
+@every_network
+def test_one_pass_and_steps_are_the_same_and_both_what_was_trained(network: str) -> None:
+    """What the objective was made of is played; inputs are float32 there, and float64 here."""
+    agent = ClosedLoop(network=network, hidden=3)
+    agent.trader = trader_of(network, 1)
+    panel = gappy(1, halts=True)
+    env = made(panel, target=0.15, lag=0, costly=True)
+    signals = agent.signals(panel)
+    np.testing.assert_array_equal(play(agent, env)[:-1], signals[:-1])
+    whole = windows_of(env, agent.trader, 500, targeted=True)
+    flat, _ = whole.flat()
+    with torch.no_grad():
+        decided, _ = agent.trader.decide(whole.days, agent.trader.memory(whole.past), flat)
+    for j in range(panel.shape[1]):
+        own = np.flatnonzero(panel.tradable[:, j])
+        # The last day decides nothing, and the first one is seen and not played.
+        n = len(own) - 1
+        first = n - int(env.tape.decides[:, j].sum()) + 1
+        np.testing.assert_allclose(signals[own[first:n], j], decided[j, : n - first], rtol=0.0, atol=1e-6)
 
 
 def test_what_is_decided_depends_on_what_is_held_and_on_nothing_else_that_is_past() -> None:
-    agent = Recurrent()
-    agent.trader = traders(1)
+    agent = ClosedLoop()
+    agent.trader = trader_of("linear", 1)
     panel = noise(markets=1, assets=1, days=450, seed=1)
     signals = agent.signals(panel)
     features = panel.features(FEATURES)
@@ -169,8 +266,9 @@ def test_what_is_decided_depends_on_what_is_held_and_on_nothing_else_that_is_pas
     assert signals[t, 0] == pytest.approx(np.tanh(drive + 0.6 * held), rel=1e-12)
 
 
-def test_it_plays_any_number_of_assets_those_it_never_saw_included() -> None:
-    agent = Recurrent(epochs=2)
+@every_network
+def test_it_plays_any_number_of_assets_those_it_never_saw_included(network: str) -> None:
+    agent = ClosedLoop(network=network, epochs=2)
     env = TradingEnv(noise(markets=1, assets=2, days=700, seed=0), features=FEATURES, vol_target=0.15)
     agent.fit(env, seed=0)
     other = noise(markets=2, assets=5, days=500, seed=1)
@@ -179,17 +277,20 @@ def test_it_plays_any_number_of_assets_those_it_never_saw_included() -> None:
     assert (signals[-1] != 0).all()
 
 
-def test_a_training_goes_on_from_an_earlier_one() -> None:
+@every_network
+def test_a_training_goes_on_from_an_earlier_one(network: str) -> None:
     panel = ar1_trend(coefficient=0.3, markets=1, assets=4, days=1200, seed=5)
     env = TradingEnv(panel, features=FEATURES, vol_target=0.15)
-    first = Recurrent(epochs=30).fit(env, seed=0)
-    later = Recurrent(epochs=1, learning_rate=1e-9)
+    first = ClosedLoop(network=network, epochs=3).fit(env, seed=0)
+    later = ClosedLoop(network=network, epochs=1, learning_rate=1e-9)
     later.start_from(first)
     later.fit(env, seed=1)
     for one, other in zip(first._trained().parameters(), later._trained().parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=0.0, atol=1e-6)
     with pytest.raises(ConfigError, match="not trained"):
-        Recurrent().start_from(Recurrent())
+        ClosedLoop().start_from(ClosedLoop())
+    with pytest.raises(ConfigError, match="cannot begin at the weights"):
+        ClosedLoop(network="mlp" if network != "mlp" else "lstm").start_from(first)
 
 
 @pytest.mark.parametrize("name", ["costly-trend", "costly-reversal"])

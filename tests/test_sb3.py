@@ -20,8 +20,9 @@ from stable_baselines3.common.env_util import make_vec_env
 
 from agents.agent import load_agent, make_agent, play
 from agents.audit import audit_agent
-from agents.sb3 import ALGORITHMS, SB3Agent, validation_sharpe
-from agents.sb3_algorithms import MOST_REPLAYED, find_algorithm
+from agents.sb3 import ALGORITHMS, SB3Agent
+from agents.sb3.algorithms import MOST_REPLAYED, find_algorithm
+from agents.sb3.joint import validation_sharpe
 from agents.space import draw
 from experiments.cli import main
 from experiments.running.search import Search
@@ -102,7 +103,7 @@ def test_it_does_not_know_the_future(name):
 @every_algorithm
 def test_save_and_load_agree(name, tmp_path):
     trained(name).save(tmp_path)
-    again = load_agent("ppo", tmp_path)
+    again = load_agent("ppo-joint", tmp_path)
     assert again.algorithm == name
     np.testing.assert_array_equal(signals(again), signals(trained(name)))
     assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".safetensors"}
@@ -145,10 +146,10 @@ def test_the_spaces_and_defaults_of_the_five_and_of_the_others():
 
 def test_a_search_with_a_fixed_algorithm_draws_what_that_one_takes():
     fixed = {"algorithm": "sb3_contrib:TQC", "timesteps": 32}
-    one = Search(label="a", variant=Variant("ppo"), trials=range(1), seed=0, fixed=fixed)
+    one = Search(label="a", variant=Variant("ppo-joint"), trials=range(1), seed=0, fixed=fixed)
     assert "tau" in one.space
     assert "clip_range" not in one.space
-    assert make_agent("ppo", options=one.options(0)).algorithm == "sb3_contrib:TQC"
+    assert make_agent("ppo-joint", options=one.options(0)).algorithm == "sb3_contrib:TQC"
 
 
 # A policy with a memory.
@@ -329,7 +330,7 @@ def test_a_checkpoint_that_names_an_unknown_algorithm_imports_nothing(
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     renamed(checkpoint, name)
-    for load in (SB3Agent.load, lambda folder: load_agent("ppo", folder)):
+    for load in (SB3Agent.load, lambda folder: load_agent("ppo-joint", folder)):
         with pytest.raises(ConfigError, match=rf"agent.json: names the algorithm '{name}'; a file does not"):
             load(checkpoint)
     for kind, own in ((Quantiles, "sb3_contrib:TQC"), (Own, f"{__name__}:OwnSAC")):
@@ -371,7 +372,7 @@ def test_sb3_contrib_is_asked_for_before_anything_is_trained(tmp_path, monkeypat
     with pytest.raises(ConfigError, match=needs):
         SB3Agent("sb3_contrib:TQC")
     with pytest.raises(ConfigError, match=rf"agent.json: The algorithm {needs}$"):
-        load_agent("ppo", tmp_path / "checkpoint")
+        load_agent("ppo-joint", tmp_path / "checkpoint")
     assert SB3Agent("SAC").algorithm == "SAC"
     panel = write_panel(small_panel(), tmp_path / "panel")
     words = ["run", "--agents", f"macd,{__name__}:Quantiles", "--panel", str(panel), "--kind", "returns"]

@@ -9,7 +9,7 @@ import sb3_contrib
 import stable_baselines3
 from gymnasium import spaces
 
-from agents.vec_env import SB3VecEnv
+from agents.sb3.vec_env import SB3VecEnv
 from qn_env.environment import TradingEnv
 from qn_env.errors import ConfigError
 from qn_env.sources.synthetic import noise

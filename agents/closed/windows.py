@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from agents.closed.loop import Account, follow
+from agents.closed.account import Account
+from agents.closed.traders import Days
 from agents.dmn.training_windows import SIGMA, TrainingWindows
 from qn_env.economics import Costs
 from qn_env.objectives import LOSS_FLOOR, sharpe
@@ -19,34 +20,43 @@ class ClosedWindows:
     """Windows of L days, B of them.
 
     Attributes:
-        inputs: [B, L, F] float64, 0 where not all of them are defined.
-        counted: [B, L] bool, the days that enter the objective; on others nothing is held.
-        ratio: [B, L] what the decision of the day before is multiplied with to be one of today; that of a
-            first day is of the last day of the window before.
+        days: [B, L, ...] what a policy sees; days that are alive enter the objective, on others nothing is
+            held. The ratio of a first day is of the last day of the window before.
+        past: [B, P, F] the inputs of the days before each window.
+        sigma: [B, L] daily volatility, decimal.
         account: scale, returns and costs.
         previous: [B] number of the window before, of the same asset; -1 where there is none.
         bars_per_year: what ratios are annualised by.
     """
 
-    inputs: Tensor
-    counted: Tensor
-    ratio: Tensor
+    days: Days
+    past: Tensor
+    sigma: Tensor
     account: Account
     previous: Tensor
     bars_per_year: float
 
     @classmethod
-    def of(cls, windows: TrainingWindows, *, targeted: bool) -> ClosedWindows:
-        """From trajectories that do not overlap; `targeted` says that there is a volatility target."""
+    def of(
+        cls, windows: TrainingWindows, *, targeted: bool, dtype: torch.dtype = torch.float32
+    ) -> ClosedWindows:
+        """From trajectories that do not overlap.
+
+        Args:
+            windows: the trajectories.
+            targeted: whether there is a volatility target.
+            dtype: of the inputs; money is float64.
+        """
         episode, counted, *_ = windows.pairs
         number = torch.arange(len(counted))
         follows = torch.zeros(len(counted), dtype=torch.bool)
         follows[1:] = windows.asset[1:] == windows.asset[:-1]
         previous = torch.where(follows, number - 1, -1)
+        sigma = episode.features[:, :, 0, SIGMA].double()
         return cls(
-            windows.inputs.double(),
-            counted,
-            _ratio(episode.features[:, :, 0, SIGMA].double(), previous, targeted=targeted),
+            Days(windows.inputs.to(dtype), _ratio(sigma, previous, targeted=targeted), counted),
+            windows.past.to(dtype),
+            sigma,
             Account(
                 episode.scale[..., 0],
                 episode.next_returns[..., 0],
@@ -58,11 +68,11 @@ class ClosedWindows:
         )
 
     def __len__(self) -> int:
-        return len(self.counted)
+        return len(self.past)
 
     def take(self, rows: Tensor) -> ClosedWindows:
         """The windows of the given numbers."""
-        return self._each(lambda values: values[rows], self.previous[rows])
+        return self._each(lambda values: values[rows], self.past[rows], self.previous[rows])
 
     def joined(self) -> ClosedWindows:
         """One window for each asset: all of its days, padded at the end with days that do not count."""
@@ -76,46 +86,45 @@ class ClosedWindows:
             gone = missing.reshape(*missing.shape, *(1,) * (windows.ndim - 2))
             return windows.masked_fill(gone, 0).flatten(1, 2)
 
-        return self._each(join, torch.full((len(first),), -1))
+        return self._each(join, self.past[first], torch.full((len(first),), -1))
 
-    def _each(self, change: Callable[[Tensor], Tensor], previous: Tensor) -> ClosedWindows:
-        """Every part [B, L, ...] changed."""
-        scale, returns, costs, lag = self.account
-        return ClosedWindows(
-            change(self.inputs),
-            change(self.counted),
-            change(self.ratio),
-            Account(change(scale), change(returns), _each_rate(costs, change), lag),
-            previous,
-            self.bars_per_year,
-        )
-
-    def play(
-        self, drive: Tensor, feedback: Tensor, decided: Tensor, weights: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Decide and settle every day.
+    def loss(self, decided: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Settle what was decided on every day.
 
         Args:
-            drive: [B, L] what the inputs say.
-            feedback: [] weight of what is held.
-            decided: [B] the decision before the first day.
+            decided: [B, L].
             weights: [B, lag + 1] those that were decided on the days before it.
 
         Returns:
-            Minus the annualised net Sharpe ratio, pooled over the days that count; the decision of the last
-            day [B], and the weights [B, lag + 1] decided up to it.
+            Minus the annualised net Sharpe ratio, pooled over the days that count; the weights [B, lag + 1]
+            decided up to the last day.
         """
-        alive = self.counted.T.double()
-        x = follow(drive.T.contiguous(), feedback, self.ratio.T.contiguous(), alive, decided).T
-        ledger, left = self.account.settle(x, weights)
+        ledger, left = self.account.settle(decided.double(), weights)
         ratio: Tensor = sharpe(
             ledger.net.flatten(),
-            self.counted.flatten(),
+            self.days.alive.flatten(),
             ddof=0,
             floor=LOSS_FLOOR,
             bars_per_year=self.bars_per_year,
         )
-        return -ratio, x[:, -1].detach(), left
+        return -ratio, left
+
+    def flat(self) -> tuple[Tensor, Tensor]:
+        """The decision [B] and the weights [B, lag + 1] of accounts that hold nothing yet."""
+        weights = torch.zeros(len(self), self.account.lag + 1, dtype=torch.float64)
+        return self.past.new_zeros(len(self)), weights
+
+    def _each(self, change: Callable[[Tensor], Tensor], past: Tensor, previous: Tensor) -> ClosedWindows:
+        """Every part [B, L, ...] changed."""
+        scale, returns, costs, lag = self.account
+        return ClosedWindows(
+            Days(*(change(part) for part in self.days)),
+            past,
+            change(self.sigma),
+            Account(change(scale), change(returns), _each_rate(costs, change), lag),
+            previous,
+            self.bars_per_year,
+        )
 
 
 def _ratio(sigma: Tensor, previous: Tensor, *, targeted: bool) -> Tensor:

@@ -26,23 +26,52 @@ WEEKS = (0, 5, 10, 15)
 MONTHS = (0, 21, 42)
 
 
-class Network(nn.Module, ABC):
+class Dropping(nn.Module):
+    """A module that draws its dropout masks from a generator of its own.
+
+    Attributes:
+        dropout: the rate.
+        generator: what masks are drawn from.
+    """
+
+    def __init__(self, dropout: float) -> None:
+        super().__init__()
+        self.dropout = dropout
+        self.generator = torch.Generator()
+
+    @property
+    def drops(self) -> bool:
+        """Whether masks are drawn: while training, at a rate above 0."""
+        return self.training and self.dropout > 0.0
+
+    def drop(self, values: Tensor) -> Tensor:
+        """While training, a share of the numbers set to zero and the others scaled up."""
+        return values * self.mask(values.shape, values) if self.drops else values
+
+    def mask(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        """0 or 1 / keep, each drawn alone; the rate is rounded to a multiple of 2^-16.
+
+        Four of them from each random word: drawn one by one they take a sixth of a step of a small WaveNet.
+        """
+        count = math.prod(shape)
+        words = torch.empty(-(-count // 4), dtype=torch.int64, device=like.device)
+        words.random_(-(2**63), None, generator=self.generator)
+        kept = min(max(round((1.0 - self.dropout) * 2**16), 1), 2**16 - 1)
+        drawn = words.view(torch.int16)[:count].view(shape) < kept - 2**15
+        return drawn.to(like.dtype).mul_(2**16 / kept)
+
+
+class Network(Dropping, ABC):
     """u_t [B, L, F] -> Z_t [B, L], causal.
 
     Attributes:
         past: days before a window that a network wants to see, since it has no other memory of them.
-        generator: what dropout masks are drawn from.
         reads_days: whether a day needs no more than the days before it, so that days are learnt from one by
             one, in any order; a network with a state of its own learns from trajectories.
     """
 
     past: int = 0
     reads_days: bool = False
-
-    def __init__(self, dropout: float) -> None:
-        super().__init__()
-        self.dropout = dropout
-        self.generator = torch.Generator()
 
     @abstractmethod
     def memory(self, past: Tensor) -> Memory:
@@ -63,24 +92,6 @@ class Network(nn.Module, ABC):
     def penalised(self) -> Tensor | None:
         """The weights an L1 penalty acts on; None where there is none."""
         return None
-
-    def drop(self, values: Tensor) -> Tensor:
-        """While training, a share of the numbers set to zero and the others scaled up."""
-        if not self.training or self.dropout == 0.0:
-            return values
-        return values * self.mask(values.shape, values)
-
-    def mask(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
-        """0 or 1 / keep, each drawn alone; the rate is rounded to a multiple of 2^-16.
-
-        Four of them from each random word: drawn one by one they take a sixth of a step of a small WaveNet.
-        """
-        count = math.prod(shape)
-        words = torch.empty(-(-count // 4), dtype=torch.int64, device=like.device)
-        words.random_(-(2**63), None, generator=self.generator)
-        kept = min(max(round((1.0 - self.dropout) * 2**16), 1), 2**16 - 1)
-        drawn = words.view(torch.int16)[:count].view(shape) < kept - 2**15
-        return drawn.to(like.dtype).mul_(2**16 / kept)
 
 
 class LinearNetwork(Network):
@@ -228,7 +239,7 @@ class LstmNetwork(Network):
     def forward(self, inputs: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
         """Eqs. 28-33."""
         h, c = memory
-        if not self.training or self.dropout == 0.0:
+        if not self.drops:
             hidden, (h, c) = self.lstm(inputs, (h[None], c[None]))
             return self.head(hidden).squeeze(-1), (h[0], c[0])
         B, _, F = inputs.shape

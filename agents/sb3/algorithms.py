@@ -34,6 +34,12 @@ ALGORITHMS = (
     f"{CONTRIB}:TRPO",
 )
 
+# Those that choose among actions: for policies that play one asset at a time.
+DISCRETE = ("DQN", f"{CONTRIB}:QRDQN")
+
+# Those whose policies do not explore by themselves.
+_DETERMINISTIC = ("DDPG", "TD3")
+
 # A name, an import path into one of the two packages, or a class.
 AlgorithmLike: TypeAlias = str | type[BaseAlgorithm]
 
@@ -54,6 +60,34 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         for name in ("PPO", f"{CONTRIB}:RecurrentPPO")
     },
     f"{CONTRIB}:TRPO": _ROLLOUTS,
+}
+
+# For accounts of single assets, hundreds at once. Chosen on training and selection blocks of the probes
+# (trend, drift, costs, costly-trend, costly-latent with seed 50), where the tests have others: what is earned
+# is mostly noise, so that steps are large, and a trade is worth what the next days bring, so that the horizon
+# is short.
+_SMALL = {"net_arch": [64, 64]}
+_SHARED_ROLLOUTS: dict[str, Any] = {"gamma": 0.5, "learning_rate": 1e-3, "n_steps": 64}
+_SHARED_REPLAY: dict[str, Any] = {
+    "gamma": 0.5,
+    "learning_rate": 1e-3,
+    "batch_size": 2048,
+    "buffer_size": 500_000,
+    "learning_starts": 20_000,
+    "train_freq": 1,
+    "gradient_steps": 1,
+    "policy_kwargs": _SMALL,
+}
+_SHARED: dict[str, dict[str, Any]] = {
+    **{
+        name: {**_SHARED_ROLLOUTS, "batch_size": 2048, "n_epochs": 4}
+        for name in ("PPO", f"{CONTRIB}:RecurrentPPO")
+    },
+    f"{CONTRIB}:TRPO": {**_SHARED_ROLLOUTS, "batch_size": 2048},
+    "A2C": _SHARED_ROLLOUTS,
+    **dict.fromkeys(("DDPG", "TD3", f"{CONTRIB}:CrossQ"), _SHARED_REPLAY),
+    **{name: {**_SHARED_REPLAY, "target_update_interval": 2_000} for name in DISCRETE},
+    **{name: {**_SHARED_REPLAY, "ent_coef": 0.01} for name in ("SAC", f"{CONTRIB}:TQC")},
 }
 
 # Around the values that RL Baselines3 Zoo (Raffin 2020) searches, with shorter horizons: today's trade moves
@@ -79,6 +113,14 @@ _OFF_POLICY: Space = {
     "tau": Choice((0.005, 0.01, 0.02, 0.05)),
     "train_freq": Choice((1, 4, 16)),
     "top_quantiles_to_drop_per_net": Choice((0, 2, 5)),
+}
+# Rollouts of 256 accounts are whole numbers of minibatches of 2,048.
+_SHARED_SPACE: Space = {
+    "gamma": Choice((0.0, 0.3, 0.5, 0.7, 0.9)),
+    "learning_rate": LogUniform(1e-4, 3e-3),
+    "n_steps": Choice((16, 32, 64, 128)),
+    "batch_size": Choice((512, 1024, 2048, 4096)),
+    "train_freq": Choice((1, 2, 4)),
 }
 _POPULATION: Space = {
     "learning_rate": LogUniform(5e-3, 1e-1),
@@ -138,6 +180,18 @@ class Algorithm:
         return {**_DEFAULTS.get(self.name, {}), **({"buffer_size": MOST_REPLAYED} if large else {})}
 
     @property
+    def shared_defaults(self) -> dict[str, Any]:
+        """Options that suit it where one policy plays many accounts of single assets."""
+        options = {**self.defaults, **_SHARED.get(self.name, {})}
+        taken = self.options
+        return copy.deepcopy({name: value for name, value in options.items() if name in taken})
+
+    @property
+    def explores(self) -> bool:
+        """Whether its policy tries more than it thinks best."""
+        return self.name not in _DETERMINISTIC
+
+    @property
     def space(self) -> Space:
         """What a random search draws from: options of its kind that it takes, and whose default is not None.
 
@@ -151,6 +205,11 @@ class Algorithm:
         else:
             every = dict(_POPULATION)
         return {name: drawn_from for name, drawn_from in every.items() if taken.get(name) is not None}
+
+    @property
+    def shared_space(self) -> Space:
+        """The same where one policy plays hundreds of accounts of single assets."""
+        return {name: _SHARED_SPACE.get(name, drawn_from) for name, drawn_from in self.space.items()}
 
     def build(self, env: VecEnv, options: dict[str, Any], *, seed: int | None = None) -> BaseAlgorithm:
         """A model over an environment of flat observations; it draws from the global generators."""
