@@ -15,7 +15,7 @@ from agents.checkpoint import refuse_other_files
 from agents.importing import FORM, imported_class
 from agents.layers import LAYERS, SIGN, Layer, base_of, split_layer
 from agents.training import Monitor
-from qn_env.arrays import FloatArray
+from qn_env.arrays import FloatArray, IntArray
 from qn_env.environment import TradingEnv
 from qn_env.errors import ConfigError, QnError, did_you_mean, in_a_line
 from qn_env.features import Feature
@@ -45,6 +45,11 @@ CONTRACT = (
     Part("warmup", "0", "trading days before its first valid signal"),
     Part("learns", "True", "False: the seed has no effect, one is enough"),
     Part("signals(panel) -> [T, N]", "stepped", "a whole history in one pass, equal to `act` day by day"),
+    Part(
+        "signals_from(panel, held) -> [N]",
+        "signals, or stepped",
+        "the last day's, of who holds `held` [N], as signals of that day; for who remembers what it decided",
+    ),
     Part(
         "save(folder), load(folder)",
         "none kept",
@@ -316,19 +321,70 @@ def watch(agent: Agent, monitor: Monitor) -> None:
         agent.monitor = monitor  # type: ignore[attr-defined] # optional, so not in the protocol
 
 
-def play(agent: Agent, env: TradingEnv) -> FloatArray:
-    """Play one episode and return the signals [T, N]; 0 before the first decision and on the last day."""
+def play(
+    agent: Agent, env: TradingEnv, told: Callable[[int, Observation], Observation] | None = None
+) -> FloatArray:
+    """Play one episode and return the signals [T, N]; 0 before the first decision and on the last day.
+
+    Args:
+        agent: who plays.
+        env: what is played.
+        told: makes of a row and its observation what the agent is shown; None: the observation.
+    """
     signals = np.zeros(env.panel.shape)
     agent.reset()
     observation, info = env.reset()
     row = int(np.searchsorted(env.panel.dates, np.datetime64(info["date"])))
     done = False
     while not done:
-        signals[row] = agent.act(observation)
+        signals[row] = agent.act(observation if told is None else told(row, observation))
         observation, _, terminated, truncated, _ = env.step(signals[row])
         done = terminated or truncated
         row += 1
     return signals
+
+
+def last_rows(panel: Panel) -> IntArray:
+    """[N] row of the last trading day of each asset's market, on which the asset itself may be closed."""
+    return np.array([panel.markets[name].rows[-1] for name in panel.market_of], dtype=np.intp)
+
+
+def signals_from(agent: Agent, panel: Panel, held: FloatArray, env: TradingEnv) -> FloatArray:
+    """Signals [N] of the last trading day of every market, for whoever holds something else than the agent.
+
+    Before that day the agent plays the panel as if it had traded it; on it, it decides with what is held in
+    place of what it would have held.
+
+    Args:
+        agent: a trained one.
+        panel: to its last day.
+        held: [N] the signals of that day that would leave every weight as it is.
+        env: the panel's environment, for an agent that is stepped.
+
+    Raises:
+        ConfigError: an agent that is stepped inside a layer: the layer remembers a position of its own.
+    """
+    last, assets = last_rows(panel), np.arange(len(held))
+    own = getattr(agent, "signals_from", None)
+    if own is not None:
+        signals: FloatArray = own(panel, held)
+        return signals
+    if hasattr(agent, "signals"):
+        return signals_of(agent, panel, env)[last, assets]
+    if hasattr(agent, "unwrapped"):
+        raise ConfigError(
+            f"{agent!r}: the agent inside the layer is stepped, and what the layer remembers cannot be "
+            "replaced by positions from a file. Give the agent a method signals, or leave the layer out."
+        )
+    weight = held * env.tape.scale[last, assets]
+
+    def told(row: int, observation: Observation) -> Observation:
+        if "positions" not in observation:
+            return observation
+        positions = np.where(last == row, weight, observation["positions"])
+        return {**observation, "positions": positions}
+
+    return play(agent, env, told)[last, assets]
 
 
 def signals_of(agent: Agent, panel: Panel, env: TradingEnv) -> FloatArray:

@@ -27,7 +27,7 @@ from typing import ClassVar, NamedTuple, Protocol, Self, TypedDict
 
 import numpy as np
 
-from agents.agent import Agent, Settings, learns, make_agent, settings_of, warmup_of
+from agents.agent import Agent, Settings, last_rows, learns, make_agent, settings_of, warmup_of
 from agents.checkpoint import load_json, save_json
 from agents.layers import Layer, unwrapped
 from agents.rules import columns_of
@@ -275,6 +275,13 @@ class Less:
         return lambda panel: self._one_pass(agent.signals(panel), panel)
 
     @property
+    def signals_from(self) -> Callable[[Panel, FloatArray], FloatArray]:
+        """Signals [N] of the last trading day of every market, for who holds something else."""
+        if not hasattr(self.agent, "signals"):
+            raise AttributeError("signals_from")
+        return self._from
+
+    @property
     def save(self) -> Callable[[Path], None]:
         """Write `agent.json` and the agent's own checkpoint into a folder of its own, where it has one."""
         inner: Callable[[Path], None] = self.agent.save  # type: ignore[attr-defined] # optional
@@ -345,6 +352,24 @@ class Less:
         for t, today in enumerate(zip(wanted, panel.tradable, panel.awake, unit, strict=True)):
             state = advance(state, self.rule, *today)
             signals[t] = state.signal
+        return signals
+
+    def _from(self, panel: Panel, held: FloatArray) -> FloatArray:
+        """As in one pass, with `held` [N] in place of what would be held before each market's last day."""
+        wanted: FloatArray = self.agent.signals(panel)  # type: ignore[attr-defined] # looked at by `signals_from`
+        own: Callable[[Panel, FloatArray], FloatArray] | None = getattr(self.agent, "signals_from", None)
+        last, assets = last_rows(panel), np.arange(panel.shape[1])
+        if own is not None:
+            wanted = wanted.copy()
+            wanted[last, assets] = own(panel, held)
+        unit = self._unit(panel.features((VOLATILITY,))[..., 0])
+        state, signals = start(panel.shape[1]), np.zeros(panel.shape[1])
+        for t in range(int(last.max()) + 1):
+            today = last == t
+            weight = np.divide(held, unit[t], out=np.zeros_like(held), where=unit[t] > 0.0)
+            state = state._replace(weight=np.where(today, weight, state.weight))
+            state = advance(state, self.rule, wanted[t], panel.tradable[t], panel.awake[t], unit[t])
+            signals = np.where(today, state.signal, signals)
         return signals
 
     def _unit(self, volatility: FloatArray) -> FloatArray:

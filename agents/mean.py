@@ -101,6 +101,12 @@ class SeedMean:
         return lambda panel: _mean([one(panel) for one in passes])
 
     @property
+    def signals_from(self) -> Callable[[Panel, FloatArray], FloatArray]:
+        """Signals [N] of the last trading day, of who holds something else; where members remember theirs."""
+        each: list[Callable[[Panel, FloatArray], FloatArray]] = self._each("signals_from")
+        return lambda panel, held: _mean([one(panel, held) for one in each])
+
+    @property
     def save(self) -> Callable[[Path], None]:
         """Write `agent.json` and every member's checkpoint into a folder of its own, where they have one."""
         saves: list[Callable[[Path], None]] = self._each("save")

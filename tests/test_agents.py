@@ -184,7 +184,7 @@ def test_agents_panels_and_episodes_show_what_they_are():
         "dmn-mlp-mse": "DeepMomentum(network='mlp', loss='mse', batch=2048, learning_rate=0.001)",
         "quantnet": "QuantNet(encoder='lstm', transfer='linear')",
     }
-    assert repr(make_agent("ppo")) == "SharedSB3Agent('PPO', timesteps=1500000)"
+    assert repr(make_agent("ppo")) == "SharedSB3Agent('PPO', timesteps=3000000)"
     assert repr(make_agent("ppo-joint")) == "SB3Agent('PPO', timesteps=20480)"
     panel = noise(markets=2, assets=3, days=40, seed=0)
     told = f"<Panel: 6 assets in 2 markets, 40 days, {panel.dates[0]} to {panel.dates[-1]}>"

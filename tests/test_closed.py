@@ -11,7 +11,7 @@ import torch
 
 from agents.agent import make_agent, play, signals_of
 from agents.closed import ClosedConfig, ClosedLoop
-from agents.closed.agent import _Learner, build
+from agents.closed.agent import Learner, build
 from agents.closed.traders import Days, LinearTrader, MlpTrader, Trader
 from agents.closed.windows import ClosedWindows
 from agents.dmn.network import Memory
@@ -213,7 +213,7 @@ def test_windows_played_one_behind_the_other_are_one_window(network: str, lag: i
     env = made(gappy(3, halts=lag == 0), target=0.15, lag=lag, costly=True)
     trader = trader_of(network, 3)
     windows = windows_of(env, trader, 21, targeted=True)
-    learner = _Learner(trader, windows)
+    learner = Learner(trader, windows)
     decided = torch.zeros(len(windows), 21, dtype=torch.float64)
     with torch.no_grad():
         for k in range(len(windows)):

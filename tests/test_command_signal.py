@@ -12,17 +12,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from agents.agent import load_agent, settings_of, signals_of, warmup_of
+from agents.agent import Settings, load_agent, settings_of, signals_from, signals_of, warmup_of
 from experiments import RunConfig
-from experiments.commands.signal import Signal, signal, todays_signals
+from experiments.commands.signal import Signal, _with_a_day_off, signal, todays_signals
 from experiments.running.protocols import holdout
 from experiments.running.runner import run
 from experiments.running.units import Variant
+from experiments.storage.positions import Positions, read_positions
 from experiments.storage.store import RunFolder
 from qn_env.environment import TradingEnv
-from qn_env.errors import ConfigError
+from qn_env.errors import ConfigError, DataError
 from qn_env.panel import Panel
 from qn_env.sources import ragged
+from qn_env.storage import read_sealed, write_sealed
+from qn_env.tape import Tape
 
 USER_MODULE = '''
 import numpy as np
@@ -110,6 +113,22 @@ def folder(past: Panel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ru
         )
         yield RunFolder(run(config, past, variants=VARIANTS))
     sys.modules.pop("signal_agents", None)
+
+
+@pytest.fixture(scope="module")
+def memories(past: Panel, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A finished run of agents that remember what they decided."""
+    variants = {
+        "closed": Variant("dmn-lstm-closed", {"epochs": 1, "hidden": 3}),
+        "banded": Variant("macd+band:0.3"),
+        "shared": Variant("ppo", {"timesteps": 1, "options": {"n_steps": 2}}),
+    }
+    home = tmp_path_factory.mktemp("memories")
+    config = RunConfig(agents=tuple(variants), seeds=1, costs=(0.0,), jobs=1, out=home / "run")
+    folder = RunFolder(run(config, past, variants=variants))
+    path = folder.unit("shared-seed0") / "checkpoint" / "agent.json"
+    write_sealed(path, read_sealed(path) | {"flat": False})  # of so short a training most lose
+    return folder
 
 
 def agent_of(folder: RunFolder, label: str, seed: int) -> Any:
@@ -317,3 +336,117 @@ def test_a_folder_without_a_finished_run_is_refused(tmp_path: Path) -> None:
         ConfigError, match=r"holds no run\.json with a manifest\.sha256, expected a finished run"
     ):
         signal(Signal(run=tmp_path, agent="macd"))
+
+
+# Positions that somebody holds.
+
+
+def held_by_the_agent(folder: RunFolder, label: str, panel: Panel) -> np.ndarray:
+    """[N] weights of the one seed before the panel's last day, had it traded the panel."""
+    agent = agent_of(folder, label, 0)
+    before = panel.until(panel.dates[-2])
+    signals = signals_of(agent, before, environment(agent, before, panel.until(panel.dates[1200])))
+    scale = Tape.of(before, vol_target=settings_of(agent).vol_target).scale
+    rows = [np.flatnonzero(before.tradable[:, j])[-1] for j in range(before.shape[1])]
+    columns = np.arange(before.shape[1])
+    return signals[rows, columns] * scale[rows, columns]
+
+
+def positions_of(panel: Panel, weight: np.ndarray, day: object) -> Positions:
+    return Positions(weight, np.full(len(weight), np.datetime64(str(day)), dtype="datetime64[D]"))
+
+
+@pytest.mark.parametrize("label", ["closed", "banded", "shared"])
+def test_who_holds_what_the_agent_would_hold_is_told_what_the_agent_would_do(
+    memories: RunFolder, whole: Panel, label: str
+) -> None:
+    panel = whole.until(whole.dates[1203])
+    today = panel.tradable[-1]
+    assert today.sum() == 5
+    held = held_by_the_agent(memories, label, panel)
+    alone = todays_signals(memories, label, panel, seed=0)
+    told = todays_signals(
+        memories, label, panel, seed=0, positions=positions_of(panel, held, panel.dates[-2])
+    )
+    np.testing.assert_allclose(told["weight"][today], alone["weight"][today], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(told["trade"], told["weight"] - held, atol=1e-12)
+    flat = todays_signals(
+        memories, label, panel, seed=0, positions=positions_of(panel, 0.0 * held, panel.dates[-2])
+    )
+    assert not np.allclose(flat["weight"][today], alone["weight"][today], atol=1e-4), (
+        "what is held makes no difference"
+    )
+
+
+def test_an_agent_that_looks_at_its_positions_is_shown_those_of_the_file(whole: Panel) -> None:
+    class Half:
+        """Goes half of the way from what it holds to full."""
+
+        settings = Settings(window=1)
+
+        def fit(self, env: TradingEnv, **_: Any) -> Any:
+            return self
+
+        def reset(self) -> None:
+            pass
+
+        def act(self, observation: Any) -> Any:
+            return 0.5 * observation["positions"] + 0.5
+
+    panel = whole.until(whole.dates[300])
+    env = TradingEnv(_with_a_day_off(panel), window=1)
+    held = np.linspace(-1.0, 1.0, panel.shape[1])
+    found = signals_from(Half(), env.panel, held, env)
+    trades = panel.tradable[-1]
+    np.testing.assert_allclose(found[trades], (0.5 * held + 0.5)[trades])
+
+
+def test_the_file_is_read_and_written_back(
+    memories: RunFolder, whole: Panel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, path = write_panel(whole.until(whole.dates[1203]), tmp_path / "panel"), tmp_path / "held.csv"
+    config = Signal(run=memories.path, agent="banded", panel=str(data), kind="returns", positions=path)
+    assert signal(config) == 0
+    first = pd.read_csv(path)
+    assert list(first.columns) == ["market", "asset", "date", "weight"]
+    assert (first["weight"] != 0.0).any(), "from flat, something is bought"
+    assert f"Positions written to {path}" in capsys.readouterr().out
+    # Asked again on the same day, nothing more is traded.
+    assert signal(config) == 0
+    pd.testing.assert_frame_equal(pd.read_csv(path), first)
+    later = write_panel(whole.until(whole.dates[1210]), tmp_path / "later")
+    assert signal(replace(config, panel=str(later))) == 0
+    second = pd.read_csv(path)
+    assert (second["date"] > first["date"]).any()
+    panel = whole.until(whole.dates[1210])
+    expected = todays_signals(
+        memories,
+        "banded",
+        panel,
+        positions=Positions(first["weight"].to_numpy(), first["date"].to_numpy(dtype="datetime64[D]")),
+    )
+    np.testing.assert_allclose(second["weight"], expected["weight"], atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        ("market,asset,weight\nM0,A0,1.0\n", "has no column 'date'"),
+        ("market,asset,date,weight\nM0,A9,2001-01-02,1.0\n", "line 2: asset 'A9' of market 'M0' is not in"),
+        ("market,asset,date,weight\nM0,A0,2001-01-02,much\n", "line 2: column 'weight' holds 'much'"),
+        ("market,asset,date,weight\nM0,A0,2001-01-02,nan\n", "line 2: column 'weight' holds 'nan'"),
+        ("market,asset,date,weight\nM0,A0,soon,1.0\n", "line 2: column 'date' holds 'soon', expected a day"),
+        ("market,asset,date,weight\nM0,A0,2999-01-01,1.0\n", "line 2: was decided on 2999-01-01, and the"),
+        (
+            "market,asset,date,weight\nM0,A0,2001-01-02,1.0\nM0,A0,2001-01-02,1.0\n",
+            "line 3: asset 'A0' of market 'M0' is there twice",
+        ),
+    ],
+)
+def test_positions_that_make_no_sense_are_refused(
+    whole: Panel, tmp_path: Path, lines: str, says: str
+) -> None:
+    path = tmp_path / "held.csv"
+    path.write_text(lines)
+    with pytest.raises(DataError, match=says):
+        read_positions(path, whole)

@@ -36,7 +36,7 @@ class Stored(TypedDict):
     targeted: bool
 
 
-class _Learner(nn.Module):
+class Learner(nn.Module):
     """A trader, and what every window has left for the next one when it was last played."""
 
     decided: Tensor
@@ -136,7 +136,7 @@ class ClosedLoop(Stepwise[Memory]):
             ClosedWindows.of(cut_windows(e, config.length, trader.past), targeted=targeted, dtype=kind)
             for e in (env, validation)
         )
-        whole, learner = held.joined(), _Learner(trader, learn)
+        whole, learner = held.joined(), Learner(trader, learn)
 
         def losses(_done: int) -> Iterator[Tensor]:
             for rows in torch.split(torch.randperm(len(learn), generator=generator), config.batch):

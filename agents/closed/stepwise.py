@@ -7,7 +7,7 @@ from typing import Generic, NamedTuple, Self, TypeVar
 
 import numpy as np
 
-from agents.agent import Settings
+from agents.agent import Settings, last_rows
 from agents.dmn.training_windows import DEFINED, SIGMA
 from qn_env.arrays import BoolArray, FloatArray
 from qn_env.panel import Panel
@@ -92,6 +92,22 @@ class Stepwise(ABC, Generic[Memory]):
         features = panel.features(self.settings.features)
         self.reset()
         signals = np.stack([self._step(*day) for day in zip(features, panel.tradable, strict=True)])
+        self.reset()
+        return signals
+
+    def signals_from(self, panel: Panel, held: FloatArray) -> FloatArray:
+        """Signals [N] of every market's last trading day, for who holds `held` [N], signals too."""
+        features, last = panel.features(self.settings.features), last_rows(panel)
+        self.reset()
+        signals = np.zeros(len(held))
+        for t in range(int(last.max()) + 1):
+            today = last == t
+            if today.any():
+                before = Held.nothing(len(held)) if self._held is None else self._held
+                # Decided today, as it were: no volatility has changed since.
+                self._held = before.after(held, features[t, :, SIGMA], today)
+            decided = self._step(features[t], panel.tradable[t])
+            signals = np.where(today, decided, signals)
         self.reset()
         return signals
 

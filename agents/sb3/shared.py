@@ -63,10 +63,10 @@ class SharedSB3Agent(SB3Learner, Stepwise[State]):
     def __init__(
         self,
         algorithm: AlgorithmLike | None = None,
-        timesteps: int = 1_500_000,
+        timesteps: int | None = None,
         options: dict[str, Any] | None = None,
         *,
-        accounts: int = 256,
+        accounts: int = 1024,
         episode_days: int = 252,
         risk_aversion: float = 0.3,
         train_cost_bps: float = 2.0,
@@ -80,7 +80,8 @@ class SharedSB3Agent(SB3Learner, Stepwise[State]):
         Args:
             algorithm: one of `known`, another `stable_baselines3:CLASS` or `sb3_contrib:CLASS`, or a class;
                 None: the attribute of that name, else PPO.
-            timesteps: days of single accounts to learn from, all accounts together.
+            timesteps: days of single accounts to learn from, all accounts together; None: as many as suit the
+                algorithm.
             options: keyword arguments of the algorithm's class; None: those that suit it here.
             accounts: played at once.
             episode_days: own days of an episode, which begins flat on a random day of a random asset.
@@ -93,8 +94,10 @@ class SharedSB3Agent(SB3Learner, Stepwise[State]):
                 choices; an option that it does not take, or that no checkpoint holds; sb3-contrib is not
                 installed.
         """
-        SB3Learner.__init__(self, algorithm, timesteps, options, more)
+        SB3Learner.__init__(self, algorithm, timesteps or 0, options, more)
         Stepwise.__init__(self)
+        if timesteps is None:
+            self.timesteps = self._learner.shared_timesteps
         self.accounts, self.episode_days = accounts, episode_days
         self.risk_aversion, self.train_cost_bps = risk_aversion, train_cost_bps
         for name in ("timesteps", "accounts", "episode_days"):

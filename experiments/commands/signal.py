@@ -14,9 +14,11 @@ if TYPE_CHECKING:
 
     from agents.agent import Agent
     from experiments.running.units import Unit
+    from experiments.storage.positions import Positions
     from experiments.storage.records import RunRecord
     from experiments.storage.store import RunFolder
     from qn_env.arrays import FloatArray
+    from qn_env.environment import TradingEnv
     from qn_env.panel import Panel
 
 
@@ -37,6 +39,10 @@ class Signal(PanelConfig):
     seed: int | None = None
     """Only the agent trained with this seed; default: the mean over all seeds of the run, and each."""
 
+    positions: Path | None = None
+    """CSV file of what is held (market, asset, date, weight): decided from, and written back with the new
+    weights; where there is none, nothing is held yet."""
+
     out: Path | None = None
     """CSV file to write the table to."""
 
@@ -49,13 +55,17 @@ def signal(config: Signal) -> int:
     from experiments.running.runner import load_panel
     from experiments.running.terminal import print_wrapped
     from experiments.storage.csvfile import write_csv
+    from experiments.storage.positions import read_positions, write_positions
     from experiments.storage.store import RunFolder
 
     folder, panel = RunFolder.of_finished(config.run), load_panel(config)
     if (note := folder.note) is not None:
         print(f"Note: {note}")
+    held = None if config.positions is None else read_positions(config.positions, panel)
     with folder.consistent_files():
-        table = todays_signals(folder, config.agent, panel, seed=config.seed, trust=config.trust)
+        table = todays_signals(
+            folder, config.agent, panel, seed=config.seed, trust=config.trust, positions=held
+        )
     record = folder.record()
     if not _continues(record, panel):
         print(
@@ -67,6 +77,9 @@ def signal(config: Signal) -> int:
     if config.out is not None:
         write_csv(config.out, table)
         print(f"Written to {config.out}.")
+    if config.positions is not None:
+        write_positions(config.positions, table)
+        print(f"Positions written to {config.positions}: what is held once these trades are done.")
     print("Research, not investment advice.")
     return 0
 
@@ -85,7 +98,13 @@ def _when(record: RunRecord) -> str:
 
 
 def todays_signals(
-    folder: RunFolder, label: str, panel: Panel, *, seed: int | None = None, trust: Collection[str] = ()
+    folder: RunFolder,
+    label: str,
+    panel: Panel,
+    *,
+    seed: int | None = None,
+    trust: Collection[str] = (),
+    positions: Positions | None = None,
 ) -> pd.DataFrame:
     """What an agent of a finished run decides at the last close of every market of a panel.
 
@@ -98,10 +117,14 @@ def todays_signals(
         panel: its data and later ones.
         seed: of the agent; None: all of them.
         trust: import paths of agents that the folder may name; code that is imported.
+        positions: what is held, in the order of the panel; None: what the agent would hold, had it traded the
+            panel from the run's last test block on.
 
     Returns:
         market, asset, date (the market's last), trades (whether the asset does, on that date), signal (mean
         over seeds) and weight, both NaN where it does not trade; and signal_seedS of each of several seeds.
+        With positions also held and trade, the weight less what is held; where nothing is decided (no trade
+        on that date, or a position decided on it already) the weight is what is held.
 
     Raises:
         FileError: a file of the run is not what was written.
@@ -109,10 +132,12 @@ def todays_signals(
             that failed; a panel older than the run's; markets
             or assets that a trained agent does not know, or lacks.
     """
-    from agents.agent import refuse_untrusted
+    import numpy as np
+
+    from agents.agent import last_rows, refuse_untrusted
     from qn_env.tape import Tape
 
-    record = folder.record()
+    record, given = folder.record(), panel
     units = _units(record, label, seed)
     refuse_untrusted(units[0].variant.agent, folder.path / "run.json", trust)
     agents = {unit.seed: _load(folder, unit) for unit in units}
@@ -122,8 +147,17 @@ def todays_signals(
     if not _takes_any_market(agents[units[0].seed]):
         panel = _as_trained(panel, _layout(folder, units[0]), label)
     start = _starts(record, units[0].window, panel)
-    signals = {unit.seed: signals_every_day(agents[unit.seed], unit, panel, start) for unit in units}
-    return _table(panel, signals, Tape.of(panel, vol_target=units[0].vol_target).scale)
+    scale = Tape.of(panel, vol_target=units[0].vol_target).scale
+    last, assets = last_rows(panel), np.arange(panel.shape[1])
+    if positions is None:
+        decided = {u.seed: signals_every_day(agents[u.seed], u, panel, start)[last, assets] for u in units}
+    else:
+        positions = positions.of(given, panel)
+        held = np.divide(
+            positions.weight, scale[last, assets], out=np.zeros(len(last)), where=scale[last, assets] > 0.0
+        )
+        decided = {u.seed: _decided_from(agents[u.seed], u, panel, start, held) for u in units}
+    return _table(panel, decided, scale[last, assets], positions)
 
 
 def signals_every_day(agent: Agent, unit: Unit, panel: Panel, start: Mapping[str, str]) -> FloatArray:
@@ -133,12 +167,28 @@ def signals_every_day(agent: Agent, unit: Unit, panel: Panel, start: Mapping[str
     the test block.
     """
     from agents.agent import signals_of
+
+    played, env = _played(agent, unit, panel, start)
+    return signals_of(agent, played, env)[: len(panel.dates)]
+
+
+def _decided_from(
+    agent: Agent, unit: Unit, panel: Panel, start: Mapping[str, str], held: FloatArray
+) -> FloatArray:
+    """[N] signals of the last day of every market, for who holds `held` [N], as signals of that day."""
+    from agents.agent import signals_from
+
+    played, env = _played(agent, unit, panel, start)
+    return signals_from(agent, played, held, env)
+
+
+def _played(agent: Agent, unit: Unit, panel: Panel, start: Mapping[str, str]) -> tuple[Panel, TradingEnv]:
+    """What an agent plays to decide on the panel's last day too, and the environment of it."""
     from experiments.running.units import environment
 
     steps = getattr(agent, "signals", None) is None
     played = _with_a_day_off(panel) if steps else panel
-    signals = signals_of(agent, played, environment(unit, agent, played, start, 0.0))
-    return signals[: len(panel.dates)]
+    return played, environment(unit, agent, played, start, 0.0)
 
 
 def _with_a_day_off(panel: Panel) -> Panel:
@@ -158,15 +208,18 @@ def _with_a_day_off(panel: Panel) -> Panel:
     )
 
 
-def _table(panel: Panel, signals: Mapping[int, FloatArray], scale: FloatArray) -> pd.DataFrame:
-    """The rows of `todays_signals`, from signals [T, N] by seed and the scale [T, N] of the weights."""
+def _table(
+    panel: Panel, decided: Mapping[int, FloatArray], scale: FloatArray, positions: Positions | None
+) -> pd.DataFrame:
+    """The rows of `todays_signals`, from signals [N] by seed and the scale [N] of the weights."""
     import numpy as np
     import pandas as pd
 
-    last = np.array([panel.markets[name].rows[-1] for name in panel.market_of])
-    today = last, np.arange(len(last))
-    trades = panel.tradable[today]
-    each = {seed: np.where(trades, values[today], np.nan) for seed, values in signals.items()}
+    from agents.agent import last_rows
+
+    last = last_rows(panel)
+    trades = panel.tradable[last, np.arange(len(last))]
+    each = {seed: np.where(trades, values, np.nan) for seed, values in decided.items()}
     mean = np.mean(list(each.values()), axis=0)
     table = pd.DataFrame(
         {
@@ -175,9 +228,13 @@ def _table(panel: Panel, signals: Mapping[int, FloatArray], scale: FloatArray) -
             "date": panel.dates[last].astype(str),
             "trades": trades,
             "signal": mean,
-            "weight": mean * scale[today],
+            "weight": mean * scale,
         }
     )
+    if positions is not None:
+        new = trades & ~(positions.date == panel.dates[last])
+        weight = np.where(new, table["weight"], positions.weight)
+        table = table.assign(weight=weight, held=positions.weight, trade=weight - positions.weight)
     several = each if len(each) > 1 else {}
     return table.assign(**{f"signal_seed{seed}": values for seed, values in several.items()})
 
@@ -228,13 +285,14 @@ def _load(folder: RunFolder, unit: Unit) -> Agent:
 def _takes_any_market(agent: Agent) -> bool:
     """Whether nothing that an agent has learnt belongs to a market or an asset.
 
-    So it is with rules, and with Deep Momentum Networks, one network for all assets.
+    So it is with rules, and with networks that read one asset at a time.
     """
     from agents.agent import learns
+    from agents.closed.stepwise import Stepwise
     from agents.dmn import DeepMomentum
     from agents.layers import unwrapped
 
-    return not learns(agent) or isinstance(unwrapped(agent), DeepMomentum)
+    return not learns(agent) or isinstance(unwrapped(agent), DeepMomentum | Stepwise)
 
 
 def _layout(folder: RunFolder, unit: Unit) -> dict[str, tuple[str, ...]]:

@@ -13,7 +13,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnvWrapper
 
-from agents.sb3 import SB3VecEnv
+from agents.sb3 import SB3Agent, SB3VecEnv, SharedSB3Agent
 from experiments.benchmarks.environment.play import vector
 from experiments.benchmarks.environment.thirty import WINDOW, walk
 from experiments.benchmarks.measure import Row, compare, in_turn
@@ -49,7 +49,46 @@ def learning_rows(*, days: int, num_envs: int, length: int, rounds: int) -> list
         sides = {"ours": _share(policy, ours, length), "dummy": _share(policy, dummy, length)}
         what = f"environment's share of PPO.learn, {policy} / DummyVecEnv's"
         shares.append(compare(what, "of CPU", in_turn(sides, 1), "ours", "dummy"))
-    return rollouts + shares
+    return [*rollouts, *shares, shared_row(days=days, steps=num_envs * length, rounds=rounds)]
+
+
+def shared_row(*, days: int, steps: int, rounds: int) -> Row:
+    """Days of single assets that PPO learns from in a CPU second, updates included, by agent as registered.
+
+    One policy over accounts of single assets, against one policy over all of them.
+
+    Args:
+        days: of the panel, of which the first 315 have no features yet.
+        steps: least of each agent's training.
+        rounds: repetitions.
+    """
+    panel = walk(max(days, 700))
+
+    def rate(agent: SB3Agent | SharedSB3Agent, env: TradingEnv, assets: int) -> Callable[[], float]:
+        # The policy is judged once, at the end, on hardly any days: what is measured is the training.
+        dates = panel.dates
+        train, judge = (env.like(panel=part) for part in (panel.until(dates[-40]), panel.since(dates[-360])))
+
+        def block() -> float:
+            begin = time.process_time()
+            agent.fit(train, seed=0, validation=judge)
+            return agent.timesteps * assets / (time.process_time() - begin)
+
+        return block
+
+    rollout = 16_384  # of the shared agent
+    shared = SharedSB3Agent("PPO", timesteps=-(-steps // rollout) * rollout)
+    joint = SB3Agent("PPO", timesteps=max(steps // 16 // 1024, 1) * 1024)
+    made: list[tuple[str, SB3Agent | SharedSB3Agent, int]] = [
+        ("ours", shared, 1),
+        ("joint", joint, panel.shape[1]),
+    ]
+    sides = {
+        name: rate(agent, TradingEnv(panel, window=1, features=agent.settings.features, vol_target=0.15), n)
+        for name, agent, n in made
+    }
+    what = "PPO as an agent, one policy for every asset / one for all at once"
+    return compare(what, "asset-days/s", in_turn(sides, rounds), "ours", "joint", low=5.0)
 
 
 class TimedVecEnv(VecEnvWrapper):

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from agents.closed import ClosedConfig
 from agents.dmn import FEATURE_NAMES, DmnConfig
 from agents.dmn.training_windows import TrainingWindows
 from experiments.benchmarks.measure import Block, Row, compare, cpu_seconds, in_turn
 from experiments.benchmarks.peer import Peer
 from experiments.benchmarks.training.dmn_pass import feature_row, pass_rows
-from experiments.benchmarks.training.dmn_step import AgentStep, BareStep, trajectories
+from experiments.benchmarks.training.dmn_step import AgentStep, BareStep, ClosedStep, trajectories
 from experiments.benchmarks.training.panels import of_sizes
 
 UNIT = "sequences/CPU s"
@@ -74,6 +75,8 @@ def rows(config: Config) -> Iterator[Row]:
         yield bare_row(given, width, config)
     for width in (NARROW, WIDE):
         yield from keras_rows(given, width, config)
+    for width in (NARROW, WIDE):
+        yield closed_row(given, width, config)
     rounds = -(-config.rounds // 3)
     yield from pass_rows(assets=config.assets, years=config.years, wide=WIDE, rounds=rounds)
     yield feature_row(assets=config.assets, days=config.feature_days, rounds=rounds)
@@ -121,6 +124,19 @@ def keras_rows(given: TrainingWindows, width: int, config: Config) -> list[Row]:
         for way in figures
         if way != "ours"
     ]
+
+
+def closed_row(given: TrainingWindows, width: int, config: Config) -> Row:
+    """The step of the LSTM that reads what it holds, against the open-loop one, both with full dropout."""
+    sides = {
+        "ours": ClosedStep(
+            given, ClosedConfig(network="lstm", hidden=width, dropout=config.dropout, batch=config.batch)
+        ),
+        "open": AgentStep(given, DmnConfig(hidden=width, dropout=config.dropout, batch=config.batch)),
+    }
+    figures = in_turn({name: _rate(step, config) for name, step in sides.items()}, config.rounds)
+    what = f"LSTM step, width {width}, reads what it holds / does not"
+    return compare(what, UNIT, figures, "ours", "open", low=0.4)
 
 
 def _beside_keras(

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 
+from agents.closed import ClosedConfig
+from agents.closed.agent import Learner
+from agents.closed.agent import build as build_closed
+from agents.closed.windows import ClosedWindows
 from agents.dmn import DeepMomentum, DmnConfig
 from agents.dmn.agent import build
 from agents.dmn.losses import LOSSES
+from agents.dmn.network import Network
 from agents.dmn.training_windows import TrainingWindows, cut_windows
 from agents.training import Monitor, global_seed, train
 from qn_env.environment import TradingEnv
@@ -31,15 +37,15 @@ def trajectories(panel: Panel, length: int) -> TrainingWindows:
     return cut_windows(env, length, 0)
 
 
-class AgentStep:
-    """Optimiser steps of `DeepMomentum.fit` on random trajectories, in the project's training loop."""
+class _Step(ABC):
+    """Optimiser steps on random trajectories in the project's training loop."""
 
-    def __init__(self, given: TrainingWindows, config: DmnConfig) -> None:
-        """Build the network; `given` are all trajectories."""
-        self._given, self._config = given, config
-        with global_seed(0):
-            self.network = build(config)
-        self.network.generator.manual_seed(1)
+    network: nn.Module
+    batch: int
+    max_norm: float
+
+    def _prepare(self, config: DmnConfig | ClosedConfig) -> None:
+        self.batch, self.max_norm = config.batch, config.max_norm
         self._optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate, fused=True)
         self._generator = torch.Generator().manual_seed(0)
 
@@ -52,22 +58,68 @@ class AgentStep:
             lambda: 0.0,
             epochs=1,
             patience=1,
-            max_norm=self._config.max_norm,
+            max_norm=self.max_norm,
             title="benchmark",
             identity="benchmark",
             generators={},
             monitor=Monitor(progress=lambda _done, _total: None),
         )
 
+    @abstractmethod
+    def _loss(self, rows: Tensor) -> Tensor:
+        """Of the trajectories of the given numbers."""
+
+    @property
+    @abstractmethod
+    def _count(self) -> int:
+        """How many trajectories there are."""
+
+    def _losses(self, steps: int) -> Iterator[Tensor]:
+        for _ in range(steps):
+            yield self._loss(torch.randint(self._count, (self.batch,), generator=self._generator))
+
+
+class AgentStep(_Step):
+    """The steps of `DeepMomentum.fit`."""
+
+    def __init__(self, given: TrainingWindows, config: DmnConfig) -> None:
+        """Build the network; `given` are all trajectories."""
+        self._given, self._config = given, config
+        with global_seed(0):
+            self.network: Network = build(config)
+        self.network.generator.manual_seed(1)
+        self._prepare(config)
+
+    @property
+    def _count(self) -> int:
+        return len(self._given)
+
     def loss(self, given: TrainingWindows) -> Tensor:
         """Minus the pooled Sharpe ratio (Eq. 17) through the environment's economics."""
         z, _ = self.network(given.inputs, self.network.memory(given.past))
         return LOSSES[self._config.loss].value(z, given.pairs)
 
-    def _losses(self, steps: int) -> Iterator[Tensor]:
-        for _ in range(steps):
-            rows = torch.randint(len(self._given), (self._config.batch,), generator=self._generator)
-            yield self.loss(self._given.take(rows))
+    def _loss(self, rows: Tensor) -> Tensor:
+        return self.loss(self._given.take(rows))
+
+
+class ClosedStep(_Step):
+    """The steps of `ClosedLoop.fit`: the same trajectories, and what is held goes back in every day."""
+
+    def __init__(self, given: TrainingWindows, config: ClosedConfig) -> None:
+        """Build the policy; `given` are all trajectories."""
+        self._windows = ClosedWindows.of(given, targeted=True)
+        trader = build_closed(config, 0)
+        trader.generator.manual_seed(1)
+        self.network: Learner = Learner(trader, self._windows)
+        self._prepare(config)
+
+    @property
+    def _count(self) -> int:
+        return len(self._windows)
+
+    def _loss(self, rows: Tensor) -> Tensor:
+        return self.network.loss(self._windows, rows)
 
 
 class BareStep:
