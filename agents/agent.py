@@ -537,7 +537,10 @@ for _name, (_algorithm, _about) in _SHARED_POLICIES.items():
         about=f"{_about}, one policy for all assets, rewarded net of 2 bps",
         options={"algorithm": _algorithm, **({"risk_aversion": 0.05} if _name == "dqn" else {})},
         # Off-policy algorithms begin to learn after so many days, most of a quick training.
-        quick={"timesteps": 50_000, **({"learning_starts": 5_000} if _name in _OFF_POLICY else {})},
+        quick={
+            "timesteps": 100_000 if _name == "recurrent-ppo" else 50_000,
+            **({"learning_starts": 5_000} if _name in _OFF_POLICY else {}),
+        },
         learns=True,
         queue=3 if _name == "ppo" else QUEUE,
     )

@@ -36,6 +36,11 @@ LAYERS = {
     "band": Kind("agents.less:Less", "WIDTH", "no trade while the target is within WIDTH of what is held"),
     "partial": Kind("agents.less:Less", "RATE", "every day a part RATE of the way from what is held"),
     "every": Kind("agents.less:Less", "DAYS", "a trade on each DAYS-th trading day of the market only"),
+    "budget": Kind(
+        "agents.budget:Budget",
+        "TURNOVER",
+        "trained at the price per trade that holds its turnover under TURNOVER times the capital a year",
+    ),
     "mean": Kind("agents.mean:SeedMean", "SEEDS", "trained with SEEDS seeds, trades the mean of the signals"),
 }
 

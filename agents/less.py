@@ -27,12 +27,11 @@ from typing import ClassVar, NamedTuple, Protocol, Self, TypedDict
 
 import numpy as np
 
-from agents.agent import Agent, Settings, last_rows, learns, make_agent, settings_of, warmup_of
+from agents.agent import Agent, Settings, last_rows, make_agent, settings_of
+from agents.around import Around
 from agents.checkpoint import load_json, save_json
-from agents.layers import Layer, unwrapped
+from agents.layers import Layer
 from agents.rules import columns_of
-from agents.space import Space
-from agents.training import Monitor, Training
 from qn_env.arrays import BoolArray, FloatArray, IntArray
 from qn_env.checks import MOST_DAYS, check_number, check_whole
 from qn_env.environment import TradingEnv
@@ -177,7 +176,7 @@ class Stored(TypedDict):
     scaled: bool
 
 
-class Less:
+class Less(Around):
     """An agent inside a rule by which less is traded (`Band`, `Partial`, `Every`).
 
     It is trained as it is, on what it asks for. What it may have (`agents.agent.CONTRACT`) the layer has
@@ -218,21 +217,6 @@ class Less:
             ConfigError: a width, a rate or a number of days that there is not.
         """
         return cls(agent, rule_of(layer))
-
-    @property
-    def unwrapped(self) -> object:
-        """The agent inside all layers."""
-        return unwrapped(self.agent)
-
-    @property
-    def warmup(self) -> int:
-        """That of the agent."""
-        return warmup_of(self.agent)
-
-    @property
-    def learns(self) -> bool:
-        """Whether the agent does."""
-        return learns(self.agent)
 
     def fit(self, env: TradingEnv, *, seed: int, validation: TradingEnv | None = None) -> Self:
         """Train the agent on what it asks for, and note whether there is a volatility target.
@@ -315,34 +299,6 @@ class Less:
         agent.columns_ = tuple((int(a), int(b)) for a, b in stored["columns"])
         agent.scaled_ = stored["scaled"]
         return agent
-
-    @property
-    def space(self) -> Space:
-        """What a search draws the agent's options from."""
-        space: Space = self.agent.space  # type: ignore[attr-defined] # optional
-        return space
-
-    @property
-    def start_from(self) -> Callable[[Less], None]:
-        """Let the agent begin at the weights of the one inside another layer."""
-        begin: Callable[[Agent], None] = self.agent.start_from  # type: ignore[attr-defined] # optional
-        return lambda earlier: begin(earlier.agent)
-
-    @property
-    def training_(self) -> Training:
-        """How the agent's training went."""
-        training: Training = self.agent.training_  # type: ignore[attr-defined] # optional
-        return training
-
-    @property
-    def monitor(self) -> Monitor:
-        """Who watches the agent's training."""
-        monitor: Monitor = self.agent.monitor  # type: ignore[attr-defined] # optional
-        return monitor
-
-    @monitor.setter
-    def monitor(self, monitor: Monitor) -> None:
-        self.agent.monitor = monitor  # type: ignore[attr-defined] # optional
 
     def _one_pass(self, wanted: FloatArray, panel: Panel) -> FloatArray:
         """What is traded [T, N] of the agent's signals [T, N]: day by day, as in steps."""

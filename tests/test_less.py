@@ -427,7 +427,7 @@ def test_names_that_are_none_are_refused_with_what_was_found_and_expected(name: 
 def test_names_of_layers_and_import_paths_are_told_apart(tmp_path: Path, monkeypatch) -> None:
     assert split_layer("a.b:C+mean:5+band:.5") == ("a.b:C+mean:5", ("band", 0.5))
     assert split_layer("a.b:C") == ("a.b:C", None)
-    assert set(LAYERS) == {"band", "partial", "every", "mean"}
+    assert set(LAYERS) == {"band", "partial", "every", "mean", "budget"}
     (tmp_path / "own_wander.py").write_text(OWN)
     monkeypatch.chdir(tmp_path)
     agent = make_agent("own_wander:Half+partial:0.5+band:0.1", options={"size": 0.25})
