@@ -55,10 +55,8 @@ def trader_of(network: str, seed: int) -> Trader:
         if isinstance(trader, LinearTrader):
             trader.bias.fill_(0.1)
             trader.feedback.fill_(0.6)
-        elif isinstance(trader, MlpTrader):
-            trader.feedback += torch.tensor([0.9, -0.7, 0.5])
         else:
-            trader.lstm.weight_ih_l0[:, -1] *= 3.0
+            trader.head.bias[1] = -1.5  # bands that are left on some days, and not on others
     return trader.eval()
 
 
@@ -69,14 +67,17 @@ def one_day(trader: Trader, inputs: torch.Tensor, held: torch.Tensor, past: Memo
     if isinstance(trader, MlpTrader):
         rows = torch.cat([past[0], inputs[:, None]], dim=1)
         side_by_side = rows.flip(1).flatten(1)  # the newest first
-        hidden = torch.tanh(trader.body(side_by_side) + trader.feedback * held[:, None])
-        return torch.tanh(trader.head(hidden))[:, 0], (rows[:, 1:],)
-    seen = torch.cat([inputs, held[:, None]], dim=1)
-    w, u, b, c = trader.lstm.all_weights[0]
-    i, f, g, o = (seen @ w.T + past[0] @ u.T + b + c).chunk(4, dim=1)
-    cell = torch.sigmoid(f) * past[1] + torch.sigmoid(i) * torch.tanh(g)
-    hidden = torch.sigmoid(o) * torch.tanh(cell)
-    return torch.tanh(trader.head(hidden))[:, 0], (hidden, cell)
+        hidden = torch.tanh(trader.body(side_by_side))
+        kept = (rows[:, 1:],)
+    else:
+        w, u, b, c = trader.lstm.all_weights[0]
+        i, f, g, o = (inputs @ w.T + past[0] @ u.T + b + c).chunk(4, dim=1)
+        cell = torch.sigmoid(f) * past[1] + torch.sigmoid(i) * torch.tanh(g)
+        hidden = torch.sigmoid(o) * torch.tanh(cell)
+        kept = (hidden, cell)
+    middle, width = trader.head(hidden).unbind(1)
+    half = torch.log1p(torch.exp(width))
+    return torch.minimum(torch.maximum(held, torch.tanh(middle - half)), torch.tanh(middle + half)), kept
 
 
 def by_rollout(env: TradingEnv, trader: Trader, *, targeted: bool) -> Loss:

@@ -17,7 +17,7 @@ from agents.closed.windows import ClosedWindows
 from agents.dmn.training_windows import DEFINED, FEATURES, SIGMA, cut_windows
 from agents.sb3 import SharedSB3Agent
 from agents.sb3.algorithms import ALGORITHMS, DISCRETE, find_algorithm
-from agents.sb3.asset_env import AssetVecEnv, observe
+from agents.sb3.asset_env import AssetVecEnv, observe, signals_of_actions
 from agents.space import draw
 from experiments.probes import PROBES
 from qn_env.costs import Borrow, Financing, HalfSpread
@@ -28,6 +28,7 @@ from qn_env.sources.synthetic import ar1_trend, noise, ragged
 from qn_env.storage import read_sealed, write_sealed
 
 RECURRENT = "sb3_contrib:RecurrentPPO"
+FULL = np.tile([1.0, 0.0], (2, 1))  # actions of two accounts
 every_algorithm = pytest.mark.parametrize("name", [*ALGORITHMS, *DISCRETE])
 
 
@@ -105,7 +106,7 @@ def test_rewards_are_what_the_environment_pays_an_asset_in_units_of_its_risk(
     playing = np.ones(N, dtype=bool)
     for k in range(max(map(len, days)) - 1):
         at = [rows[min(k, len(rows) - 1)] for rows in days]
-        _, rewards, dones, infos = venv.step(np.array([[wanted[t, j]] for j, t in enumerate(at)]))
+        _, rewards, dones, infos = venv.step(np.array([[wanted[t, j], 0.0] for j, t in enumerate(at)]))
         for j in np.flatnonzero(playing):
             sigma = features[at[j], j, SIGMA]
             unit = 0.15 / 252**0.5 if target is not None else sigma
@@ -126,13 +127,13 @@ def test_risk_is_priced_and_ruin_is_an_end() -> None:
         venv = accounts(env, 2, risk_aversion=aversion)
         from_the_first_day(venv)
         venv._t += 330
-        rewards[aversion] = venv.step(np.ones((2, 1)))[1].astype(float)
+        rewards[aversion] = venv.step(FULL)[1].astype(float)
     np.testing.assert_allclose(rewards[0.5], rewards[0.0] - 0.25 * rewards[0.0] ** 2, rtol=1e-5)
     venv = accounts(env, 2)
     from_the_first_day(venv)
     venv._t += 330
     venv._returns[0, 330] = -2.0 / venv._scale[0, 330]
-    _, _, dones, infos = venv.step(np.ones((2, 1)))
+    _, _, dones, infos = venv.step(FULL)
     assert dones.tolist() == [True, False]
     assert not infos[0]["TimeLimit.truncated"]
     assert infos[0]["terminal_observation"].shape == (10,)
@@ -142,7 +143,7 @@ def test_an_episode_ends_after_its_days_and_the_next_begins_flat() -> None:
     venv = accounts(environment(market()), 5, days=3)
     venv.reset()
     for day in range(1, 10):
-        seen, _, dones, infos = venv.step(np.full((5, 1), 0.7))
+        seen, _, dones, infos = venv.step(np.tile([0.7, 0.0], (5, 1)))
         assert (seen[dones, -1] == 0.0).all(), "nothing is held"
         assert (seen[~dones, -1] > 0.1).all()
         for b in np.flatnonzero(dones):
@@ -176,7 +177,9 @@ def test_a_trained_policy_sees_when_it_plays_what_it_saw_when_it_learnt(
     for k in range(min(map(len, days)) - 1):
         actions, _ = agent.policy.predict(seen, deterministic=True)
         for j in np.flatnonzero(playing & (seen[:, -2] > 0)):
-            assert signals[days[j][k], j] == pytest.approx(float(np.clip(actions[j, 0], -1, 1)), abs=1e-5)
+            low, high = actions[j, 0] - max(actions[j, 1], 0.0), actions[j, 0] + max(actions[j, 1], 0.0)
+            expected = np.clip(np.clip(seen[j, -1], low, high), -1.0, 1.0)
+            assert signals[days[j][k], j] == pytest.approx(expected, abs=1e-5)
         seen, _, dones, _ = venv.step(actions)
         playing &= ~dones
 
@@ -331,6 +334,15 @@ def test_an_algorithm_of_ones_own_chooses_or_gives_numbers() -> None:
 
     with pytest.raises(ConfigError, match="Neither: cannot be built for one asset's signal: it acts in nei"):
         SharedSB3Agent(Neither)
+
+
+def test_an_action_is_a_band_around_what_is_held() -> None:
+    """Worked by hand: inside it nothing is traded, outside up to the nearer edge, never beyond full."""
+    actions = np.array([[0.2, 0.1], [0.2, 0.1], [0.2, 0.1], [0.2, -0.5], [1.0, 0.3]], dtype=np.float32)
+    held = np.array([0.25, 0.9, -0.9, 0.25, 0.0])
+    found = signals_of_actions(actions, held, discrete=False)
+    np.testing.assert_allclose(found, [0.25, 0.3, 0.1, 0.2, 0.7], atol=1e-7)
+    assert signals_of_actions(np.array([0, 1, 2]), held[:3], discrete=True).tolist() == [-1.0, 0.0, 1.0]
 
 
 def test_what_is_seen_is_clipped() -> None:

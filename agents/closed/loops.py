@@ -46,22 +46,21 @@ def follow(drive: Tensor, feedback: Tensor, loop: Loop) -> Tensor:
     return decided
 
 
-def follow_hidden(drive: Tensor, feedback: Tensor, weigh: Tensor, bias: Tensor, loop: Loop) -> Tensor:
-    """x_t = tanh(w_t . tanh(drive_t + feedback ratio_t x_{t-1}) + b) on days that are alive, else 0.
+def follow_band(low: Tensor, high: Tensor, loop: Loop) -> Tensor:
+    """What is held, brought to the nearer edge of a band where it is outside, on days that are alive, else 0.
 
-    Differentiable once, by drive, feedback, weigh and bias.
+    The form of the best policy under costs proportional to turnover (Davis and Norman 1990). Differentiable
+    once, by both edges: a day's decision depends on the edge that it was brought to last.
 
     Args:
-        drive: [L, H, B] what the inputs say to the hidden layer.
-        feedback: [H] its weights of what is held.
-        weigh: [L, H, B] those of the head, w, for each day and sequence (dropout).
-        bias: [] that of the head, b.
+        low: [L, B] lower edges.
+        high: [L, B] upper edges, none below the lower one.
         loop: how a decision comes back.
 
     Returns:
-        [L, B] decisions in [-1, 1].
+        [L, B] decisions.
     """
-    decided: Tensor = _Hidden.apply(drive, feedback, weigh, bias, *loop)  # type: ignore[no-untyped-call]
+    decided: Tensor = _Band.apply(low, high, *loop)  # type: ignore[no-untyped-call]
     return decided
 
 
@@ -82,58 +81,37 @@ class _Linear(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Context, gradient: Tensor) -> tuple[Tensor | None, ...]:
         strength, ratio, alive, before, decided = ctx.saved_tensors
-        inner = _slope(decided, alive)
+        # The slope of a decision by what is inside its tanh; where nothing is decided it is 0.
+        inner = (1.0 - decided**2) * alive
         slopes, onward = inner.unbind(0), strength.unbind(0)
         to_drive = gradient * inner
         rows = to_drive.unbind(0)
         for t in range(len(rows) - 1, 0, -1):
             rows[t - 1].addcmul_(rows[t] * onward[t], slopes[t - 1])
-        return to_drive, (to_drive * _held(ratio, before, decided)).sum(), None, None, None
+        held = torch.cat([before[None], decided[:-1]])
+        return to_drive, (to_drive * ratio * held).sum(), None, None, None
 
 
-class _Hidden(torch.autograd.Function):
+class _Band(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Context,
-        drive: Tensor,
-        feedback: Tensor,
-        weigh: Tensor,
-        bias: Tensor,
-        ratio: Tensor,
-        alive: Tensor,
-        x: Tensor,
-    ) -> Tensor:
-        before, hidden, decided = x, torch.empty_like(drive), torch.empty_like(ratio)
-        held, product, column = torch.empty_like(x), torch.empty_like(drive[0]), feedback[:, None]
-        for t, (day, inside) in enumerate(zip(decided.unbind(0), hidden.unbind(0), strict=True)):
-            torch.mul(x, ratio[t], out=held)
-            torch.addcmul(drive[t], column, held, out=inside).tanh_()
-            torch.mul(inside, weigh[t], out=product)
-            x = torch.sum(product, 0, out=day).add_(bias).tanh_().mul_(alive[t])
-        ctx.save_for_backward(feedback, weigh, ratio, alive, before, hidden, decided)
+    def forward(ctx: Context, low: Tensor, high: Tensor, ratio: Tensor, alive: Tensor, x: Tensor) -> Tensor:
+        decided, held = torch.empty_like(low), torch.empty_like(low)
+        days = zip(decided.unbind(0), held.unbind(0), low, high, ratio, alive, strict=True)
+        for day, before, least, most, worth, open_ in days:
+            torch.mul(x, worth, out=before)
+            x = torch.clamp(before, least, most, out=day).mul_(open_)
+        ctx.save_for_backward(low, high, ratio, alive, held)
         return decided
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Context, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        feedback, weigh, ratio, alive, before, hidden, decided = ctx.saved_tensors
-        inner_x, d_z = _slope(decided, alive), gradient.clone(memory_format=torch.contiguous_format)
-        d_drive = weigh * torch.addcmul(torch.ones_like(hidden), hidden, hidden, value=-1.0)
-        for t in range(len(d_z) - 1, -1, -1):
-            d_z[t].mul_(inner_x[t])
-            d_drive[t].mul_(d_z[t])
-            if t:
-                d_z[t - 1].addcmul_(torch.mv(d_drive[t].T, feedback), ratio[t])
-        held = _held(ratio, before, decided)
-        d_feedback = torch.einsum("lhb,lb->h", d_drive, held)
-        return d_drive, d_feedback, hidden * d_z[:, None], d_z.sum(), None, None, None
-
-
-def _slope(decided: Tensor, alive: Tensor) -> Tensor:
-    """[L, B] of a decision by what is inside its tanh; where nothing is decided it is 0."""
-    return (1.0 - decided**2) * alive
-
-
-def _held(ratio: Tensor, before: Tensor, decided: Tensor) -> Tensor:
-    """[L, B] what is read of the day before."""
-    return ratio * torch.cat([before[None], decided[:-1]])
+        low, high, ratio, alive, held = ctx.saved_tensors
+        below, above = held < low, held > high
+        stays = ratio.masked_fill(below | above, 0.0) * alive
+        slopes = gradient.clone(memory_format=torch.contiguous_format)
+        days = slopes.unbind(0)
+        for t in range(len(days) - 1, 0, -1):
+            days[t - 1].addcmul_(days[t], stays[t])
+        slopes *= alive
+        return slopes * below, slopes * above, None, None, None

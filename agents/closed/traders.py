@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from agents.closed.loops import Loop, follow, follow_hidden
-from agents.closed.lstm import closed_lstm
+from agents.closed.loops import Loop, follow, follow_band
+from agents.dmn.lstm import masked_lstm
 from agents.dmn.network import LAGS, Dropping, Memory, stack_days
 
 
@@ -86,68 +87,83 @@ class LinearTrader(Trader):
         return self.weight
 
 
-class MlpTrader(Trader):
-    """x_t = tanh(w . tanh(W u_{t-4:t} + v x_{t-1} + c) + b): Eqs. 20-21 of Lim et al. (2019), closed.
+class Banded(Trader):
+    """Keeps what it holds inside a band that a network draws: x_t = x_{t-1}, clipped to [low_t, high_t].
 
-    Dropout on inputs and hidden state, never on what is held.
+    low_t = tanh(a_t - b_t) and high_t = tanh(a_t + b_t), with b_t = softplus of the network's second output.
+    A network whose output is the decision itself has to learn from its losses that what it holds need not be
+    traded; here that is where it begins, and the edges are what it learns. What is held enters nowhere else,
+    so that all edges are known at once.
     """
+
+    # Of the second output: the first bands are hardly any, where wide ones would leave all untraded.
+    NARROW = -3.0
+
+    def __init__(self, hidden: int, dropout: float) -> None:
+        super().__init__(dropout)
+        self.head = nn.Linear(hidden, 2)
+        with torch.no_grad():
+            self.head.bias[1] = self.NARROW
+
+    @abstractmethod
+    def states(self, inputs: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+        """What the head reads [B, L, H], and the memory after the last day."""
+
+    def decide(self, days: Days, memory: Memory, decided: Tensor) -> tuple[Tensor, Memory]:
+        """Draw the bands, and follow them."""
+        states, after = self.states(days.inputs, memory)
+        middle, width = self.head(states).permute(2, 1, 0).unbind(0)
+        half = functional.softplus(width)
+        low, high = torch.tanh(middle - half), torch.tanh(middle + half)
+        return follow_band(low, high, _loop(days, decided)).T, after
+
+
+class MlpTrader(Banded):
+    """Bands of an MLP over the inputs of five days, as Lim et al. (2019, Eqs. 20-21) have it."""
 
     past = LAGS - 1
 
     def __init__(self, n_features: int, hidden: int, dropout: float) -> None:
-        super().__init__(dropout)
+        super().__init__(hidden, dropout)
         self.body = nn.Linear(LAGS * n_features, hidden)
-        self.feedback = nn.Parameter(torch.zeros(hidden))
-        self.head = nn.Linear(hidden, 1)
 
     def memory(self, past: Tensor) -> Memory:
         """The last days as they are."""
         return (past,)
 
-    def decide(self, days: Days, memory: Memory, decided: Tensor) -> tuple[Tensor, Memory]:
-        """Eqs. 20-21."""
-        B, L, _ = days.inputs.shape
-        rows = torch.cat([memory[0], days.inputs], dim=1)
-        drive = self.body(self.drop(stack_days(rows, range(LAGS)))).permute(1, 2, 0).contiguous()
-        weigh = self.drop(self.head.weight.T.expand(L, -1, B))
-        x = follow_hidden(drive, self.feedback, weigh, self.head.bias[0], _loop(days, decided))
-        return x.T, (rows[:, L:],)
+    def states(self, inputs: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+        """Eq. 20, with dropout on inputs and hidden state."""
+        rows = torch.cat([memory[0], inputs], dim=1)
+        hidden = torch.tanh(self.body(self.drop(stack_days(rows, range(LAGS)))))
+        return self.drop(hidden), (rows[:, inputs.shape[1] :],)
 
 
-class LstmTrader(Trader):
-    """x_t = tanh(w . h_t + b), h_t of an LSTM that reads u_t and x_{t-1}.
+class LstmTrader(Banded):
+    """Bands of an LSTM (Lim et al. 2019, Eqs. 28-33).
 
-    Dropout after Gal and Ghahramani (2016), one mask for all days of a sequence on inputs, recurrent state
-    and outputs each; never on what is held.
+    Dropout after Gal and Ghahramani (2016): one mask for all days of a sequence on inputs, recurrent state
+    and outputs each. Without a mask on the state the fused kernel runs, on the same weights.
     """
 
     def __init__(self, n_features: int, hidden: int, dropout: float) -> None:
-        super().__init__(dropout)
-        self.lstm = nn.LSTM(n_features + 1, hidden, batch_first=True)
-        self.head = nn.Linear(hidden, 1)
+        super().__init__(hidden, dropout)
+        self.lstm = nn.LSTM(n_features, hidden, batch_first=True)
 
     def memory(self, past: Tensor) -> Memory:
         """The zero state, hidden and cell."""
         zero = past.new_zeros(len(past), self.lstm.hidden_size)
         return zero, zero
 
-    def decide(self, days: Days, memory: Memory, decided: Tensor) -> tuple[Tensor, Memory]:
-        """Eqs. 28-33 of Lim et al. (2019)."""
-        inputs, (B, _, F), H = days.inputs, days.inputs.shape, self.lstm.hidden_size
-        weigh, mask = self.head.weight.T.expand(H, B), inputs.new_ones(H, B)
-        if self.drops:
-            on_inputs, mask, on_outputs = (self.mask((n, B), inputs) for n in (F, H, H))
-            inputs, weigh = inputs * on_inputs.T[:, None], weigh * on_outputs
+    def states(self, inputs: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+        """Eqs. 28-33."""
         h, c = memory
-        x, state = closed_lstm(
-            self.lstm,
-            inputs.permute(1, 2, 0),
-            mask,
-            (h, c),
-            (weigh, self.head.bias[0]),
-            _loop(days, decided),
-        )
-        return x.T, state
+        if not self.drops:
+            hidden, (h, c) = self.lstm(inputs, (h[None], c[None]))
+            return hidden, (h[0].detach(), c[0].detach())
+        B, _, F = inputs.shape
+        on_inputs, on_state, on_outputs = (self.mask((B, n), inputs) for n in (F, *(h.shape[1],) * 2))
+        hidden, h, c = masked_lstm(self.lstm, inputs * on_inputs[:, None], on_state, h, c)
+        return hidden * on_outputs[:, None], (h, c.detach())
 
 
 def _loop(days: Days, decided: Tensor) -> Loop:

@@ -42,7 +42,7 @@ def masked_lstm(
     w, u, on_inputs, on_state = lstm.all_weights[0]
     states, last = _Recurrence.apply(  # type: ignore[no-untyped-call]
         inputs.permute(1, 2, 0),
-        torch.cat([order_gates(u), order_gates(w), order_gates(on_inputs + on_state)], dim=1),
+        torch.cat([_order_gates(u), _order_gates(w), _order_gates(on_inputs + on_state)], dim=1),
         mask.T.contiguous(),
         hidden.T.contiguous(),
         cell.T.contiguous(),
@@ -50,7 +50,7 @@ def masked_lstm(
     return states.permute(2, 0, 1), states[-1].T.detach(), last.T
 
 
-def order_gates(weight: Tensor) -> Tensor:
+def _order_gates(weight: Tensor) -> Tensor:
     """[4 H, n] a weight of the four gates, or [4 H, 1] a bias, in our order."""
     gates = weight.reshape(4, weight.shape[0] // 4, -1)
     return gates[_ORDER].flatten(0, 1)
@@ -107,7 +107,7 @@ class _Recurrence(torch.autograd.Function):
         for end in range(L, 0, -days):
             begin = max(end - days, 0)
             some = slice(begin, end)
-            to_cell, d_gates = slopes(gates[some], cells[some], squashed[some])
+            to_cell, d_gates = _slopes(gates[some], cells[some], squashed[some])
             cell, whole, shown = to_cell.unbind(0), d_gates.unbind(0), d_gates[:, 3 * H :].unbind(0)
             inner = d_gates[:, : 3 * H].view(-1, 3, H, B).unbind(0)
             turned = d_gates.transpose(1, 2).unbind(0)
@@ -126,7 +126,7 @@ class _Recurrence(torch.autograd.Function):
         return d_inputs, d_weights.T, None, None, None
 
 
-def slopes(gates: Tensor, cells: Tensor, squashed: Tensor) -> tuple[Tensor, Tensor]:
+def _slopes(gates: Tensor, cells: Tensor, squashed: Tensor) -> tuple[Tensor, Tensor]:
     """Of some days at once: d cell / d hidden [L, H, B], and by gate what its slope is multiplied with.
 
     The first three gates [L, 3 H, B] take it from the cell, the last from the hidden state.

@@ -38,18 +38,30 @@ def observe(inputs: FloatArray, active: BoolArray, held: FloatArray) -> Numbers:
     return np.clip(seen, -CLIP, CLIP, out=seen)
 
 
-def signals_of_actions(actions: Numbers, *, discrete: bool) -> FloatArray:
-    """[...] signals in [-1, 1] of actions, [...] numbers of `SIDES` or [..., 1]."""
+def signals_of_actions(actions: Numbers, held: FloatArray, *, discrete: bool) -> FloatArray:
+    """[...] signals in [-1, 1].
+
+    A continuous action is a band, the form of the best policy under costs proportional to turnover (Davis and
+    Norman 1990): its middle and, where that is above 0, half its width; what is held is brought to the nearer
+    edge where it is outside. To try another position is then not to trade on every day.
+
+    Args:
+        actions: [...] numbers of `SIDES`, or [..., 2].
+        held: [...] the signal that would leave the weight as it is.
+        discrete: which of both.
+    """
     if discrete:
         return SIDES[actions]
-    return np.clip(actions[..., 0].astype(np.float64), -1.0, 1.0)
+    middle, half = (actions[..., k].astype(np.float64) for k in range(2))
+    half = np.maximum(half, 0.0)
+    return np.clip(np.clip(held, middle - half, middle + half), -1.0, 1.0)
 
 
 def spaces_of(n_inputs: int, *, discrete: bool) -> tuple[spaces.Box, spaces.Space[Any]]:
     """What a policy sees and does."""
     return (
         spaces.Box(-CLIP, CLIP, (n_inputs + 2,), np.float32),
-        spaces.Discrete(len(SIDES)) if discrete else spaces.Box(-1.0, 1.0, (1,), np.float32),
+        spaces.Discrete(len(SIDES)) if discrete else spaces.Box(-1.0, 1.0, (2,), np.float32),
     )
 
 
@@ -79,7 +91,7 @@ class AssetVecEnv(VecEnv):
             num_envs: accounts played at once.
             days: of an episode.
             risk_aversion: price of a unit of squared reward.
-            discrete: actions are -1, 0 and 1 by number, else signals.
+            discrete: actions are -1, 0 and 1 by number, else bands.
             seed: of assets and days that episodes begin with.
         """
         whole = windows.joined()
@@ -117,7 +129,7 @@ class AssetVecEnv(VecEnv):
     def step_wait(self) -> VecEnvStepReturn:
         """One own day of every account."""
         at = self._a, self._t
-        signal = signals_of_actions(self._actions, discrete=self._discrete) * self._active[at]
+        signal = signals_of_actions(self._actions, self._held, discrete=self._discrete) * self._active[at]
         self._orders[1:] = self._orders[:-1].copy()
         self._orders[0] = signal * self._scale[at]
         ledger = settle(self._orders[-2], self._orders[-1], self._returns[at], self._rates(at))

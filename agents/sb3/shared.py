@@ -52,10 +52,11 @@ class SharedSB3Agent(SB3Learner, Stepwise[State]):
 
     It sees the eight Deep Momentum features, whether they are all defined, and what it holds, as a signal of
     today; it learns from many accounts of one asset at once (`AssetVecEnv`), rewarded with what the account
-    earns net of costs in units of its risk, less a price on risk. Algorithms for discrete actions choose
-    among the signals -1, 0 and 1 (Zhang, Zohren and Roberts 2020). After every tenth of the training the
-    deterministic policy plays the validation block; the best by net Sharpe ratio, pooled over assets, stays.
-    To hold nothing is one of the candidates: where no policy earns anything there, the agent stays flat.
+    earns net of costs in units of its risk, less a price on risk. An action is the band inside of which what
+    is held is left as it is; algorithms for discrete actions choose among the signals -1, 0 and 1 (Zhang,
+    Zohren and Roberts 2020). After every tenth of the training the deterministic policy plays the validation
+    block; the best by net Sharpe ratio, pooled over assets, stays. To hold nothing is one of the candidates:
+    where no policy earns anything there, the agent stays flat.
     """
 
     known = (*ALGORITHMS, *DISCRETE)
@@ -137,7 +138,7 @@ class SharedSB3Agent(SB3Learner, Stepwise[State]):
             # Stable-Baselines3 seeds the global generators itself; the block restores them.
             model = self._learner.build(venv, self.options, seed=seed)
             if self._learner.options.get("action_noise", 0) is None and not self._learner.explores:
-                model.action_noise = NormalActionNoise(np.zeros(1), np.full(1, EXPLORATION))
+                model.action_noise = NormalActionNoise(np.zeros(2), np.full(2, EXPLORATION))
             # Its own logger would make a folder among the temporary files, and leave it.
             model.set_logger(Logger(None, []))
             self.policy, self._flat = model.policy, False
@@ -212,7 +213,7 @@ class SharedSB3Agent(SB3Learner, Stepwise[State]):
         if self._flat:
             return np.zeros(len(held)), memory
         actions, after = policy.predict(observe(inputs, active, held), state=memory, deterministic=True)
-        return signals_of_actions(actions, discrete=self._discrete), after
+        return signals_of_actions(actions, held, discrete=self._discrete), after
 
     def _keep(self, tradable: BoolArray, after: State, before: State) -> State:
         if after is None:
