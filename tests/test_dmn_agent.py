@@ -297,7 +297,16 @@ def test_the_validation_score_is_the_pooled_sharpe_ratio_of_a_plain_pass():
     assert agent.training_.best_score == pytest.approx(expected, rel=1e-4)
 
 
-@pytest.mark.parametrize("name", ["linear-mse", "mlp-sharpe", "lstm-binary", "lstm-sharpe", "spatiotemporal"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "linear-mse",
+        pytest.param("mlp-sharpe", marks=pytest.mark.slow),
+        "lstm-binary",
+        "lstm-sharpe",
+        "spatiotemporal",
+    ],
+)
 def test_costs_inside_the_loss_lower_the_turnover(name):
     """On reversing returns trading every day pays before costs, and never after 1% a trade."""
     reversing = ar1_trend(coefficient=-0.4, markets=1, assets=4, days=900, seed=0)

@@ -399,6 +399,7 @@ def test_in_noise_nothing_is_found(agent):
     assert low < 0.0 < high
 
 
+@pytest.mark.slow
 def test_shared_weights_learn_a_common_law_from_500_days_and_trade_a_market_never_seen():
     found = transfer("quantnet-shared", 500, seed=0, test_days=2000)
     assert found["known"] >= 0.7

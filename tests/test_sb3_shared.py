@@ -20,6 +20,9 @@ from agents.sb3.algorithms import ALGORITHMS, DISCRETE, find_algorithm
 from agents.sb3.asset_env import AssetVecEnv, observe, signals_of_actions
 from agents.space import draw
 from experiments.probes import PROBES
+from experiments.probes.optima import ar1_ratio
+from experiments.probes.play import play_agent, train_agent
+from experiments.probes.programme import Law, best_policy
 from qn_env.costs import Borrow, Financing, HalfSpread
 from qn_env.environment import TradingEnv
 from qn_env.errors import ConfigError
@@ -356,3 +359,58 @@ def test_ppo_finds_a_trend_from_2000_days(name: str) -> None:
         lambda: make_agent("ppo", options={"timesteps": 200_000}), 0, days=2000, test_days=2000
     )
     assert min(value for key, value in found.items() if key.startswith("share")) > 0.6
+
+
+SEEDS = range(5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("agent", ["ppo", "sac"])
+@pytest.mark.parametrize("name", ["trend", "reversal", "drift"])
+def test_it_reaches_most_of_what_can_be_earned_without_costs(agent: str, name: str) -> None:
+    assert mean_of(agent, name)["share"] >= 0.8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["costly-trend", "costly-reversal"])
+def test_ppo_reaches_most_of_what_can_be_earned_after_costs(name: str) -> None:
+    means = mean_of("ppo", name)
+    assert min(value for key, value in means.items() if key.startswith("share")) >= 0.75
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("agent", ["ppo", "sac"])
+@pytest.mark.parametrize("name", ["noise", "costs"])
+def test_it_finds_nothing_where_there_is_nothing_worth_its_costs(agent: str, name: str) -> None:
+    units = figures_of(agent, name)
+    for measure, bar in PROBES[name].bars.items():
+        if measure in units[0]:
+            mean = float(np.mean([unit[measure] for unit in units]))
+            assert bar.passed(mean, bar.height(units)), measure
+
+
+def figures_of(agent: str, name: str) -> list[dict[str, float]]:
+    probe = PROBES[name]
+    return [probe.figures(lambda: make_agent(agent), seed, days=8000, test_days=4000) for seed in SEEDS]
+
+
+def mean_of(agent: str, name: str) -> dict[str, float]:
+    units = figures_of(agent, name)
+    means = {key: float(np.mean([unit[key] for unit in units])) for key in units[0]}
+    print(agent, name, {key: round(value, 3) for key, value in means.items()})  # noqa: T201
+    return means
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ppo", "sac", "dqn", "rrl", "dmn-lstm-closed"])
+def test_what_is_learnt_on_four_markets_is_worth_as_much_on_a_fifth(name: str) -> None:
+    """AR(1) returns with coefficient 0.3 at 5 bps; the best policy's net Sharpe ratio is the programme's."""
+    panel = ar1_trend(coefficient=0.3, markets=5, assets=4, days=8000, seed=77)
+    *seen, unseen = panel.markets
+    agent = make_agent(name)
+    agent = train_agent(agent, panel.select(seen), slice(5000), seed=0, cost_bps=5.0)
+    played = play_agent(agent, panel.select([unseen]), slice(5000, None))
+    best = best_policy(Law(0.3, ar1_ratio(0.3)), 5.0 / 100.0).earned.sharpe
+    reached = played.mean_sharpe(5.0) / best
+    print(name, round(reached, 3))  # noqa: T201
+    assert reached >= 0.75
