@@ -20,7 +20,7 @@ class ClosedConfig:
 
     network: TraderName = "linear"
     hidden: int = 20  # width of the state; the linear policy has none
-    dropout: float = 0.1  # one rate for all masks; the linear policy has none
+    dropout: float = 0.2  # one rate for all masks; the linear policy has none
     train_cost_bps: float = 2.0  # per unit of turnover, inside the objective
     l1: float = 1e-5  # penalty on the linear policy's weights of the inputs, in units of the loss
     batch: int = 64  # windows of a step

@@ -42,6 +42,7 @@ DEFAULT_AGENTS = (
     "quantnet-shared",
     "no-transfer-lstm",
     "dmn-lstm-sharpe",
+    "dmn-lstm-closed",
     "ppo",
     "buy-and-hold",
     "risk-parity",
