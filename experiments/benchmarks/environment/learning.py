@@ -18,6 +18,7 @@ from experiments.benchmarks.environment.play import vector
 from experiments.benchmarks.environment.thirty import WINDOW, walk
 from experiments.benchmarks.measure import Row, compare, in_turn
 from qn_env.environment import TradingEnv
+from qn_env.sources.synthetic import noise
 
 
 def learning_rows(*, days: int, num_envs: int, length: int, rounds: int) -> list[Row]:
@@ -49,45 +50,43 @@ def learning_rows(*, days: int, num_envs: int, length: int, rounds: int) -> list
         sides = {"ours": _share(policy, ours, length), "dummy": _share(policy, dummy, length)}
         what = f"environment's share of PPO.learn, {policy} / DummyVecEnv's"
         shares.append(compare(what, "of CPU", in_turn(sides, 1), "ours", "dummy"))
-    return [*rollouts, *shares, shared_row(days=days, steps=num_envs * length, rounds=rounds)]
+    # Eight assets as in the probes, and as many as a joint policy's step is worth most with.
+    more = [shared_row(markets=m, days=days, rollouts=num_envs, rounds=-(-rounds // 3)) for m in (2, 7)]
+    return [*rollouts, *shares, *more]
 
 
-def shared_row(*, days: int, steps: int, rounds: int) -> Row:
+def shared_row(*, markets: int, days: int, rollouts: int, rounds: int) -> Row:
     """Days of single assets that PPO learns from in a CPU second, updates included, by agent as registered.
 
-    One policy over accounts of single assets, against one policy over all of them.
+    One policy over accounts of single assets, against one policy over all of them, whose every step is a day
+    of each asset.
 
     Args:
+        markets: of four assets each.
         days: of the panel, of which the first 315 have no features yet.
-        steps: least of each agent's training.
+        rollouts: of 16,384 days of single accounts; the joint agent learns from a 128th as many steps.
         rounds: repetitions.
     """
-    panel = walk(max(days, 700))
+    panel = noise(markets=markets, assets=4, days=max(days, 700), seed=0)
+    # Policies are judged on hardly any days: what is measured is the training.
+    learn, judge = panel.until(panel.dates[-40]), panel.since(panel.dates[-360])
 
-    def rate(agent: SB3Agent | SharedSB3Agent, env: TradingEnv, assets: int) -> Callable[[], float]:
-        # The policy is judged once, at the end, on hardly any days: what is measured is the training.
-        dates = panel.dates
-        train, judge = (env.like(panel=part) for part in (panel.until(dates[-40]), panel.since(dates[-360])))
+    def rate(agent: SB3Agent | SharedSB3Agent, assets: int) -> Callable[[], float]:
+        env = TradingEnv(learn, window=1, features=agent.settings.features, vol_target=0.15)
+        held_out = env.like(panel=judge)
 
         def block() -> float:
             begin = time.process_time()
-            agent.fit(train, seed=0, validation=judge)
+            agent.fit(env, seed=0, validation=held_out)
             return agent.timesteps * assets / (time.process_time() - begin)
 
         return block
 
-    rollout = 16_384  # of the shared agent
-    shared = SharedSB3Agent("PPO", timesteps=-(-steps // rollout) * rollout)
-    joint = SB3Agent("PPO", timesteps=max(steps // 16 // 1024, 1) * 1024)
-    made: list[tuple[str, SB3Agent | SharedSB3Agent, int]] = [
-        ("ours", shared, 1),
-        ("joint", joint, panel.shape[1]),
-    ]
     sides = {
-        name: rate(agent, TradingEnv(panel, window=1, features=agent.settings.features, vol_target=0.15), n)
-        for name, agent, n in made
+        "ours": rate(SharedSB3Agent("PPO", timesteps=16_384 * rollouts), 1),
+        "joint": rate(SB3Agent("PPO", timesteps=max(128 * rollouts // 1024, 1) * 1024), panel.shape[1]),
     }
-    what = "PPO as an agent, one policy for every asset / one for all at once"
+    what = f"PPO as an agent, {panel.shape[1]} assets, one policy for each of them / one for all at once"
     return compare(what, "asset-days/s", in_turn(sides, rounds), "ours", "joint", low=5.0)
 
 
