@@ -515,26 +515,26 @@ for _network in ("mlp", "lstm"):
     register(
         f"dmn-{_network}-closed",
         "agents.closed:ClosedLoop",
-        about=f"{_NETWORKS[_network]} that reads what it holds, trained through the account net of 2 bps",
+        about=f"{_NETWORKS[_network]} that draws a band around what it holds, trained net of 2 bps",
         options={"network": _network},
         quick={"epochs": 10, "patience": 4},
         learns=True,
     )
 _SHARED_POLICIES = {
-    "ppo": ("PPO", "proximal policy optimisation (Schulman et al. 2017)"),
-    "a2c": ("A2C", "synchronous advantage actor-critic (Mnih et al. 2016)"),
+    "ppo": ("PPO", "PPO (Schulman et al. 2017)"),
+    "a2c": ("A2C", "A2C (Mnih et al. 2016)"),
     "sac": ("SAC", "soft actor-critic (Haarnoja et al. 2018)"),
-    "td3": ("TD3", "twin delayed deterministic policy gradients (Fujimoto et al. 2018)"),
-    "ddpg": ("DDPG", "deep deterministic policy gradients (Lillicrap et al. 2016)"),
-    "dqn": ("DQN", "deep Q-learning over long, flat and short (Zhang, Zohren and Roberts 2020)"),
-    "recurrent-ppo": ("sb3_contrib:RecurrentPPO", "PPO with an LSTM; needs sb3-contrib"),
+    "td3": ("TD3", "TD3 (Fujimoto et al. 2018)"),
+    "ddpg": ("DDPG", "DDPG (Lillicrap et al. 2016)"),
+    "dqn": ("DQN", "DQN over long, flat and short (Zhang, Zohren and Roberts 2020)"),
+    "recurrent-ppo": ("sb3_contrib:RecurrentPPO", "PPO with a memory, of sb3-contrib"),
 }
 _OFF_POLICY = ("sac", "td3", "ddpg", "dqn")
 for _name, (_algorithm, _about) in _SHARED_POLICIES.items():
     register(
         _name,
         "agents.sb3:SharedSB3Agent",
-        about=f"{_about}, one policy for all assets, rewarded net of 2 bps",
+        about=f"{_about}, one policy for every asset, net of 2 bps",
         options={"algorithm": _algorithm, **({"risk_aversion": 0.05} if _name == "dqn" else {})},
         # Off-policy algorithms begin to learn after so many days, most of a quick training.
         quick={
@@ -547,7 +547,7 @@ for _name, (_algorithm, _about) in _SHARED_POLICIES.items():
 register(
     "ppo-joint",
     "agents.sb3:SB3Agent",
-    about="Stable-Baselines3's PPO over all assets at once, rewarded net of 2 bps",
+    about="PPO, one policy over all assets at once, net of 2 bps",
     options={"algorithm": "PPO"},
     quick={"timesteps": 4096},
     learns=True,

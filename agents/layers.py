@@ -39,7 +39,7 @@ LAYERS = {
     "budget": Kind(
         "agents.budget:Budget",
         "TURNOVER",
-        "trained at the price per trade that holds its turnover under TURNOVER times the capital a year",
+        "trained at a price per trade that keeps it under TURNOVER times the capital a year",
     ),
     "mean": Kind("agents.mean:SeedMean", "SEEDS", "trained with SEEDS seeds, trades the mean of the signals"),
 }
