@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gappy import gappy
 
 from agents.agent import make_agent, play, signals_of
 from agents.closed import ClosedConfig, ClosedLoop
@@ -28,19 +29,6 @@ from qn_env.sources.synthetic import ar1_trend, noise
 Loss = tuple[torch.Tensor, list[torch.Tensor]]
 NETWORKS = ("linear", "mlp", "lstm")
 every_network = pytest.mark.parametrize("network", NETWORKS)
-
-
-def gappy(seed: int, *, halts: bool) -> Panel:
-    """Two markets with holidays of their own, an asset that is listed late, and halts of single assets."""
-    rng = np.random.default_rng(seed)
-    panel = noise(markets=2, assets=2, days=460, seed=seed)
-    returns = panel.returns.copy()
-    for columns in ([0, 1], [2, 3]):
-        returns[np.ix_(rng.random(len(returns)) < 0.05, columns)] = np.nan
-    returns[:20, 1] = np.nan
-    if halts:
-        returns[rng.random(returns.shape) < 0.05] = np.nan
-    return Panel.build(panel.dates, list(panel.assets), list(panel.market_of), returns)
 
 
 def made(panel: Panel, *, target: float | None, lag: int, costly: bool) -> TradingEnv:

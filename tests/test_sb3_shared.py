@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import stable_baselines3
+from gappy import gappy
 from stable_baselines3.common.vec_env import VecEnv
 
 from agents.agent import load_agent, make_agent, play, signals_of
@@ -42,19 +43,6 @@ def market() -> Panel:
 
 def environment(panel: Panel, **settings: Any) -> TradingEnv:
     return TradingEnv(panel, **{"window": 1, "features": FEATURES, "vol_target": 0.15, **settings})
-
-
-def halted(seed: int, *, halts: bool) -> Panel:
-    """Holidays of two markets, an asset that is listed late, halts of single assets."""
-    rng = np.random.default_rng(seed)
-    panel = noise(markets=2, assets=2, days=460, seed=seed)
-    returns = panel.returns.copy()
-    for columns in ([0, 1], [2, 3]):
-        returns[np.ix_(rng.random(len(returns)) < 0.05, columns)] = np.nan
-    returns[:20, 1] = np.nan
-    if halts:
-        returns[rng.random(returns.shape) < 0.05] = np.nan
-    return Panel.build(panel.dates, list(panel.assets), list(panel.market_of), returns)
 
 
 def accounts(env: TradingEnv, n: int, **options: Any) -> AssetVecEnv:
@@ -92,7 +80,7 @@ def test_rewards_are_what_the_environment_pays_an_asset_in_units_of_its_risk(
     target: float | None,
     seed: int,
 ) -> None:
-    panel = halted(seed, halts=halts)
+    panel = gappy(seed, halts=halts)
     costs = (HalfSpread(np.arange(1.0, 5.0)), Borrow(300.0), Financing(100.0))
     env = environment(panel, vol_target=target, execution_lag=lag, costs=costs)
     rng, N = np.random.default_rng(seed), panel.shape[1]
@@ -168,7 +156,7 @@ def test_a_trained_policy_sees_when_it_plays_what_it_saw_when_it_learnt(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Played over the accounts from the first day, the agent's decisions are those of its one pass."""
-    panel = halted(4, halts=True)
+    panel = gappy(4, halts=True)
     env, agent = environment(panel, cost_bps=7.0), trained("PPO")
     monkeypatch.setattr(agent, "_flat", False)
     signals = agent.signals(panel)
@@ -253,7 +241,7 @@ def test_it_plays_any_number_of_assets_those_it_never_saw_included(name: str) ->
 
 
 def test_a_memory_stays_as_it_is_on_days_an_asset_does_not_trade() -> None:
-    agent, panel = trained(RECURRENT), halted(5, halts=True)
+    agent, panel = trained(RECURRENT), gappy(5, halts=True)
     agent.reset()
     features = panel.features(FEATURES)
     for t in range(380, 400):

@@ -7,18 +7,16 @@ return over a holiday or a halt is that of the day it began on, as it is for eve
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
-from stable_baselines3.common.vec_env import VecEnv
-from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
 from agents.closed.windows import ClosedWindows
+from agents.sb3.vec_env import BatchVecEnv
 from qn_env.arrays import BoolArray, FloatArray, IntArray, Numbers
 from qn_env.economics import Costs, settle
-from qn_env.errors import ConfigError
 
 # An observation: the inputs, whether something can be decided, and what is held, as a signal of today.
 CLIP = 10.0  # of every number of an observation
@@ -65,7 +63,7 @@ def spaces_of(n_inputs: int, *, discrete: bool) -> tuple[spaces.Box, spaces.Spac
     )
 
 
-class AssetVecEnv(VecEnv):
+class AssetVecEnv(BatchVecEnv):
     """`num_envs` accounts of one asset each, settled by the environment's own arithmetic.
 
     The reward of a day is u - risk_aversion / 2 u^2, where u is what the account earns net of costs in units
@@ -149,40 +147,6 @@ class AssetVecEnv(VecEnv):
                 infos[b] = {"terminal_observation": seen, "TimeLimit.truncated": not ruined[b]}
             self._begin(ended)
         return self._observe(), rewards, dones, infos
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[object]:
-        """The batch's attribute, once per account."""
-        value = getattr(self, attr_name) if attr_name != "render_mode" else None
-        return [value] * len(list(self._get_indices(indices)))
-
-    def set_attr(self, attr_name: str, value: object, indices: VecEnvIndices = None) -> None:
-        """Refused: the accounts of a batch share their settings.
-
-        Raises:
-            ConfigError: always.
-        """
-        raise ConfigError(f"{attr_name}: the accounts of a batch share their settings; build another one.")
-
-    def env_method(
-        self, method_name: str, *args: object, indices: VecEnvIndices = None, **kwargs: object
-    ) -> list[object]:
-        """Refused: there are no single environments in a batch.
-
-        Raises:
-            ConfigError: always.
-        """
-        raise ConfigError(f"{method_name}: there are no single environments in a batch.")
-
-    def env_is_wrapped(self, wrapper_class: type, indices: VecEnvIndices = None) -> list[bool]:
-        """Never: wrappers go around the batch."""
-        return [False] * len(list(self._get_indices(indices)))
-
-    def get_images(self) -> Sequence[None]:
-        """A batch draws no pictures."""
-        return [None] * self.num_envs
 
     def _begin(self, which: IntArray) -> None:
         """Start the next episode of some accounts, flat."""
