@@ -538,7 +538,7 @@ for _name, (_algorithm, _about) in _SHARED_POLICIES.items():
         options={"algorithm": _algorithm, **({"risk_aversion": 0.05} if _name == "dqn" else {})},
         # Off-policy algorithms begin to learn after so many days, most of a quick training.
         quick={
-            "timesteps": 100_000 if _name == "recurrent-ppo" else 50_000,
+            "timesteps": 50_000,
             **({"learning_starts": 5_000} if _name in _OFF_POLICY else {}),
         },
         learns=True,

@@ -43,7 +43,8 @@ class Budget(Around):
     Inside its objective every unit of turnover costs a price beyond the costs of the environment. The lowest
     of them at which the portfolio's turnover on the validation block is within the budget is found by
     bisection, with a training from scratch at each price: none where the agent keeps the budget without one.
-    The price is no cost that is paid: validation and tests are settled without it.
+    The price is part of the objective, of the epoch that is selected, too, and no cost that is paid: turnover
+    is counted, and the agent judged, without it.
 
     Attributes:
         price_bps_: the price of the training that is played, basis points; NaN before `fit`.

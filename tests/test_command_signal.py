@@ -22,7 +22,7 @@ from experiments.running.units import Variant
 from experiments.storage.positions import Positions, read_positions
 from experiments.storage.store import RunFolder
 from qn_env.environment import TradingEnv
-from qn_env.errors import ConfigError, DataError
+from qn_env.errors import ConfigError, DataError, FileError
 from qn_env.panel import Panel
 from qn_env.sources import ragged
 from qn_env.tape import Tape
@@ -450,3 +450,10 @@ def test_positions_that_make_no_sense_are_refused(
     path.write_text(lines)
     with pytest.raises(DataError, match=says):
         read_positions(path, whole)
+
+
+def test_a_file_that_could_not_be_written_back_is_refused_before_anything_is_played(
+    whole: Panel, tmp_path: Path
+) -> None:
+    with pytest.raises(FileError, match=r"held.parquet: positions are kept in a CSV file"):
+        read_positions(tmp_path / "held.parquet", whole)

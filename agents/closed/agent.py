@@ -75,8 +75,8 @@ class ClosedLoop(Stepwise[Memory]):
     """A policy that reads its last decision, trained through the account it keeps.
 
     Moody and Saffell (2001): the objective is the net Sharpe ratio, pooled over assets, and its gradient goes
-    back through every day on which a position was taken because of the one before. Their linear policy, or
-    the MLP or LSTM of Deep Momentum Networks with what is held among its inputs. Trained on windows of 63 of
+    back through every day on which a position was taken because of the one before. Their linear policy, or a
+    band around what is held that the MLP or LSTM of Deep Momentum Networks draws. Trained on windows of 63 of
     each asset's own days; a window begins with the position that the window before it ended with when it was
     last played, and pays for what it trades from there. One policy serves all assets, those it never saw
     included.

@@ -33,7 +33,7 @@ class Positions:
 
     def of(self, panel: Panel, other: Panel) -> Positions:
         """The same in the order of the assets of another panel, which has no others."""
-        place = {pair: j for j, pair in enumerate(zip(panel.market_of, panel.assets, strict=True))}
+        place = _places(panel)
         order = [place[pair] for pair in zip(other.market_of, other.assets, strict=True)]
         return Positions(self.weight[order], self.date[order])
 
@@ -42,9 +42,12 @@ def read_positions(path: Path, panel: Panel) -> Positions:
     """Read a CSV file with the columns market, asset, date and weight; where there is none, nothing is held.
 
     Raises:
+        FileError: another kind of file, which could not be written back.
         DataError: no such columns; an asset that the panel has not, or twice; no date; no finite number; a
             date behind the panel's.
     """
+    if path.suffix.lower() != ".csv":
+        raise FileError(f"{path}: positions are kept in a CSV file; name one that ends in .csv.")
     N = len(panel.assets)
     weight, date = np.zeros(N), np.full(N, "NaT", dtype="datetime64[D]")
     if not path.exists():
@@ -56,7 +59,7 @@ def read_positions(path: Path, panel: Panel) -> Positions:
             f"{path}: has no column {missing[0]!r}; found {', '.join(map(str, table.columns))}, expected "
             f"{', '.join(COLUMNS)}, as qn signal writes them."
         )
-    place = {pair: j for j, pair in enumerate(zip(panel.market_of, panel.assets, strict=True))}
+    place = _places(panel)
     seen: set[int] = set()
     for number, (market, asset, day, held) in enumerate(table[list(COLUMNS)].astype(str).to_numpy(), start=2):
         where = f"{path}, line {number}"
@@ -84,9 +87,12 @@ def write_positions(path: Path, table: pd.DataFrame) -> None:
     Raises:
         FileError: it cannot be written.
     """
-    if path.suffix.lower() != ".csv":
-        raise FileError(f"{path}: positions are kept in a CSV file; name one that ends in .csv.")
     write_csv(path, table[list(COLUMNS)])
+
+
+def _places(panel: Panel) -> dict[tuple[str, str], int]:
+    """Column by market and asset."""
+    return {pair: j for j, pair in enumerate(zip(panel.market_of, panel.assets, strict=True))}
 
 
 def _number(where: str, text: str) -> float:
