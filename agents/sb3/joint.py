@@ -9,14 +9,12 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from gymnasium.wrappers import FlattenObservation
-from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from agents.agent import Settings
 from agents.checkpoint import JSON_NAME, load_json, load_tensors, save_json, save_tensors
 from agents.sb3.algorithms import ALGORITHMS, AlgorithmLike
-from agents.sb3.learner import Best, Checkpoint, SB3Learner, agreed, options_of, trusted, without_market
-from agents.training import global_seed
+from agents.sb3.learner import Checkpoint, SB3Learner, agreed, options_of, trusted, unfit, without_market
 from qn_env.arrays import FloatArray, Numbers
 from qn_env.environment import TradingEnv
 from qn_env.errors import ConfigError
@@ -73,7 +71,8 @@ class SB3Agent(SB3Learner):
                 actions and observations that are a vector; an option that it does not take, or that no
                 checkpoint holds; sb3-contrib is not installed.
         """
-        super().__init__(algorithm, timesteps, options, more)
+        super().__init__(algorithm, options, more)
+        self.timesteps = timesteps
         if self._learner.name not in ALGORITHMS:
             self._refuse_unfit()
         self.settings = Settings(window=1, features=dmn_features(), vol_target=0.15, train_cost_bps=2.0)
@@ -86,24 +85,15 @@ class SB3Agent(SB3Learner):
         """Learn by playing `env`; keep the policy with the best net Sharpe ratio on `validation`."""
         env, validation = (env, validation) if validation is not None else env.split()
         held_out, self._space = validation, _dict_space(env)
-        with global_seed(seed), self.monitor.reporting(self._title(seed), self.timesteps) as report:
-            venv = VecNormalize(DummyVecEnv([lambda: FlattenObservation(env)]), clip_obs=CLIP)
-            # Stable-Baselines3 seeds the global generators itself; the block restores them.
-            model = self._learner.build(venv, self.options, seed=seed)
-            # Its own logger would make a folder among the temporary files, and leave it.
-            model.set_logger(Logger(None, []))
-            self.policy = model.policy
+        venv = VecNormalize(DummyVecEnv([lambda: FlattenObservation(env)]), clip_obs=CLIP)
 
-            def judge() -> float:
-                self._mean, self._spread = _normalisation(venv)
-                return validation_sharpe(self, held_out)
+        def judge() -> float:
+            self._mean, self._spread = _normalisation(venv)
+            return validation_sharpe(self, held_out)
 
-            best = Best(judge, self.normalisation, self.timesteps, report)
-            model.learn(self.timesteps, callback=best)
-            if best.kept is not None:
-                weights, (self._mean, self._spread) = best.kept
-                self.policy.load_state_dict(weights)
-                self.policy.set_training_mode(mode=False)
+        best = self._learn(venv, judge, self.normalisation, seed=seed)
+        if best.kept is not None:
+            self._mean, self._spread = best.kept[1]
         self.reset()
         return self
 
@@ -160,18 +150,11 @@ class SB3Agent(SB3Learner):
         """
         stored = load_json(folder, Stored)
         chosen = trusted(agreed(cls, algorithm), stored["algorithm"], folder / JSON_NAME, cls.known)
-        timesteps, options = stored["timesteps"], options_of(stored)
-        # A subclass with an algorithm of its own need not take one.
-        agent = (
-            cls(chosen, timesteps, options)
-            if cls.algorithm is None
-            else cls(timesteps=timesteps, options=options)
-        )
+        agent = cls._like(chosen, timesteps=stored["timesteps"], options=options_of(stored))
         agent._mean, agent._spread = np.array(stored["mean"]), np.array(stored["spread"])
         agent._space = _space_of({name: tuple(shape) for name, shape in stored["shapes"].items()})
-        agent.policy = without_market(agent._learner, *_flat(agent._space), agent.options).policy
-        agent.policy.load_state_dict(load_tensors(folder))
-        agent.policy.set_training_mode(mode=False)
+        model = without_market(agent._learner, *_flat(agent._space), agent.options)
+        agent._restore(model.policy, load_tensors(folder))
         return agent
 
     def normalisation(self) -> tuple[FloatArray, FloatArray]:
@@ -187,12 +170,9 @@ class SB3Agent(SB3Learner):
         Raises:
             ConfigError: it acts in discrete spaces only, has no policy for a vector, or is abstract.
         """
-        try:
-            space = _space_of({"returns": (1, 1), "positions": (1,)})
-            without_market(self._learner, *_flat(space), self.options)
-        except ConfigError:
-            raise
-        except (AssertionError, NotImplementedError, TypeError, ValueError) as error:
+        space = _space_of({"returns": (1, 1), "positions": (1,)})
+        error = unfit(lambda: without_market(self._learner, *_flat(space), self.options))
+        if error is not None:
             raise ConfigError(
                 f"{self._learner.name}: cannot be built for signals, which are continuous (a Box): {error}. "
                 f"Expected an algorithm for continuous actions, such as {', '.join(ALGORITHMS)}."

@@ -6,7 +6,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypedDict, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypedDict, TypeVar
 
 import gymnasium
 import numpy as np
@@ -14,8 +14,9 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.vec_env import DummyVecEnv
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from agents.sb3.algorithms import Algorithm, AlgorithmLike, find_algorithm
 from agents.space import Space
@@ -45,16 +46,13 @@ class SB3Learner(ABC):
     algorithm: AlgorithmLike | None = None
     known: ClassVar[tuple[str, ...]]  # algorithms that a checkpoint may name by itself
 
+    timesteps: int
+
     def __init__(
-        self,
-        algorithm: AlgorithmLike | None,
-        timesteps: int,
-        options: dict[str, Any] | None,
-        more: dict[str, Any],
+        self, algorithm: AlgorithmLike | None, options: dict[str, Any] | None, more: dict[str, Any]
     ) -> None:
         self._learner = find_algorithm(agreed(type(self), algorithm) or "PPO")
         self.algorithm = self._learner.name
-        self.timesteps = timesteps
         self.options = {**(options if options is not None else self._defaults()), **more}
         taken = self._learner.options
         for name in self.options:
@@ -76,8 +74,44 @@ class SB3Learner(ABC):
     def _defaults(self) -> dict[str, Any]:
         """Options that suit the algorithm here."""
 
-    def _title(self, seed: int) -> str:
-        return f"{self._learner.kind.__name__.lower()} seed {seed}"
+    @classmethod
+    def _like(cls, algorithm: AlgorithmLike, **options: Any) -> Self:
+        """An agent that is not trained; a subclass with an algorithm of its own need not take one."""
+        return cls(algorithm, **options) if cls.algorithm is None else cls(**options)
+
+    def _learn(
+        self, venv: VecEnv, judge: Callable[[], float], extra: Callable[[], Extra], *, seed: int
+    ) -> Best[Extra]:
+        """Train, and leave the best policy in the agent.
+
+        Args:
+            venv: what is played.
+            judge: the score of the policy as it is, larger is better.
+            extra: what else belongs to it.
+            seed: the only chance.
+        """
+        title = f"{self._learner.kind.__name__.lower()} seed {seed}"
+        # Stable-Baselines3 seeds the global generators itself; the block restores them.
+        with global_seed(seed), self.monitor.reporting(title, self.timesteps) as report:
+            model = self._build(venv, seed)
+            # Its own logger would make a folder among the temporary files, and leave it.
+            model.set_logger(Logger(None, []))
+            self.policy = model.policy
+            best = Best(judge, extra, self.timesteps, report)
+            model.learn(self.timesteps, callback=best)
+            if best.kept is not None:
+                self._restore(model.policy, best.kept[0])
+        return best
+
+    def _build(self, venv: VecEnv, seed: int) -> BaseAlgorithm:
+        """What learns."""
+        return self._learner.build(venv, self.options, seed=seed)
+
+    def _restore(self, policy: BasePolicy, weights: dict[str, torch.Tensor]) -> None:
+        """Play a policy with the given weights."""
+        policy.load_state_dict(weights)
+        policy.set_training_mode(mode=False)
+        self.policy = policy
 
     def _trained_policy(self) -> BasePolicy:
         if self.policy is None:
@@ -165,6 +199,21 @@ def without_market(
     """A model over spaces alone: its policy has the network of a trained one."""
     with global_seed(0):
         return learner.build(DummyVecEnv([lambda: _Spaces(seen, done)] * num_envs), options)
+
+
+def unfit(model: Callable[[], BaseAlgorithm]) -> Exception | None:
+    """Why an algorithm cannot be built; None where it can.
+
+    Raises:
+        ConfigError: of an option, or of a policy that it has not.
+    """
+    try:
+        model()
+    except ConfigError:
+        raise
+    except (AssertionError, NotImplementedError, TypeError, ValueError) as error:
+        return error
+    return None
 
 
 def agreed(cls: type[SB3Learner], given: AlgorithmLike | None) -> AlgorithmLike | None:

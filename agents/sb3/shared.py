@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import torch
-from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.noise import NormalActionNoise
+from stable_baselines3.common.vec_env import VecEnv
 
 from agents.agent import Settings
 from agents.checkpoint import JSON_NAME, load_json, load_tensors, save_json, save_tensors
@@ -20,9 +22,8 @@ from agents.dmn.training_windows import FEATURES, cut_windows
 from agents.limits import MOST_COUNT, check_penalties
 from agents.sb3.algorithms import ALGORITHMS, DISCRETE, AlgorithmLike
 from agents.sb3.asset_env import AssetVecEnv, observe, signals_of_actions, spaces_of
-from agents.sb3.learner import Best, Checkpoint, SB3Learner, agreed, options_of, trusted, without_market
+from agents.sb3.learner import Checkpoint, SB3Learner, agreed, options_of, trusted, unfit, without_market
 from agents.space import Space
-from agents.training import global_seed
 from qn_env.arrays import BoolArray, FloatArray, Numbers
 from qn_env.checks import check_whole
 from qn_env.environment import TradingEnv
@@ -95,10 +96,9 @@ class SharedSB3Agent(SB3Learner, Stepwise[State]):
                 choices; an option that it does not take, or that no checkpoint holds; sb3-contrib is not
                 installed.
         """
-        SB3Learner.__init__(self, algorithm, timesteps or 0, options, more)
+        SB3Learner.__init__(self, algorithm, options, more)
         Stepwise.__init__(self)
-        if timesteps is None:
-            self.timesteps = self._learner.shared_timesteps
+        self.timesteps = self._learner.shared_timesteps if timesteps is None else timesteps
         self.accounts, self.episode_days = accounts, episode_days
         self.risk_aversion, self.train_cost_bps = risk_aversion, train_cost_bps
         for name in ("timesteps", "accounts", "episode_days"):
@@ -134,20 +134,9 @@ class SharedSB3Agent(SB3Learner, Stepwise[State]):
             discrete=self._discrete,
             seed=seed,
         )
-        with global_seed(seed), self.monitor.reporting(self._title(seed), self.timesteps) as report:
-            # Stable-Baselines3 seeds the global generators itself; the block restores them.
-            model = self._learner.build(venv, self.options, seed=seed)
-            if self._learner.options.get("action_noise", 0) is None and not self._learner.explores:
-                model.action_noise = NormalActionNoise(np.zeros(2), np.full(2, EXPLORATION))
-            # Its own logger would make a folder among the temporary files, and leave it.
-            model.set_logger(Logger(None, []))
-            self.policy, self._flat = model.policy, False
-            best = Best(lambda: self._score(whole), lambda: None, self.timesteps, report)
-            model.learn(self.timesteps, callback=best)
-            if best.kept is not None:
-                self.policy.load_state_dict(best.kept[0])
-                self.policy.set_training_mode(mode=False)
-                self._flat = best.score <= 0.0
+        self._flat = False  # until it is judged
+        best = self._learn(venv, lambda: self._score(whole), lambda: None, seed=seed)
+        self._flat = best.score <= 0.0
         self.reset()
         return self
 
@@ -181,24 +170,28 @@ class SharedSB3Agent(SB3Learner, Stepwise[State]):
         """
         stored = load_json(folder, Stored)
         chosen = trusted(agreed(cls, algorithm), stored["algorithm"], folder / JSON_NAME, cls.known)
-        given: dict[str, Any] = {
-            "timesteps": stored["timesteps"],
-            "options": options_of(stored),
-            "accounts": stored["accounts"],
-            "episode_days": stored["episode_days"],
-            "risk_aversion": stored["risk_aversion"],
-            "train_cost_bps": stored["train_cost_bps"],
-        }
-        # A subclass with an algorithm of its own need not take one.
-        agent = cls(chosen, **given) if cls.algorithm is None else cls(**given)
+        agent = cls._like(
+            chosen,
+            timesteps=stored["timesteps"],
+            options=options_of(stored),
+            accounts=stored["accounts"],
+            episode_days=stored["episode_days"],
+            risk_aversion=stored["risk_aversion"],
+            train_cost_bps=stored["train_cost_bps"],
+        )
         agent._targeted, agent._flat = stored["targeted"], stored["flat"]
-        agent.policy = agent._model(discrete=agent._discrete).policy
-        agent.policy.load_state_dict(load_tensors(folder))
-        agent.policy.set_training_mode(mode=False)
+        agent._restore(agent._model(discrete=agent._discrete).policy, load_tensors(folder))
         return agent
 
     def _defaults(self) -> dict[str, Any]:
         return self._learner.shared_defaults
+
+    def _build(self, venv: VecEnv, seed: int) -> BaseAlgorithm:
+        """A policy that does not explore by itself is made to."""
+        model = super()._build(venv, seed)
+        if self._learner.options.get("action_noise", 0) is None and not self._learner.explores:
+            model.action_noise = NormalActionNoise(np.zeros(2), np.full(2, EXPLORATION))
+        return model
 
     def _begin(self, n_assets: int) -> State:
         """From None a memory begins at zeros."""
@@ -231,7 +224,7 @@ class SharedSB3Agent(SB3Learner, Stepwise[State]):
             last = decided[:, t] = np.where(alive[:, t], last, 0.0)
         return -float(whole.loss(torch.from_numpy(decided), whole.flat()[1])[0])
 
-    def _model(self, *, discrete: bool) -> Any:
+    def _model(self, *, discrete: bool) -> BaseAlgorithm:
         seen, done = spaces_of(len(FEATURE_NAMES), discrete=discrete)
         # As many as in training: algorithms compare the sizes of rollouts and minibatches.
         return without_market(self._learner, seen, done, self.options, self.accounts)
@@ -246,14 +239,10 @@ class SharedSB3Agent(SB3Learner, Stepwise[State]):
             return self._learner.name in DISCRETE
         errors = []
         for discrete in (False, True):
-            try:
-                self._model(discrete=discrete)
-            except ConfigError:
-                raise
-            except (AssertionError, NotImplementedError, TypeError, ValueError) as error:
-                errors.append(str(error))
-            else:
+            error = unfit(partial(self._model, discrete=discrete))
+            if error is None:
                 return discrete
+            errors.append(str(error))
         raise ConfigError(
             f"{self._learner.name}: cannot be built for one asset's signal: {'; '.join(errors)}. Expected an "
             f"algorithm for a Box or for choices, such as {', '.join(self.known)}."
