@@ -300,32 +300,31 @@ class Less(Around):
         agent.scaled_ = stored["scaled"]
         return agent
 
-    def _one_pass(self, wanted: FloatArray, panel: Panel) -> FloatArray:
-        """What is traded [T, N] of the agent's signals [T, N]: day by day, as in steps."""
+    def _one_pass(self, wanted: FloatArray, panel: Panel, told: FloatArray | None = None) -> FloatArray:
+        """What is traded [T, N] of the agent's signals [T, N]: day by day, as in steps.
+
+        On every market's last day with `told` [N], signals of that day, in place of what would be held.
+        """
         unit = self._unit(panel.features((VOLATILITY,))[..., 0])
-        signals = np.zeros(panel.shape)
+        last, signals = last_rows(panel), np.zeros(panel.shape)
         state = start(panel.shape[1])
         for t, today in enumerate(zip(wanted, panel.tradable, panel.awake, unit, strict=True)):
+            if told is not None:
+                weight = np.divide(told, unit[t], out=np.zeros_like(told), where=unit[t] > 0.0)
+                state = state._replace(weight=np.where(last == t, weight, state.weight))
             state = advance(state, self.rule, *today)
             signals[t] = state.signal
         return signals
 
     def _from(self, panel: Panel, held: FloatArray) -> FloatArray:
-        """As in one pass, with `held` [N] in place of what would be held before each market's last day."""
+        """[N] of every market's last day, for who holds `held` [N] before it."""
         wanted: FloatArray = self.agent.signals(panel)  # type: ignore[attr-defined] # looked at by `signals_from`
         own: Callable[[Panel, FloatArray], FloatArray] | None = getattr(self.agent, "signals_from", None)
-        last, assets = last_rows(panel), np.arange(panel.shape[1])
+        today = last_rows(panel), np.arange(panel.shape[1])
         if own is not None:
             wanted = wanted.copy()
-            wanted[last, assets] = own(panel, held)
-        unit = self._unit(panel.features((VOLATILITY,))[..., 0])
-        state, signals = start(panel.shape[1]), np.zeros(panel.shape[1])
-        for t in range(int(last.max()) + 1):
-            today = last == t
-            weight = np.divide(held, unit[t], out=np.zeros_like(held), where=unit[t] > 0.0)
-            state = state._replace(weight=np.where(today, weight, state.weight))
-            state = advance(state, self.rule, wanted[t], panel.tradable[t], panel.awake[t], unit[t])
-            signals = np.where(today, state.signal, signals)
+            wanted[today] = own(panel, held)
+        signals: FloatArray = self._one_pass(wanted, panel, held)[today]
         return signals
 
     def _unit(self, volatility: FloatArray) -> FloatArray:

@@ -89,25 +89,25 @@ class Stepwise(ABC, Generic[Memory]):
 
     def signals(self, panel: Panel) -> FloatArray:
         """Signals [T, N], day after day from nothing held."""
-        features = panel.features(self.settings.features)
-        self.reset()
-        signals = np.stack([self._step(*day) for day in zip(features, panel.tradable, strict=True)])
-        self.reset()
-        return signals
+        return self._play(panel, None)
 
     def signals_from(self, panel: Panel, held: FloatArray) -> FloatArray:
         """Signals [N] of every market's last trading day, for who holds `held` [N], signals too."""
-        features, last = panel.features(self.settings.features), last_rows(panel)
+        signals: FloatArray = self._play(panel, held)[last_rows(panel), np.arange(len(held))]
+        return signals
+
+    def _play(self, panel: Panel, told: FloatArray | None) -> FloatArray:
+        """Signals [T, N]; on every market's last day with `told` [N] in place of what would be held."""
+        days = zip(panel.features(self.settings.features), panel.tradable, strict=True)
+        last, signals = last_rows(panel), np.zeros(panel.shape)
         self.reset()
-        signals = np.zeros(len(held))
-        for t in range(int(last.max()) + 1):
+        for t, (features, tradable) in enumerate(days):
             today = last == t
-            if today.any():
-                before = Held.nothing(len(held)) if self._held is None else self._held
+            if told is not None and today.any():
+                before = Held.nothing(len(told)) if self._held is None else self._held
                 # Decided today, as it were: no volatility has changed since.
-                self._held = before.after(held, features[t, :, SIGMA], today)
-            decided = self._step(features[t], panel.tradable[t])
-            signals = np.where(today, decided, signals)
+                self._held = before.after(told, features[:, SIGMA], today)
+            signals[t] = self._step(features, tradable)
         self.reset()
         return signals
 
