@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from agents.agent import Agent, learns, warmup_of
+from agents.checkpoint import save_json
 from agents.layers import unwrapped
 from agents.space import Space
 from agents.training import Monitor, Training
 
+INSIDE = "agent"  # folder of the checkpoint of the agent inside
 
-class Around:
+
+class Around(ABC):
     """The optional parts of an agent (`agents.agent.CONTRACT`), where the one inside has them.
 
     Attributes:
@@ -18,6 +23,21 @@ class Around:
     """
 
     agent: Agent
+
+    @abstractmethod
+    def _about(self) -> Mapping[str, object]:
+        """What a checkpoint says beside that of the agent inside."""
+
+    @property
+    def save(self) -> Callable[[Path], None]:
+        """Write `agent.json` and the agent's own checkpoint into a folder of its own, where it has one."""
+        inner: Callable[[Path], None] = self.agent.save  # type: ignore[attr-defined] # optional
+
+        def write(folder: Path) -> None:
+            save_json(folder, self._about())
+            inner(folder / INSIDE)
+
+        return write
 
     @property
     def unwrapped(self) -> object:

@@ -10,8 +10,8 @@ from typing import Self, TypedDict
 import numpy as np
 
 from agents.agent import Agent, learns, make_agent, settings_of, signals_of, watch
-from agents.around import Around
-from agents.checkpoint import load_json, save_json
+from agents.around import INSIDE, Around
+from agents.checkpoint import load_json
 from agents.layers import Layer
 from qn_env.arrays import FloatArray
 from qn_env.checks import check_number
@@ -22,7 +22,6 @@ from qn_env.errors import ConfigError
 from qn_env.panel import Panel
 from qn_env.setup import Observation
 
-INSIDE = "agent"  # folder of the checkpoint of the agent inside
 # Prices per unit of turnover beyond what is paid, bps: what comes after none, how it grows, where it ends.
 FIRST, GROWTH, LAST = 1.0, 4.0, 1024.0
 HALVINGS = 3  # of the interval between a price that is too low and one that is not: to a factor of 1.19
@@ -143,22 +142,6 @@ class Budget(Around):
         decide = self.agent.signals_from  # type: ignore[attr-defined] # optional
         return decide
 
-    @property
-    def save(self) -> Callable[[Path], None]:
-        """Write `agent.json` and the agent's own checkpoint into a folder of its own, where it has one."""
-        inner: Callable[[Path], None] = self.agent.save  # type: ignore[attr-defined] # optional
-
-        def write(folder: Path) -> None:
-            stored: Stored = {
-                "turnover": self.turnover,
-                "price_bps": self.price_bps_,
-                "found": self.turnover_,
-            }
-            save_json(folder, {**stored})
-            inner(folder / INSIDE)
-
-        return write
-
     @classmethod
     def load_around(cls, folder: Path, layer: Layer, load: Callable[[Path], Agent]) -> Self:
         """Read what `save` wrote; which code reads the agent inside is the caller's choice, not the folder's.
@@ -174,6 +157,13 @@ class Budget(Around):
         agent = cls(load(folder / INSIDE), layer.number)
         agent.price_bps_, agent.turnover_ = stored["price_bps"], stored["found"]
         return agent
+
+    def _about(self) -> Stored:
+        return {
+            "turnover": self.turnover,
+            "price_bps": self.price_bps_,
+            "found": self.turnover_,
+        }
 
 
 def turnover_of(agent: Agent, env: TradingEnv) -> float:

@@ -28,8 +28,8 @@ from typing import ClassVar, NamedTuple, Protocol, Self, TypedDict
 import numpy as np
 
 from agents.agent import Agent, Settings, last_rows, make_agent, settings_of
-from agents.around import Around
-from agents.checkpoint import load_json, save_json
+from agents.around import INSIDE, Around
+from agents.checkpoint import load_json
 from agents.layers import Layer
 from agents.rules import columns_of
 from qn_env.arrays import BoolArray, FloatArray, IntArray
@@ -40,7 +40,6 @@ from qn_env.features import EwVolatility
 from qn_env.panel import Panel
 from qn_env.setup import Observation
 
-INSIDE = "agent"  # folder of the checkpoint of the agent inside
 VOLATILITY = EwVolatility()  # of which a volatility target makes weights
 
 
@@ -265,23 +264,6 @@ class Less(Around):
             raise AttributeError("signals_from")
         return self._from
 
-    @property
-    def save(self) -> Callable[[Path], None]:
-        """Write `agent.json` and the agent's own checkpoint into a folder of its own, where it has one."""
-        inner: Callable[[Path], None] = self.agent.save  # type: ignore[attr-defined] # optional
-
-        def write(folder: Path) -> None:
-            stored: Stored = {
-                "layer": self.rule.word,
-                "number": number_of(self.rule),
-                "columns": list(self.columns_),
-                "scaled": self.scaled_,
-            }
-            save_json(folder, {**stored})
-            inner(folder / INSIDE)
-
-        return write
-
     @classmethod
     def load_around(cls, folder: Path, layer: Layer, load: Callable[[Path], Agent]) -> Self:
         """Read what `save` wrote; which code reads the agent inside is the caller's choice, not the folder's.
@@ -299,6 +281,14 @@ class Less(Around):
         agent.columns_ = tuple((int(a), int(b)) for a, b in stored["columns"])
         agent.scaled_ = stored["scaled"]
         return agent
+
+    def _about(self) -> Stored:
+        return {
+            "layer": self.rule.word,
+            "number": number_of(self.rule),
+            "columns": list(self.columns_),
+            "scaled": self.scaled_,
+        }
 
     def _one_pass(self, wanted: FloatArray, panel: Panel, told: FloatArray | None = None) -> FloatArray:
         """What is traded [T, N] of the agent's signals [T, N]: day by day, as in steps.

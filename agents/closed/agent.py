@@ -131,9 +131,11 @@ class ClosedLoop(Stepwise[Memory]):
         generator = torch.Generator().manual_seed(seed)
         trader.generator.manual_seed(seed + 1)
         env, validation = (env, validation) if validation is not None else env.split()
-        targeted, kind = env.config.vol_target is not None, next(trader.parameters()).dtype
+        targeted = env.config.vol_target is not None
         learn, held = (
-            ClosedWindows.of(cut_windows(e, config.length, trader.past), targeted=targeted, dtype=kind)
+            ClosedWindows.of(
+                cut_windows(e, config.length, trader.past), targeted=targeted, dtype=trader.dtype
+            )
             for e in (env, validation)
         )
         whole, learner = held.joined(), Learner(trader, learn)
@@ -186,22 +188,20 @@ class ClosedLoop(Stepwise[Memory]):
 
     def _begin(self, n_assets: int) -> Memory:
         trader = self._trained()
-        kind = next(trader.parameters()).dtype
-        return trader.memory(torch.zeros(n_assets, trader.past, len(FEATURE_NAMES), dtype=kind))
+        return trader.memory(torch.zeros(n_assets, trader.past, len(FEATURE_NAMES), dtype=trader.dtype))
 
     @torch.no_grad()
     def _decide(
         self, inputs: FloatArray, active: BoolArray, held: FloatArray, memory: Memory
     ) -> tuple[FloatArray, Memory]:
         trader = self._trained()
-        kind = next(trader.parameters()).dtype
         # What is held is a signal of today already: it is read as it is.
         days = Days(
-            torch.tensor(inputs, dtype=kind)[:, None],
+            torch.tensor(inputs, dtype=trader.dtype)[:, None],
             torch.ones(len(inputs), 1),
             torch.tensor(active)[:, None],
         )
-        decided, after = trader.decide(days, memory, torch.tensor(held, dtype=kind))
+        decided, after = trader.decide(days, memory, torch.tensor(held, dtype=trader.dtype))
         return decided[:, 0].double().numpy(), after
 
     def _keep(self, tradable: BoolArray, after: Memory, before: Memory) -> Memory:

@@ -38,6 +38,11 @@ class Trader(Dropping, ABC):
 
     past: int = 0
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights, and of what is read."""
+        return next(self.parameters()).dtype
+
     @abstractmethod
     def memory(self, past: Tensor) -> Memory:
         """What is known before the first day beside the last decision, each [B, ...].

@@ -11,6 +11,7 @@ from torch import Tensor
 from agents.closed.account import Account
 from agents.closed.traders import Days
 from agents.dmn.training_windows import SIGMA, TrainingWindows
+from qn_env.arrays import Array
 from qn_env.economics import Costs
 from qn_env.objectives import LOSS_FLOOR, sharpe
 
@@ -60,7 +61,7 @@ class ClosedWindows:
             Account(
                 episode.scale[..., 0],
                 episode.next_returns[..., 0],
-                _each_rate(episode.terms.costs, lambda rate: rate[..., 0]),
+                each_rate(episode.terms.costs, lambda rate: rate[..., 0]),
                 episode.lag,
             ),
             previous,
@@ -121,7 +122,7 @@ class ClosedWindows:
             Days(*(change(part) for part in self.days)),
             past,
             change(self.sigma),
-            Account(change(scale), change(returns), _each_rate(costs, change), lag),
+            Account(change(scale), change(returns), each_rate(costs, change), lag),
             previous,
             self.bars_per_year,
         )
@@ -136,6 +137,6 @@ def _ratio(sigma: Tensor, previous: Tensor, *, targeted: bool) -> Tensor:
     return ratio * known
 
 
-def _each_rate(costs: Costs[Tensor] | None, change: Callable[[Tensor], Tensor]) -> Costs[Tensor] | None:
+def each_rate(costs: Costs[Array] | None, change: Callable[[Array], Array]) -> Costs[Array] | None:
     """The costs with every rate that differs between days changed."""
     return None if costs is None else costs.each(lambda rate: change(rate) if rate.ndim else rate)

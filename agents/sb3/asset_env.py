@@ -13,10 +13,10 @@ import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
-from agents.closed.windows import ClosedWindows
+from agents.closed.windows import ClosedWindows, each_rate
 from agents.sb3.vec_env import BatchVecEnv
 from qn_env.arrays import BoolArray, FloatArray, IntArray, Numbers
-from qn_env.economics import Costs, settle
+from qn_env.economics import settle
 
 # An observation: the inputs, whether something can be decided, and what is held, as a signal of today.
 CLIP = 10.0  # of every number of an observation
@@ -130,7 +130,12 @@ class AssetVecEnv(BatchVecEnv):
         signal = signals_of_actions(self._actions, self._held, discrete=self._discrete) * self._active[at]
         self._orders[1:] = self._orders[:-1].copy()
         self._orders[0] = signal * self._scale[at]
-        ledger = settle(self._orders[-2], self._orders[-1], self._returns[at], self._rates(at))
+        ledger = settle(
+            self._orders[-2],
+            self._orders[-1],
+            self._returns[at],
+            each_rate(self._costs, lambda rate: rate[at]),
+        )
         earned = ledger.net * self._per_risk[at]
         rewards = (earned - 0.5 * self._aversion * earned**2).astype(np.float32)
         ruined = ledger.net <= -1.0
@@ -163,8 +168,3 @@ class AssetVecEnv(BatchVecEnv):
         at = a, np.where(inside, t, 0)
         active = self._active[at] & inside
         return observe(np.where(active[:, None], self._inputs[at], 0.0), active, self._held[which])
-
-    def _rates(self, at: tuple[IntArray, IntArray]) -> Costs[FloatArray] | None:
-        if self._costs is None:
-            return None
-        return self._costs.each(lambda rate: rate[at] if rate.ndim else rate)
