@@ -24,12 +24,15 @@ from agents.agent import AGENTS, load_agent, make_agent, settings_of, signals_of
 from agents.audit import audit_agent
 from experiments import RunConfig, compare
 from experiments.cli import main
+from experiments.report.page import statement
+from experiments.results.run import read_run
 from experiments.running.protocols import Protocol, holdout
 from experiments.running.runner import load_panel, run
 from experiments.running.terminal import EXIT_FAILED
 from experiments.running.units import Unit, Variant, evaluate, evaluation_environment, train_agent
 from experiments.settings.config import EXECUTIONS, Execution
 from experiments.storage.manifest import Manifest
+from experiments.storage.records import markets_of
 from experiments.storage.store import RunFolder, unit_name
 from qn_env.environment import TradingEnv
 from qn_env.errors import ConfigError, DataError, FileError, LookAheadError, QnError
@@ -344,6 +347,10 @@ def test_compare_takes_every_setting_of_a_run(panel: Panel, tmp_path: Path) -> N
     expected = RunFolder(run(config, panel)).results()
     pd.testing.assert_frame_equal(table.drop(columns="run"), expected.drop(columns="run"), check_exact=True)
     assert len(RunFolder(tmp_path / "a").record()["panel"]["windows"]) > 1
+    # Each window's record names every market; the page and its figure count them once.
+    shape = f"{len(panel.assets)} assets in {len(panel.markets)} markets"
+    assert shape in statement(read_run(tmp_path / "a"))
+    assert markets_of(RunFolder(tmp_path / "a").record()) == list(panel.markets)
 
 
 @pytest.mark.parametrize(

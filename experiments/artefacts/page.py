@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from experiments.artefacts.items import Drawing, Item, Omitted, Table
 from experiments.artefacts.numbers import join_words
 from experiments.settings.config import SEEDS
-from experiments.storage.records import RunRecord
+from experiments.storage.records import RunRecord, markets_of
 from qn_env.extras import require
 from qn_env.storage import write_atomically
 
@@ -95,8 +95,7 @@ def write_page(path: Path, items: Sequence[Item], images: Mapping[str, bytes], f
             parts=[_part(item, images) for item in items if not isinstance(item, Omitted)],
             left=[item for item in items if isinstance(item, Omitted)],
             panel=record["panel"],
-            # A market stands in the record once for each window of the protocol.
-            markets=len({row["market"] for row in record["panel"]["markets"]}),
+            markets=len(markets_of(record)),
             failed=record.get("failed", []),
             quick=bool(record["config"].get("quick")),
             few=_few_seeds(front),

@@ -17,6 +17,7 @@ from experiments.results.run import Run
 from experiments.results.series import Curve, asset_sharpes, curves, is_long, run_dates
 from experiments.settings.config import IN_WORDS, MARKET, in_bp
 from experiments.statistics import Ranking
+from experiments.storage.records import markets_of
 from qn_env.arrays import FloatArray
 from qn_env.extras import require
 from qn_env.storage import own_folder, write_atomically
@@ -122,7 +123,7 @@ def overview(run: Run, appearance: Mapping[str, LineStyle]) -> Figure:
     _end_labels(right, run, paths, appearance)
     panel = run.about["panel"]
     figure.supxlabel(
-        f"{panel['assets']} assets in {len(panel['markets'])} markets; costs {in_bp(run.headline)} per "
+        f"{panel['assets']} assets in {len(markets_of(run.about))} markets; costs {in_bp(run.headline)} per "
         f"unit of turnover, traded {IN_WORDS[run.execution]}; thick lines are learnt agents. {_caveat(run)}",
         fontsize=9,
         color="#57606a",

@@ -50,6 +50,7 @@ from experiments.results.series import (
     thin,
 )
 from experiments.settings.config import IN_WORDS, MARKET, SEEDS, Execution, Level, in_bp, level_name
+from experiments.storage.records import markets_of
 from qn_env.extras import require
 
 if TYPE_CHECKING:
@@ -281,7 +282,7 @@ def statement(run: Run) -> str:
     volatility = "each agent's own setting" if target is None else f"{100 * target:g}% a year for all"
     return (
         f"{len(run.agents)} agents ({learnt} learnt{seeds}; {rules} rule{'s' * (rules != 1)}) on "
-        f"{panel['assets']} assets in {len(panel['markets'])} markets{source}, {panel['first']} to "
+        f"{panel['assets']} assets in {len(markets_of(run.about))} markets{source}, {panel['first']} to "
         f"{panel['last']}. Protocol {config.get('protocol', 'not recorded')}{union}{warm}: the figures are "
         f"of test days that no agent saw in training{test}, after costs of {costs}. "
         f"Volatility target: {volatility}."

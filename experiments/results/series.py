@@ -12,6 +12,7 @@ from experiments.results.books import at_level
 from experiments.results.metrics import drawdowns, growth_of_one
 from experiments.results.run import Run
 from experiments.settings.config import Level, level_name
+from experiments.storage.records import markets_of
 from qn_env.errors import DataError
 
 MAX_POINTS = 1500  # per line on the page; longer series are thinned
@@ -127,7 +128,7 @@ def market_sharpes(run: Run, level: Level) -> Figures:
     """Net Sharpe ratio per agent and market, markets in the panel's order."""
     rows = run.results
     figures = _by_agent(run, rows[(rows["market"] != "*") & (rows["asset"] == "*")], level)
-    known = list(dict.fromkeys(market["market"] for market in run.about["panel"]["markets"]))
+    known = markets_of(run.about)
     have = list(figures.mean.columns.get_level_values("market"))
     order = [(name, "*") for name in [m for m in known if m in have] + [m for m in have if m not in known]]
     return Figures(figures.mean[order], figures.undefined[order])

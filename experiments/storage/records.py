@@ -146,6 +146,11 @@ class RunRecord(TypedDict):
     manifest: NotRequired[str]
 
 
+def markets_of(record: RunRecord) -> list[str]:
+    """The markets of a run, in the panel's order; its record names each once for every window."""
+    return list(dict.fromkeys(row["market"] for row in record["panel"]["markets"]))
+
+
 class ComparisonRecord(TypedDict):
     """One comparison of an audit."""
 
