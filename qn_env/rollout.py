@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from qn_env.arrays import Numbers
@@ -30,7 +31,8 @@ class Rollout:
 
     For policies that see their own position: what `step` returns depends on the signals of all earlier steps
     through the weights held. The numbers are those of `TradingEnv`; after ruin (net <= -1, paid once) an
-    episode earns nothing and `alive` is False.
+    episode earns nothing and `alive` is False. A step never waits for the device: all it asks about its days
+    it asks the host's copy of the tape.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Rollout:
         self._dtype = dtype
         self._device = torch.device(device)
         self._first = env.setup.first
+        self._host_tape = env.tape
         self._tape: Any = _tensors(env.tape, self._device)
         self._share = torch.tensor(env.setup.reward.share, device=self._device)
         history = {
@@ -61,7 +64,7 @@ class Rollout:
             name: torch.cat([part.new_zeros(self._window - 1, *part.shape[1:]), part])
             for name, part in history.items()
         }
-        self._rows = torch.zeros(0, dtype=torch.long)
+        self._host_rows = np.zeros(0, dtype=np.intp)
 
     def reset(self, rows: Tensor | None = None) -> dict[str, Tensor]:
         """Begin one flat episode at each of the panel's rows [B]; default: one, at the first day.
@@ -69,11 +72,12 @@ class Rollout:
         Raises:
             ConfigError: a row without a next day.
         """
-        days = len(self._tape.returns)
+        days = len(self._host_tape.returns)
         chosen = torch.tensor([self._first]) if rows is None else rows
-        self._rows = chosen.to(self._device, torch.long)
-        if not bool(((self._rows >= 0) & (self._rows < days - 1)).all()):
+        self._host_rows = chosen.cpu().numpy().astype(np.intp)
+        if not ((self._host_rows >= 0) & (self._host_rows < days - 1)).all():
             raise ConfigError(f"rows must lie in 0 to {days - 2}; the last of {days} days has no next one.")
+        self._rows = chosen.to(self._device, torch.long)
         shape = (len(self._rows), self._tape.returns.shape[1])
         flat = torch.zeros(shape, dtype=torch.float64, device=self._device)
         self._account = Account(flat, flat, flat.new_zeros(self._tape.lag + 1, *shape))
@@ -90,9 +94,9 @@ class Rollout:
             raise ConfigError(
                 f"signals have shape {tuple(signals.shape)}, expected {tuple(self._account.weight.shape)}."
             )
-        if bool((self._rows >= len(self._tape.returns) - 1).any()):
+        if (self._host_rows >= len(self._host_tape.returns) - 1).any():
             raise ConfigError("an episode has reached the end of the data; call reset.")
-        day = self._tape.days(self._rows)
+        day = self._tape.days(self._rows, self._host_tape.flags_of(self._host_rows))
         account, ledger = advance(self._account, signals.double(), day)
         alive = self._alive
         held = alive[:, None]
@@ -100,7 +104,7 @@ class Rollout:
         net = aggregate(ledger.net, self._share[self._rows])
         self._account = account
         self._alive = alive & (net > -1.0)
-        self._rows = self._rows + 1
+        self._rows, self._host_rows = self._rows + 1, self._host_rows + 1
         return Transition(self._observe(), net, ledger, alive)
 
     def _observe(self) -> dict[str, Tensor]:

@@ -33,11 +33,14 @@ from qn_env.panel import Dates, Market, Panel, per_market
 Start: TypeAlias = Dates | None
 
 
-Flag = TypeVar("Flag", BoolArray, list[bool])
+Flag = TypeVar("Flag", BoolArray, list[bool], bool)
 
 
-class _Flags(NamedTuple, Generic[Flag]):
-    """Days [T] on which something has to be looked at; arrays, or lists, which are read five times faster."""
+class Flags(NamedTuple, Generic[Flag]):
+    """Whether something has to be looked at, on one day, or by day [T].
+
+    Of all days they are arrays, or lists, which are read five times faster.
+    """
 
     scaled: Flag  # some signal is not the weight asked for
     closed: Flag  # some asset of an open account does not trade
@@ -178,17 +181,32 @@ class Tape:
             *((self.decides[t], self.awake[t]) if self.lag else ()),
         )
 
-    def days(self, rows: IntArray) -> Day[FloatArray]:
-        """Decision days [B], each field [B, N]."""
-        flags, following = self._flags, rows + 1
+    def days(self, rows: IntArray, flags: Flags[bool] | None = None) -> Day[FloatArray]:
+        """Decision days [B], each field [B, N].
+
+        Args:
+            rows: [B] their rows.
+            flags: `flags_of` these rows, for a tape whose arrays are elsewhere; None: they are looked up.
+        """
+        flags, following = self.flags_of(rows) if flags is None else flags, rows + 1
         return Day(
             self.returns[following],
             self.rates(rows),
-            self.scale[rows] if bool(flags.scaled[rows].any()) else None,
-            self.live[rows] if bool(flags.closed[rows].any()) else None,
-            self.awake[following] if bool(flags.asleep[following].any()) else None,
-            self.exits[following] if bool(flags.exit[following].any()) else None,
+            self.scale[rows] if flags.scaled else None,
+            self.live[rows] if flags.closed else None,
+            self.awake[following] if flags.asleep else None,
+            self.exits[following] if flags.exit else None,
             *((self.decides[rows], self.awake[rows]) if self.lag else ()),
+        )
+
+    def flags_of(self, rows: IntArray) -> Flags[bool]:
+        """What has to be looked at on any of the decision days [B]."""
+        flags, following = self._flags, rows + 1
+        return Flags(
+            bool(flags.scaled[rows].any()),
+            bool(flags.closed[rows].any()),
+            bool(flags.asleep[following].any()),
+            bool(flags.exit[following].any()),
         )
 
     @cached_property
@@ -196,10 +214,10 @@ class Tape:
         return [None] * len(self.dates)
 
     @cached_property
-    def _flags(self) -> _Flags[BoolArray]:
+    def _flags(self) -> Flags[BoolArray]:
         # An order may outlive its asset; without one, a scale of 0 keeps what is not listed flat.
         shut = ~self.live if self.lag else self.listed & ~self.live
-        return _Flags(
+        return Flags(
             (self.scale != 1.0).any(1),
             shut.any(1),
             (self.listed & ~self.awake).any(1),
@@ -207,8 +225,8 @@ class Tape:
         )
 
     @cached_property
-    def _flag_lists(self) -> _Flags[list[bool]]:
-        return _Flags(*(flag.tolist() for flag in self._flags))
+    def _flag_lists(self) -> Flags[list[bool]]:
+        return Flags(*(flag.tolist() for flag in self._flags))
 
     @cached_property
     def share_since(self) -> list[int]:

@@ -99,6 +99,17 @@ def test_after_ruin_nothing_is_earned():
     assert not steps[-1].observation["positions"].any()
 
 
+@pytest.mark.parametrize("lag", [0, 1])
+def test_a_step_asks_the_device_nothing(lag):
+    """Tensors of the device "meta" have no values: whoever wants to know one is refused."""
+    settings = {"window": 3, "execution_lag": lag, "vol_target": 0.15, "features": (MeanReturn(3),)}
+    rollout = Rollout(TradingEnv(ragged(sizes=(2, 1), days=40, seed=1), **settings), device="meta")
+    rollout.reset(torch.tensor([20, 5]))
+    for _ in range(3):
+        shown, *others = rollout.step(torch.zeros(2, 3, device="meta"))
+    assert {part.device.type for part in (*shown.values(), others[0], *others[1], others[2])} == {"meta"}
+
+
 def test_bad_calls_are_refused(panel):
     rollout = Rollout(TradingEnv(panel))
     with pytest.raises(ConfigError, match="has no next one"):
