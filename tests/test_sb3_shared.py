@@ -14,11 +14,12 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from agents.agent import load_agent, make_agent, play, signals_of
 from agents.audit import audit_agent
+from agents.closed.bands import observe, signals_of_actions
 from agents.closed.windows import ClosedWindows
 from agents.dmn.training_windows import DEFINED, FEATURES, SIGMA, cut_windows
 from agents.sb3 import SharedSB3Agent
 from agents.sb3.algorithms import ALGORITHMS, DISCRETE, find_algorithm
-from agents.sb3.asset_env import AssetVecEnv, observe, signals_of_actions
+from agents.sb3.asset_env import AssetVecEnv
 from agents.space import draw
 from experiments.probes import PROBES
 from experiments.probes.optima import ar1_ratio

@@ -13,46 +13,11 @@ import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
+from agents.closed.bands import CLIP, SIDES, observe, signals_of_actions
 from agents.closed.windows import ClosedWindows, each_rate
 from agents.sb3.vec_env import BatchVecEnv
 from qn_env.arrays import BoolArray, FloatArray, IntArray, Numbers
 from qn_env.economics import settle
-
-# An observation: the inputs, whether something can be decided, and what is held, as a signal of today.
-CLIP = 10.0  # of every number of an observation
-SIDES = np.array([-1.0, 0.0, 1.0])  # signals of discrete actions
-
-
-def observe(inputs: FloatArray, active: BoolArray, held: FloatArray) -> Numbers:
-    """[..., F + 2] float32, what a policy sees of an asset.
-
-    Args:
-        inputs: [..., F], 0 where not all of them are defined.
-        active: [...] whether something can be decided.
-        held: [...] the signal that would leave the weight as it is.
-    """
-    seen = np.empty((*held.shape, inputs.shape[-1] + 2), dtype=np.float32)
-    seen[..., :-2], seen[..., -2], seen[..., -1] = inputs, active, held
-    return np.clip(seen, -CLIP, CLIP, out=seen)
-
-
-def signals_of_actions(actions: Numbers, held: FloatArray, *, discrete: bool) -> FloatArray:
-    """[...] signals in [-1, 1].
-
-    A continuous action is a band, the form of the best policy under costs proportional to turnover (Davis and
-    Norman 1990): its middle and, where that is above 0, half its width; what is held is brought to the nearer
-    edge where it is outside. To try another position is then not to trade on every day.
-
-    Args:
-        actions: [...] numbers of `SIDES`, or [..., 2].
-        held: [...] the signal that would leave the weight as it is.
-        discrete: which of both.
-    """
-    if discrete:
-        return SIDES[actions]
-    middle, half = (actions[..., k].astype(np.float64) for k in range(2))
-    half = np.maximum(half, 0.0)
-    return np.clip(np.clip(held, middle - half, middle + half), -1.0, 1.0)
 
 
 def spaces_of(n_inputs: int, *, discrete: bool) -> tuple[spaces.Box, spaces.Space[Any]]:

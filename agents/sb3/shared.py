@@ -14,6 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from agents.agent import Settings
 from agents.checkpoint import JSON_NAME, load_json, load_tensors, save_json, save_tensors
+from agents.closed.bands import observe, signals_of_actions
 from agents.closed.stepwise import Stepwise
 from agents.closed.windows import ClosedWindows
 from agents.dmn.config import FEATURE_NAMES
@@ -21,7 +22,7 @@ from agents.dmn.losses import VOL_TARGET
 from agents.dmn.training_windows import FEATURES, cut_windows
 from agents.limits import MOST_COUNT, check_penalties
 from agents.sb3.algorithms import ALGORITHMS, DISCRETE, AlgorithmLike
-from agents.sb3.asset_env import AssetVecEnv, observe, signals_of_actions, spaces_of
+from agents.sb3.asset_env import AssetVecEnv, spaces_of
 from agents.sb3.learner import Checkpoint, SB3Learner, agreed, options_of, trusted, unfit, without_market
 from agents.space import Space
 from qn_env.arrays import BoolArray, FloatArray, Numbers
