@@ -118,9 +118,51 @@ def train(
     Raises:
         QnError: a loss that is not a finite number.
     """
-    state = Training()
+
+    def epoch(done: int) -> Mapping[str, float]:
+        network.train()
+        mean_loss, mean_norm = _epoch(network, optimizer, losses(done), max_norm)
+        network.eval()
+        return {"loss": mean_loss, "gradient_norm": mean_norm}
+
+    return train_epochs(
+        Parts(network, optimizer, generators),
+        epoch,
+        score,
+        epochs=epochs,
+        patience=patience,
+        title=title,
+        identity=identity,
+        monitor=monitor,
+    )
+
+
+def train_epochs(
+    parts: Parts,
+    epoch: Callable[[int], Mapping[str, float]],
+    score: Callable[[], float],
+    *,
+    epochs: int,
+    patience: int,
+    title: str,
+    identity: str,
+    monitor: Monitor,
+) -> Training:
+    """The same for who takes the steps of an epoch otherwise.
+
+    Args:
+        parts: what an epoch changes, and what is stored of a training under way.
+        epoch: trains for one, given how many there were before; what is recorded of it.
+        score: as in `train`, as are the others.
+        epochs: at most so many.
+        patience: epochs without a better score before it stops.
+        title: what the progress bar says.
+        identity: configuration, seed and data as text.
+        monitor: who watches it.
+    """
+    network, state = parts.network, Training()
     best = {name: value.clone() for name, value in network.state_dict().items()}
-    keeper = Keeper.of(identity, Parts(network, optimizer, generators), monitor.checkpoints)
+    keeper = Keeper.of(identity, parts, monitor.checkpoints)
     stored = keeper.load()
     if stored is not None:
         state, best = Training(**stored[0]), stored[1]
@@ -129,9 +171,7 @@ def train(
         while state.epochs < epochs and state.epochs - state.best_epoch < patience:
             if monitor.ended(state):
                 break
-            network.train()
-            mean_loss, mean_norm = _epoch(network, optimizer, losses(state.epochs), max_norm)
-            network.eval()
+            scalars = epoch(state.epochs)
             with torch.no_grad():
                 validation_score = score()
             state = replace(state, epochs=state.epochs + 1)
@@ -139,10 +179,7 @@ def train(
                 state = replace(state, best_epoch=state.epochs, best_score=validation_score)
                 best = {name: value.clone() for name, value in network.state_dict().items()}
             state = replace(state, curve=(*state.curve, state.best_score))
-            write(
-                {"loss": mean_loss, "gradient_norm": mean_norm, "validation_score": validation_score},
-                state.epochs,
-            )
+            write({**scalars, "validation_score": validation_score}, state.epochs)
             keeper.save(asdict(state), best)
             report(state.epochs, epochs)
     network.load_state_dict(best)
