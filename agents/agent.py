@@ -552,3 +552,10 @@ register(
     quick={"timesteps": 4096},
     learns=True,
 )
+register(
+    "ppo-device",
+    "agents.ppo:DevicePPO",
+    about="PPO in PyTorch on one device, one policy for every asset, net of 2 bps",
+    quick={"timesteps": 50_000, "accounts": 256, "learning_rate": 3e-3},
+    learns=True,
+)

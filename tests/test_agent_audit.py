@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from agents import audit
 from agents.agent import AGENTS, Settings, make_agent, settings_of, signals_of, warmup_of
 from agents.audit import audit_agent
+from agents.ppo.block import Block
 from agents.sb3 import SharedSB3Agent
 from experiments.cli import main
 from experiments.commands.audit import check_agent, check_refit
@@ -349,6 +350,7 @@ def test_no_registered_rule_is_accused(name):
         ("dmn-linear-sharpe", {"epochs": 3}),
         ("dmn-lstm-sharpe", {"epochs": 1}),
         ("ppo", {"timesteps": 128}),
+        ("ppo-device", {"timesteps": 128, "accounts": 8}),
         ("dmn-lstm-closed", {"epochs": 1}),
         ("ppo-joint", {"timesteps": 128, "options": {"n_steps": 64, "batch_size": 64, "n_epochs": 1}}),
     ],
@@ -356,6 +358,7 @@ def test_no_registered_rule_is_accused(name):
 def test_no_learner_is_accused(name, options, monkeypatch):
     # Who earns nothing on the validation block stays flat, as most do after so short a training.
     monkeypatch.setattr(SharedSB3Agent, "_score", lambda *_: 1.0)
+    monkeypatch.setattr(Block, "score", lambda *_: 1.0)
     agent = make_agent(name, quick=True, options=options)
     panel = market()
     agent.fit(environment(agent, panel.until(panel.dates[499]), start=None, warmup=0), seed=0)
