@@ -13,6 +13,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnvWrapper
 
+from agents.ppo import DevicePPO
 from agents.sb3 import SB3Agent, SB3VecEnv, SharedSB3Agent
 from experiments.benchmarks.environment.play import vector
 from experiments.benchmarks.environment.thirty import WINDOW, walk
@@ -51,8 +52,12 @@ def learning_rows(*, days: int, num_envs: int, length: int, rounds: int) -> list
         what = f"environment's share of PPO.learn, {policy} / DummyVecEnv's"
         shares.append(compare(what, "of CPU", in_turn(sides, 1), "ours", "dummy"))
     # Eight assets as in the probes, and as many as a joint policy's step is worth most with.
-    more = [shared_row(markets=m, days=days, rollouts=num_envs, rounds=-(-rounds // 3)) for m in (2, 7)]
-    return [*rollouts, *shares, *more]
+    trained: list[Row] = [
+        row(markets=m, days=days, rollouts=num_envs, rounds=-(-rounds // 3))
+        for row in (shared_row, device_row)
+        for m in (2, 7)
+    ]
+    return [*rollouts, *shares, *trained]
 
 
 def shared_row(*, markets: int, days: int, rollouts: int, rounds: int) -> Row:
@@ -63,31 +68,57 @@ def shared_row(*, markets: int, days: int, rollouts: int, rounds: int) -> Row:
 
     Args:
         markets: of four assets each.
-        days: of the panel, of which the first 315 have no features yet.
+        days: of the panel.
         rollouts: of 16,384 days of single accounts; the joint agent learns from a 128th as many steps.
         rounds: repetitions.
     """
-    panel = noise(markets=markets, assets=4, days=max(days, 700), seed=0)
-    # Policies are judged on hardly any days: what is measured is the training.
-    learn, judge = panel.until(panel.dates[-40]), panel.since(panel.dates[-360])
+    timed = Trainings(markets, days)
+    joint = SB3Agent("PPO", timesteps=max(128 * rollouts // 1024, 1) * 1024)
+    sides = {
+        "ours": timed.rate(SharedSB3Agent("PPO", timesteps=16_384 * rollouts), 1),
+        "joint": timed.rate(joint, timed.n_assets),
+    }
+    what = f"PPO as an agent, {timed.n_assets} assets, one policy for each of them / one for all at once"
+    return compare(what, "asset-days/s", in_turn(sides, rounds), "ours", "joint", low=5.0)
 
-    def rate(agent: SB3Agent | SharedSB3Agent, assets: int) -> Callable[[], float]:
-        env = TradingEnv(learn, window=1, features=agent.settings.features, vol_target=0.15)
-        held_out = env.like(panel=judge)
+
+def device_row(*, markets: int, days: int, rollouts: int, rounds: int) -> Row:
+    """The same of PPO in PyTorch, on the CPU, beside that of Stable-Baselines3; arguments as there."""
+    timed, timesteps = Trainings(markets, days), 16_384 * rollouts
+    sides = {
+        "ours": timed.rate(DevicePPO(timesteps=timesteps), 1),
+        "sb3": timed.rate(SharedSB3Agent("PPO", timesteps=timesteps), 1),
+    }
+    what = f"PPO as an agent, {timed.n_assets} assets, one policy for each of them, in PyTorch / of SB3"
+    return compare(what, "asset-days/s", in_turn(sides, rounds), "ours", "sb3", low=1.0)
+
+
+class Trainings:
+    """Trainings on a panel of independent returns; judged on hardly any days, since training is timed."""
+
+    def __init__(self, markets: int, days: int) -> None:
+        """Draw a panel of four assets a market, on whose first 315 days there are no features yet."""
+        panel = noise(markets=markets, assets=4, days=max(days, 700), seed=0)
+        self.n_assets = panel.shape[1]
+        self._learn, self._judge = panel.until(panel.dates[-40]), panel.since(panel.dates[-360])
+
+    def rate(self, agent: SB3Agent | SharedSB3Agent | DevicePPO, assets: int) -> Callable[[], float]:
+        """What trains it anew, and returns the days of single assets it learnt from in a CPU second.
+
+        Args:
+            agent: as registered, but for its timesteps.
+            assets: whose days a timestep is.
+        """
+        timesteps = agent.config.timesteps if isinstance(agent, DevicePPO) else agent.timesteps
+        env = TradingEnv(self._learn, window=1, features=agent.settings.features, vol_target=0.15)
+        held_out = env.like(panel=self._judge)
 
         def block() -> float:
             begin = time.process_time()
             agent.fit(env, seed=0, validation=held_out)
-            return agent.timesteps * assets / (time.process_time() - begin)
+            return timesteps * assets / (time.process_time() - begin)
 
         return block
-
-    sides = {
-        "ours": rate(SharedSB3Agent("PPO", timesteps=16_384 * rollouts), 1),
-        "joint": rate(SB3Agent("PPO", timesteps=max(128 * rollouts // 1024, 1) * 1024), panel.shape[1]),
-    }
-    what = f"PPO as an agent, {panel.shape[1]} assets, one policy for each of them / one for all at once"
-    return compare(what, "asset-days/s", in_turn(sides, rounds), "ours", "joint", low=5.0)
 
 
 class TimedVecEnv(VecEnvWrapper):
