@@ -437,6 +437,8 @@ def test_who_earns_nothing_on_the_validation_block_stays_flat(tmp_path: Path) ->
     [
         ({"accounts": 0}, "accounts"),
         ({"accounts": 10, "minibatches": 4}, "accounts is 10 and minibatches 4: expected a whole number"),
+        ({"timesteps": 10**11}, "timesteps"),
+        ({"accounts": 10_000_000, "steps": 1000}, "accounts times steps"),
         ({"gamma": 1.0}, "gamma"),
         ({"gae_lambda": 1.1}, "gae_lambda"),
         ({"learning_rate": math.nan}, "learning_rate"),
