@@ -8,6 +8,7 @@ computed or held in memory.
 from __future__ import annotations
 
 import math
+import re
 import reprlib
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date
@@ -129,6 +130,24 @@ def check_known(name: str, value: object, known: Iterable[str]) -> str:
         raise ConfigError(f"{name} is {in_words(value)}, expected one of {', '.join(words)}.")
     if value not in words:
         raise ConfigError(f"unknown {name} {value!r}. {did_you_mean(value, words)}")
+    return value
+
+
+def check_device(name: str, value: object) -> str:
+    """What a place for tensors is called; whether there is one is not looked at (`agents.device.resolve`).
+
+    Raises:
+        ConfigError: with the argument's name.
+
+    Examples:
+        >>> check_device("device", "cuda:1")
+        'cuda:1'
+    """
+    expected = "cpu, cuda (the first card), cuda:N (a card by its number) or auto (cuda where there is one)"
+    if not isinstance(value, str):
+        raise ConfigError(f"{name} is {in_words(value)}, expected {expected}.")
+    if not re.fullmatch(r"cpu|auto|cuda(:\d{1,2})?", value, flags=re.ASCII):
+        raise ConfigError(f"unknown {name} {in_words(value)}, expected {expected}.")
     return value
 
 

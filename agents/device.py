@@ -1,0 +1,95 @@
+"""Where a network is trained: on the CPU or on a CUDA device.
+
+The device is a place and no hyperparameter. A training moves network and data there once and brings the
+trained network back; what is drawn at random is drawn on the CPU and moved, so that a seed means the same
+draws everywhere; signals are always made on the CPU. Only rounding differs between devices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NotRequired, TypedDict
+
+import torch
+from torch import nn
+
+from qn_env.checks import check_device
+from qn_env.errors import ConfigError
+
+
+class DeviceRecord(TypedDict):
+    """Which device was asked for, which one it is, and what its card is called."""
+
+    asked: str
+    used: str
+    card: NotRequired[str]
+
+
+def resolve(name: str) -> torch.device:
+    """The device of a name: cpu, cuda (the first card), cuda:N, or auto (cuda where there is one).
+
+    Raises:
+        ConfigError: an unknown name, or a card that there is not.
+
+    Examples:
+        >>> resolve("cpu")
+        device(type='cpu')
+    """
+    check_device("device", name)
+    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    number = int(name.partition(":")[2] or 0)
+    count = torch.cuda.device_count()
+    if number >= count or not torch.cuda.is_available():
+        raise ConfigError(_absent(name, count))
+    return torch.device("cuda", number)
+
+
+def record(name: str) -> DeviceRecord:
+    """The device of a name as a run records it.
+
+    Raises:
+        ConfigError: as `resolve`.
+
+    Examples:
+        >>> record("cpu")
+        {'asked': 'cpu', 'used': 'cpu'}
+    """
+    device = resolve(name)
+    found: DeviceRecord = {"asked": name, "used": str(device)}
+    return found if device.type == "cpu" else {**found, "card": torch.cuda.get_device_name(device)}
+
+
+@contextmanager
+def placed(network: nn.Module, device: torch.device) -> Iterator[None]:
+    """Inside the block the network is on the device, after it on the CPU, whatever happened.
+
+    cuDNN's recurrent kernels round float32 to ten bits of mantissa (TF32) unless they are told not to, and
+    choose among algorithms of which some do not repeat their last digits; inside the block they do neither.
+    """
+    network.to(device)
+    try:
+        if device.type == "cuda":
+            with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+                yield
+        else:
+            yield
+    finally:
+        network.to("cpu")
+
+
+def _absent(name: str, count: int) -> str:
+    """What is said of a card that there is not."""
+    cuda, rocm = torch.version.cuda, torch.version.hip
+    built = f"for CUDA {cuda}" if cuda else f"for ROCm {rocm}" if rocm else "without CUDA"
+    if not (cuda or rocm):
+        advice = "Install a build of torch with CUDA (https://pytorch.org/get-started/locally)"
+    elif count == 0:
+        advice = "Look whether nvidia-smi shows a card and what CUDA_VISIBLE_DEVICES says"
+    else:
+        advice = f"Take one of {', '.join(f'cuda:{k}' for k in range(count))}"
+    return (
+        f"device is {name!r}, which there is not: torch {torch.__version__} is built {built} and finds {count} "
+        f"device{'s' * (count != 1)}. {advice}, or take cpu."
+    )
