@@ -90,6 +90,6 @@ def _absent(name: str, count: int) -> str:
     else:
         advice = f"Take one of {', '.join(f'cuda:{k}' for k in range(count))}"
     return (
-        f"device is {name!r}, which there is not: torch {torch.__version__} is built {built} and finds {count} "
-        f"device{'s' * (count != 1)}. {advice}, or take cpu."
+        f"device is {name!r}, which there is not: torch {torch.__version__} is built {built} and finds "
+        f"{count} device{'s' * (count != 1)}. {advice}, or take cpu."
     )

@@ -190,20 +190,35 @@ def train_epochs(
 def _epoch(
     network: nn.Module, optimizer: torch.optim.Optimizer, losses: Iterator[Tensor], max_norm: float
 ) -> tuple[float, float]:
-    """One step for every loss; the means of the losses and of the gradients' norms before clipping."""
+    """One step for every loss; the means of the losses and of the gradients' norms before clipping.
+
+    A loss that is not finite ends a training on the CPU at once, on another device at the end of the epoch.
+    """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    values, norms = [], []
+    values: list[float] = []
+    waiting: list[Tensor] = []  # losses on another device, which would stand still to tell each of them
+    norms = []
     for loss in losses:
-        values.append(loss.item())
-        if not math.isfinite(values[-1]):
-            raise QnError(f"the training loss is {values[-1]}; lower the learning rate or look at the data.")
+        if loss.is_cpu:
+            values.append(_finite(loss.item()))
+        else:
+            waiting.append(loss.detach())
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norms.append(nn.utils.clip_grad_norm_(parameters, max_norm))
         optimizer.step()
+    if waiting:
+        values += map(_finite, torch.stack(waiting).tolist())
     if not values:
         return math.nan, math.nan
     return float(np.mean(values)), float(torch.stack(norms).mean())
+
+
+def _finite(loss: float) -> float:
+    """A loss, refused where it is no finite number."""
+    if not math.isfinite(loss):
+        raise QnError(f"the training loss is {loss}; lower the learning rate or look at the data.")
+    return loss
 
 
 def _write(writer: Any, scalars: Mapping[str, float], epoch: int) -> None:

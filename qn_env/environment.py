@@ -267,6 +267,7 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
         self,
         *,
         generator: torch.Generator | None = None,
+        device: torch.device | str = "cpu",
         units: Mapping[str, FloatArray] | None = None,
     ) -> Episodes:
         """The differentiable mode: the same panel and economics as tensors (needs PyTorch).
@@ -275,7 +276,7 @@ class TradingEnv(gymnasium.Env[Observation, Action]):
         """
         from qn_env.episodes import Episodes
 
-        return Episodes(self.setup, generator=generator, units=units)
+        return Episodes(self.setup, generator=generator, device=device, units=units)
 
     def get_state(self) -> State:
         """All that is needed to go on from here in another environment like this one; copies."""

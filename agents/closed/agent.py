@@ -17,6 +17,7 @@ from agents.closed.config import ClosedConfig
 from agents.closed.stepwise import Stepwise
 from agents.closed.traders import Days, LinearTrader, LstmTrader, MlpTrader, Trader
 from agents.closed.windows import ClosedWindows
+from agents.device import placed, resolve
 from agents.dmn.agent import INPUT_DAYS
 from agents.dmn.config import FEATURE_NAMES
 from agents.dmn.losses import VOL_TARGET
@@ -25,6 +26,7 @@ from agents.dmn.training_windows import FEATURES, cut_windows
 from agents.space import Space
 from agents.training import Monitor, Training, global_seed, train
 from qn_env.arrays import BoolArray, FloatArray
+from qn_env.checks import check_device
 from qn_env.environment import TradingEnv
 from qn_env.errors import ConfigError
 
@@ -84,10 +86,11 @@ class ClosedLoop(Stepwise[Memory]):
 
     learns = True
 
-    def __init__(self, **options: Any) -> None:
-        """Options are the fields of `ClosedConfig`."""
+    def __init__(self, *, device: str = "cpu", **options: Any) -> None:
+        """Options are the fields of `ClosedConfig`; `device` is where it is trained (`agents.device`)."""
         super().__init__()
         self.config = ClosedConfig(**options)
+        self.device = check_device("device", device)
         self.settings = Settings(
             window=1, features=FEATURES, vol_target=VOL_TARGET, train_cost_bps=self.config.train_cost_bps
         )
@@ -124,7 +127,7 @@ class ClosedLoop(Stepwise[Memory]):
 
         Without `validation` the most recent 10% of each market's days in `env` are held out.
         """
-        config = self.config
+        config, device = self.config, resolve(self.device)
         trader = build(config, seed)
         if self._earlier is not None:
             trader.load_state_dict(self._earlier.state_dict())
@@ -138,10 +141,12 @@ class ClosedLoop(Stepwise[Memory]):
             )
             for e in (env, validation)
         )
-        whole, learner = held.joined(), Learner(trader, learn)
+        learner = Learner(trader, learn)
+        learn, whole = learn.to(device), held.joined().to(device)
 
         def losses(_done: int) -> Iterator[Tensor]:
-            for rows in torch.split(torch.randperm(len(learn), generator=generator), config.batch):
+            order = torch.randperm(len(learn), generator=generator).to(device)
+            for rows in torch.split(order, config.batch):
                 weights = trader.penalised()
                 penalty = 0.0 if weights is None else config.l1 * weights.abs().sum()
                 yield learner.loss(learn, rows) + penalty
@@ -151,21 +156,22 @@ class ClosedLoop(Stepwise[Memory]):
             decided, _ = trader.decide(whole.days, trader.memory(whole.past), flat)
             return -float(whole.loss(decided, weights)[0])
 
-        self.training_ = train(
-            learner,
-            torch.optim.Adam(trader.parameters(), lr=config.learning_rate, fused=True),
-            losses,
-            score,
-            epochs=config.epochs,
-            patience=config.patience,
-            max_norm=config.max_norm,
-            title=f"closed-{config.network} seed {seed}",
-            identity=json.dumps({"config": asdict(config), "seed": seed})
-            + env.fingerprint
-            + validation.fingerprint,
-            generators={"batches": generator, "dropout": trader.generator},
-            monitor=self.monitor,
-        )
+        with placed(learner, device):
+            self.training_ = train(
+                learner,
+                torch.optim.Adam(trader.parameters(), lr=config.learning_rate, fused=True),
+                losses,
+                score,
+                epochs=config.epochs,
+                patience=config.patience,
+                max_norm=config.max_norm,
+                title=f"closed-{config.network} seed {seed}",
+                identity=json.dumps({"config": asdict(config), "seed": seed})
+                + env.fingerprint
+                + validation.fingerprint,
+                generators={"batches": generator, "dropout": trader.generator},
+                monitor=self.monitor,
+            )
         self.trader, self._targeted = trader, targeted
         self.reset()
         return self

@@ -75,6 +75,11 @@ class ClosedWindows:
         """The windows of the given numbers."""
         return self._each(lambda values: values[rows], self.past[rows], self.previous[rows])
 
+    def to(self, device: torch.device) -> ClosedWindows:
+        """The same windows on a device."""
+        past, previous = self.past.to(device), self.previous.to(device)
+        return self._each(lambda values: values.to(device), past, previous)
+
     def joined(self) -> ClosedWindows:
         """One window for each asset: all of its days, padded at the end with days that do not count."""
         first = torch.nonzero(self.previous < 0).flatten()
@@ -112,7 +117,8 @@ class ClosedWindows:
 
     def flat(self) -> tuple[Tensor, Tensor]:
         """The decision [B] and the weights [B, lag + 1] of accounts that hold nothing yet."""
-        weights = torch.zeros(len(self), self.account.lag + 1, dtype=torch.float64)
+        shape = len(self), self.account.lag + 1
+        weights = self.past.new_zeros(shape, dtype=torch.float64)
         return self.past.new_zeros(len(self)), weights
 
     def _each(self, change: Callable[[Tensor], Tensor], past: Tensor, previous: Tensor) -> ClosedWindows:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from agents.agent import Settings, repr_of
 from agents.checkpoint import load_json, load_tensors, save_json, save_tensors
+from agents.device import placed, resolve
 from agents.dmn.config import FEATURE_NAMES, DmnConfig
 from agents.dmn.losses import LOSSES, VOL_TARGET
 from agents.dmn.network import LinearNetwork, LstmNetwork, Memory, MlpNetwork, Network, WaveNetwork
@@ -32,6 +33,7 @@ from agents.dmn.transformer import TransformerNetwork
 from agents.space import Space
 from agents.training import Monitor, Training, global_seed, train
 from qn_env.arrays import FloatArray
+from qn_env.checks import check_device
 from qn_env.environment import TradingEnv
 from qn_env.errors import ConfigError
 from qn_env.panel import Panel
@@ -64,9 +66,10 @@ class DeepMomentum:
 
     learns = True
 
-    def __init__(self, **options: Any) -> None:
-        """Options are the fields of `DmnConfig`."""
+    def __init__(self, *, device: str = "cpu", **options: Any) -> None:
+        """Options are the fields of `DmnConfig`; `device` is where it is trained (`agents.device`)."""
         self.config = DmnConfig(**options)
+        self.device = check_device("device", device)
         self.settings = Settings(
             window=1, features=FEATURES, vol_target=VOL_TARGET, train_cost_bps=self.config.train_cost_bps
         )
@@ -107,7 +110,7 @@ class DeepMomentum:
         `split="asset"` both blocks are taken together, and the last 10% of each asset's windows are held out:
         an asset that was delisted early is then selected on, too.
         """
-        config = self.config
+        config, device = self.config, resolve(self.device)
         network = self._build(seed)
         if self._earlier is not None:
             network.load_state_dict(self._earlier.state_dict())
@@ -127,27 +130,29 @@ class DeepMomentum:
             given = learn.asset_days()
         elif network.reads_days:  # turnover is between two days: whole trajectories of as many asset-days
             batch = -(-batch // config.length)
+        given, held = given.to(device), held.to(device)
 
         def losses(_done: int) -> Iterator[Tensor]:
-            order = torch.randperm(len(given), generator=generator)
+            order = torch.randperm(len(given), generator=generator).to(device)
             for rows in torch.split(order, batch):
                 yield self._loss(network, given.take(rows)) + self._penalty(network)
 
-        self.training_ = train(
-            network,
-            torch.optim.Adam(network.parameters(), lr=config.learning_rate, fused=True),
-            losses,
-            lambda: -float(self._loss(network, held)),
-            epochs=config.epochs,
-            patience=config.patience,
-            max_norm=config.max_norm,
-            title=f"dmn-{config.network}-{config.loss} seed {seed}",
-            identity=json.dumps({"config": asdict(config), "seed": seed})
-            + env.fingerprint
-            + validation.fingerprint,
-            generators={"batches": generator, "dropout": network.generator},
-            monitor=self.monitor,
-        )
+        with placed(network, device):
+            self.training_ = train(
+                network,
+                torch.optim.Adam(network.parameters(), lr=config.learning_rate, fused=True),
+                losses,
+                lambda: -float(self._loss(network, held)),
+                epochs=config.epochs,
+                patience=config.patience,
+                max_norm=config.max_norm,
+                title=f"dmn-{config.network}-{config.loss} seed {seed}",
+                identity=json.dumps({"config": asdict(config), "seed": seed})
+                + env.fingerprint
+                + validation.fingerprint,
+                generators={"batches": generator, "dropout": network.generator},
+                monitor=self.monitor,
+            )
         self.network, self._hidden_inputs = network, ()
         return self
 
@@ -164,7 +169,7 @@ class DeepMomentum:
         number = names.index(feature) if feature in names else feature
         if not isinstance(number, int) or not 0 <= number < len(names):
             raise ConfigError(f"feature is {feature!r}, expected 0 to {len(names) - 1} or one of {names}.")
-        other = DeepMomentum(**asdict(self.config))
+        other = DeepMomentum(device=self.device, **asdict(self.config))
         other.network = other._build(0)
         other.network.load_state_dict(self._trained_network().state_dict())
         other.network.eval()

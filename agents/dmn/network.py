@@ -52,10 +52,11 @@ class Dropping(nn.Module):
         """0 or 1 / keep, each drawn alone; the rate is rounded to a multiple of 2^-16.
 
         Four of them from each random word: drawn one by one they take a sixth of a step of a small WaveNet.
+        Drawn on the CPU: a generator of another device draws something else.
         """
         count = math.prod(shape)
-        words = torch.empty(-(-count // 4), dtype=torch.int64, device=like.device)
-        words.random_(-(2**63), None, generator=self.generator)
+        words = torch.empty(-(-count // 4), dtype=torch.int64)
+        words = words.random_(-(2**63), None, generator=self.generator).to(like.device)
         kept = min(max(round((1.0 - self.dropout) * 2**16), 1), 2**16 - 1)
         drawn = words.view(torch.int16)[:count].view(shape) < kept - 2**15
         return drawn.to(like.dtype).mul_(2**16 / kept)
@@ -199,7 +200,8 @@ class WaveNetwork(Network):
         """Z [B, 1]; of the blocks below, only the days that the ones above look at."""
         B, M, W = len(rows), len(MONTHS), len(WEEKS)
         ends = self.past - torch.tensor(MONTHS)[:, None] - torch.tensor(WEEKS)
-        days = self.drop(rows)[:, ends[..., None] - torch.arange(LAGS)]  # [B, M, W, LAGS, F]
+        seen = (ends[..., None] - torch.arange(LAGS)).to(rows.device)
+        days = self.drop(rows)[:, seen]  # [B, M, W, LAGS, F]
         # The blocks read the rows at lags of their own: here these rows stand one behind the other, oldest
         # first, and the months beside each other in the batch.
         laid = days.flatten(3).flip(1, 2).permute(3, 2, 1, 0)

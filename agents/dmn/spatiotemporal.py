@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from agents.agent import Settings, repr_of
 from agents.checkpoint import load_json, load_tensors, save_json, save_tensors
+from agents.device import placed, resolve
 from agents.dmn.config import FEATURE_NAMES, check_training
 from agents.dmn.losses import VOL_TARGET
 from agents.dmn.space import DROPOUT, L1
@@ -27,6 +28,7 @@ from agents.limits import check_widths
 from agents.space import Choice, Space
 from agents.training import Monitor, Training, global_seed, train
 from qn_env.arrays import BoolArray, FloatArray
+from qn_env.checks import check_device
 from qn_env.environment import TradingEnv
 from qn_env.episodes import Episode
 from qn_env.errors import ConfigError
@@ -111,13 +113,15 @@ class SpatioTemporalNetwork(nn.Module):
 
     def _columns(self, assets: Tensor) -> Tensor:
         """Which of the inputs [N * F] are these assets'."""
-        return (assets[:, None] * self.n_features + torch.arange(self.n_features)).flatten()
+        features = torch.arange(self.n_features, device=assets.device)
+        return (assets[:, None] * self.n_features + features).flatten()
 
     def _drop(self, values: Tensor) -> Tensor:
         if not self.training or self.dropout == 0.0:
             return values
         keep = 1.0 - self.dropout
-        return values * torch.empty_like(values).bernoulli_(keep, generator=self.generator) / keep
+        drawn = torch.empty_like(values, device="cpu").bernoulli_(keep, generator=self.generator)
+        return values * drawn.to(values.device) / keep
 
 
 class SpatioTemporal:
@@ -126,9 +130,10 @@ class SpatioTemporal:
     learns = True
     warmup = 315
 
-    def __init__(self, **options: Any) -> None:
-        """Options are the fields of `SpatioTemporalConfig`."""
+    def __init__(self, *, device: str = "cpu", **options: Any) -> None:
+        """Options are the fields of `SpatioTemporalConfig`; `device` is where it is trained."""
         self.config = SpatioTemporalConfig(**options)
+        self.device = check_device("device", device)
         self.settings = Settings(
             window=1, features=FEATURES, vol_target=VOL_TARGET, train_cost_bps=self.config.train_cost_bps
         )
@@ -175,7 +180,7 @@ class SpatioTemporal:
         Without `validation` the most recent 10% of each market's days in `env` are held out. Dates are those
         of the union calendar, on which an execution lag counts too.
         """
-        config = self.config
+        config, device = self.config, resolve(self.device)
         env, validation = (env, validation) if validation is not None else env.split()
         self.assets_ = _layout(env.panel)
         with global_seed(seed):
@@ -185,7 +190,9 @@ class SpatioTemporal:
             network.take_over(before, *_common(self.assets_, assets))
         generator = torch.Generator().manual_seed(seed)
         network.generator.manual_seed(seed + 1)
-        learn, held = _windows(env, config.length), _windows(validation, None)
+        learn, held = (
+            _windows(e, length).to(device) for e, length in ((env, config.length), (validation, None))
+        )
 
         def losses(_done: int) -> Iterator[Tensor]:
             order = torch.randperm(learn.shape[0], generator=generator)
@@ -194,19 +201,20 @@ class SpatioTemporal:
                 yield config.l1 * penalty - portfolio_sharpe(network, learn.take(rows))
 
         identity = {"config": asdict(config), "seed": seed, "assets": self.assets_}
-        self.training_ = train(
-            network,
-            torch.optim.Adam(network.parameters(), lr=config.learning_rate, fused=True),
-            losses,
-            lambda: float(portfolio_sharpe(network, held)),
-            epochs=config.epochs,
-            patience=config.patience,
-            max_norm=config.max_norm,
-            title=f"spatiotemporal seed {seed}",
-            identity=json.dumps(identity) + env.fingerprint + validation.fingerprint,
-            generators={"batches": generator, "dropout": network.generator},
-            monitor=self.monitor,
-        )
+        with placed(network, device):
+            self.training_ = train(
+                network,
+                torch.optim.Adam(network.parameters(), lr=config.learning_rate, fused=True),
+                losses,
+                lambda: float(portfolio_sharpe(network, held)),
+                epochs=config.epochs,
+                patience=config.patience,
+                max_norm=config.max_norm,
+                title=f"spatiotemporal seed {seed}",
+                identity=json.dumps(identity) + env.fingerprint + validation.fingerprint,
+                generators={"batches": generator, "dropout": network.generator},
+                monitor=self.monitor,
+            )
         self.network = network
         return self
 

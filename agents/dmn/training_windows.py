@@ -48,6 +48,11 @@ class TrainingWindows:
         pairs = Pairs(episode.take(rows), *(part[rows] for part in others))
         return TrainingWindows(pairs, self.inputs[rows], self.past[rows], self.asset[rows])
 
+    def to(self, device: torch.device) -> TrainingWindows:
+        """The same windows on a device."""
+        parts = (part.to(device) for part in (self.inputs, self.past, self.asset))
+        return TrainingWindows(self.pairs.to(device), *parts)
+
     def outputs(self, network: Network) -> Tensor:
         """[B, L] Z of every day."""
         z: Tensor = network(self.inputs, network.memory(self.past))[0]
@@ -84,7 +89,7 @@ class TrainingWindows:
         """
         counts = torch.bincount(self.asset)
         first = torch.cumsum(counts, 0) - counts
-        place = torch.arange(len(self)) - first[self.asset]
+        place = torch.arange(len(self), device=first.device) - first[self.asset]
         held = (counts * latest).long().clip(1).minimum(counts - 1)
         late = place >= (counts - held)[self.asset]
         if not late.any():
@@ -118,10 +123,14 @@ class AssetDays:
         """The pairs of the given numbers."""
         return AssetDays(self.inputs, self.row[rows], self.pairs.take(rows), self.past)
 
+    def to(self, device: torch.device) -> AssetDays:
+        """The same pairs on a device."""
+        return AssetDays(self.inputs.to(device), self.row.to(device), self.pairs.to(device), self.past)
+
     @property
     def history(self) -> Tensor:
         """[n, P + 1, F] the inputs of each pair's days, its own last."""
-        rows = self.row[:, None] + torch.arange(-self.past, 1)
+        rows = self.row[:, None] + torch.arange(-self.past, 1, device=self.row.device)
         # One selection of whole rows: indexing window and day beside each other takes twice as long.
         return self.inputs.index_select(0, rows.flatten()).view(*rows.shape, -1)
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from agents.agent import Settings, repr_of
 from agents.checkpoint import load_json, load_tensors, save_json, save_tensors
+from agents.device import placed, resolve
 from agents.quantnet.config import QuantNetConfig
 from agents.quantnet.network import QuantNetwork
 from agents.quantnet.parts import MarketNetwork, State
@@ -23,6 +24,7 @@ from agents.quantnet.warm import take_over
 from agents.space import Space
 from agents.training import Monitor, Training, global_seed, train
 from qn_env.arrays import FloatArray
+from qn_env.checks import check_device
 from qn_env.environment import TradingEnv
 from qn_env.episodes import Episode
 from qn_env.errors import ConfigError, did_you_mean
@@ -58,9 +60,10 @@ class QuantNet:
     learns = True
     warmup = 252
 
-    def __init__(self, **options: Any) -> None:
-        """Options are the fields of `QuantNetConfig`."""
+    def __init__(self, *, device: str = "cpu", **options: Any) -> None:
+        """Options are the fields of `QuantNetConfig`; `device` is where it is trained (`agents.device`)."""
         self.config = QuantNetConfig(**options)
+        self.device = check_device("device", device)
         self._kind = NETWORKS[self.config.weights]
         self.settings = Settings(
             window=1, features=self._kind.features, train_cost_bps=self.config.train_cost_bps
@@ -107,8 +110,8 @@ class QuantNet:
             self.network = self._build({name: len(unit) for name, unit in self.unit_.items()})
         if self._earlier is not None:
             take_over(self.network, self._earlier)
-        learnt = list(self.network.parameters())
-        self.training_ = self._train(learnt, env, validation, seed=seed, only=None, steps=self.config.steps)
+        with placed(self.network, resolve(self.device)):
+            self.training_ = self._train(env, validation, seed=seed, only=None, steps=self.config.steps)
         return self
 
     def add_market(
@@ -242,7 +245,7 @@ class QuantNet:
 
     def _copy(self) -> QuantNet:
         """Another agent with the same weights."""
-        other = QuantNet(**asdict(self.config))
+        other = QuantNet(device=self.device, **asdict(self.config))
         other.columns_, other.unit_ = dict(self.columns_), dict(self.unit_)
         other.training_, other.monitor = self.training_, self.monitor
         network = other._build({name: len(unit) for name, unit in self.unit_.items()})
@@ -267,18 +270,17 @@ class QuantNet:
     ) -> None:
         """Train what belongs to these markets, with everything else frozen."""
         network = self._trained_network()
-        own = [p for name in new for p in network.own(name)]
-        mine = {id(p) for p in own}
-        frozen = [p for p in network.parameters() if id(p) not in mine]
-        for p in frozen:
-            p.requires_grad_(False)  # noqa: FBT003 - torch's own flag
-        self.training_ = self._train(own, learn, held, seed=seed, only=new, steps=steps)
-        for p in frozen:
-            p.requires_grad_(True)  # noqa: FBT003 - torch's own flag
+        with placed(network, resolve(self.device)):
+            mine = {id(p) for name in new for p in network.own(name)}
+            frozen = [p for p in network.parameters() if id(p) not in mine]
+            for p in frozen:
+                p.requires_grad_(False)  # noqa: FBT003 - torch's own flag
+            self.training_ = self._train(learn, held, seed=seed, only=new, steps=steps)
+            for p in frozen:
+                p.requires_grad_(True)  # noqa: FBT003 - torch's own flag
 
     def _train(
         self,
-        learnt: Sequence[torch.nn.Parameter],
         env: TradingEnv,
         validation: TradingEnv,
         *,
@@ -286,13 +288,17 @@ class QuantNet:
         only: Sequence[str] | None,
         steps: int,
     ) -> Training:
-        """AMSGrad on windows of the markets `only` (default: m of all) until validation is past its best."""
-        config, network = self.config, self._trained_network()
+        """AMSGrad on windows of the markets `only` (default: m of all) until validation is past its best.
+
+        Where the network is. Of the markets `only`, what is theirs alone is trained.
+        """
+        config, network, device = self.config, self._trained_network(), resolve(self.device)
+        own = network.parameters() if only is None else (p for name in only for p in network.own(name))
         network.generator.manual_seed(seed + 1)
         generator = torch.Generator().manual_seed(seed)
-        episodes = env.episodes(generator=generator, units=self.unit_)
+        episodes = env.episodes(generator=generator, device=device, units=self.unit_)
         # Selected as it is played: with a state that has seen the whole history.
-        held = validation.episodes(units=self.unit_).block(context=None)
+        held = validation.episodes(device=device, units=self.unit_).block(context=None)
         held = held if only is None else {name: held[name] for name in only if name in held}
 
         def losses(done: int) -> Iterator[Tensor]:
@@ -309,7 +315,7 @@ class QuantNet:
         return train(
             network,
             torch.optim.Adam(
-                network.parameter_groups(learnt, config.embedding_decay),
+                network.parameter_groups(list(own), config.embedding_decay),
                 lr=config.learning_rate,
                 amsgrad=True,
                 fused=True,

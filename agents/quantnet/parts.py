@@ -33,7 +33,8 @@ class Dropout:
         if rate == 0.0:
             return values
         keep = 1.0 - rate
-        return values * torch.empty_like(values).bernoulli_(keep, generator=self._generator) / keep
+        drawn = torch.empty_like(values, device="cpu").bernoulli_(keep, generator=self._generator)
+        return values * drawn.to(values.device) / keep
 
 
 class Depth(TypedDict):

@@ -165,4 +165,4 @@ class SharedNetwork(MarketNetwork):
         kept = torch.ones(B, n, 1)
         if self.training and self._embedding_dropout > 0.0:
             kept.bernoulli_(1.0 - self._embedding_dropout, generator=self.generator)
-        return kept
+        return kept.to(self.head.weight.device)
