@@ -233,7 +233,9 @@ def global_seed(seed: int) -> Iterator[None]:
     Only for code that draws from them: the initialisation of torch modules, Stable-Baselines3.
     """
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - saved and restored
-    with torch.random.fork_rng(devices=[]):
+    # A seed reaches the generators of all devices; those of cards exist once one was used.
+    begun = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if begun else ()):
         random.seed(seed)
         np.random.seed(seed)  # noqa: NPY002 - what Stable-Baselines3 draws from
         torch.manual_seed(seed)

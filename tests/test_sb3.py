@@ -238,7 +238,7 @@ def test_what_is_no_algorithm_is_refused_with_what_would_be(given, says):
         SB3Agent(given)
 
 
-@pytest.mark.parametrize("name", ["seed", "device", "policy", "env", "n_epoch"])
+@pytest.mark.parametrize("name", ["seed", "policy", "env", "n_epoch"])
 def test_an_option_that_is_the_agents_own_or_unknown_is_refused(name):
     with pytest.raises(ConfigError, match=f"PPO takes no option '{name}'"):
         SB3Agent("PPO", **{name: 1})

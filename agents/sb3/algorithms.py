@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import stable_baselines3
+import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
@@ -228,11 +229,18 @@ class Algorithm:
         """The same where one policy plays hundreds of accounts of single assets."""
         return {name: _SHARED_SPACE.get(name, drawn_from) for name, drawn_from in self.space.items()}
 
-    def build(self, env: VecEnv, options: dict[str, Any], *, seed: int | None = None) -> BaseAlgorithm:
+    def build(
+        self,
+        env: VecEnv,
+        options: dict[str, Any],
+        *,
+        seed: int | None = None,
+        device: torch.device | str = "cpu",
+    ) -> BaseAlgorithm:
         """A model over an environment of flat observations; it draws from the global generators."""
         make: Any = self.kind  # each class has arguments of its own
         # A copy: A2C writes its optimiser's class into the policy's options, and no checkpoint holds classes.
-        model: BaseAlgorithm = make(self.policy, env, seed=seed, device="cpu", **copy.deepcopy(options))
+        model: BaseAlgorithm = make(self.policy, env, seed=seed, device=device, **copy.deepcopy(options))
         return model
 
 

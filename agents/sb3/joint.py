@@ -51,6 +51,8 @@ class SB3Agent(SB3Learner):
         algorithm: AlgorithmLike | None = None,
         timesteps: int = 20480,
         options: dict[str, Any] | None = None,
+        *,
+        device: str = "cpu",
         **more: Any,
     ) -> None:
         """Choose an algorithm.
@@ -64,6 +66,7 @@ class SB3Agent(SB3Learner):
             timesteps: environment steps to learn from; algorithms end the rollout they are in. ARS plays
                 whole episodes, twice `n_delta` of them for every step of its search.
             options: keyword arguments of the algorithm's class; None: those that suit it here.
+            device: where it is trained (`agents.device`).
             more: single ones of them, in place of those in `options`, as a search draws them.
 
         Raises:
@@ -71,7 +74,7 @@ class SB3Agent(SB3Learner):
                 actions and observations that are a vector; an option that it does not take, or that no
                 checkpoint holds; sb3-contrib is not installed.
         """
-        super().__init__(algorithm, options, more)
+        super().__init__(algorithm, options, more, device)
         self.timesteps = timesteps
         if self._learner.name not in ALGORITHMS:
             self._refuse_unfit()

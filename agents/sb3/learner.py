@@ -18,11 +18,12 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
+from agents.device import placed, resolve
 from agents.sb3.algorithms import Algorithm, AlgorithmLike, find_algorithm
 from agents.space import Space
 from agents.training import Monitor, global_seed
 from qn_env.arrays import Numbers
-from qn_env.checks import in_words
+from qn_env.checks import check_device, in_words
 from qn_env.errors import ConfigError, did_you_mean
 
 # What is kept of a policy beside its weights.
@@ -49,7 +50,11 @@ class SB3Learner(ABC):
     timesteps: int
 
     def __init__(
-        self, algorithm: AlgorithmLike | None, options: dict[str, Any] | None, more: dict[str, Any]
+        self,
+        algorithm: AlgorithmLike | None,
+        options: dict[str, Any] | None,
+        more: dict[str, Any],
+        device: str,
     ) -> None:
         self._learner = find_algorithm(agreed(type(self), algorithm) or "PPO")
         self.algorithm = self._learner.name
@@ -59,6 +64,7 @@ class SB3Learner(ABC):
             if name not in taken:
                 raise ConfigError(f"{self.algorithm} takes no option {name!r}. {did_you_mean(name, taken)}")
         _refuse_objects(self._learner, self.options)
+        self.device = check_device("device", device)
         self.monitor = Monitor()
         self.policy: BasePolicy | None = None
 
@@ -84,6 +90,8 @@ class SB3Learner(ABC):
     ) -> Best[Extra]:
         """Train, and leave the best policy in the agent.
 
+        On a device the policy samples its actions from that device's generator, which the seed decides, too.
+
         Args:
             venv: what is played.
             judge: the score of the policy as it is, larger is better.
@@ -98,14 +106,15 @@ class SB3Learner(ABC):
             model.set_logger(Logger(None, []))
             self.policy = model.policy
             best = Best(judge, extra, self.timesteps, report)
-            model.learn(self.timesteps, callback=best)
-            if best.kept is not None:
-                self._restore(model.policy, best.kept[0])
+            with placed(model.policy, resolve(self.device)):
+                model.learn(self.timesteps, callback=best)
+                if best.kept is not None:
+                    self._restore(model.policy, best.kept[0])
         return best
 
     def _build(self, venv: VecEnv, seed: int) -> BaseAlgorithm:
         """What learns."""
-        return self._learner.build(venv, self.options, seed=seed)
+        return self._learner.build(venv, self.options, seed=seed, device=resolve(self.device))
 
     def _restore(self, policy: BasePolicy, weights: dict[str, torch.Tensor]) -> None:
         """Play a policy with the given weights."""

@@ -73,6 +73,7 @@ class SharedSB3Agent(SB3Learner, Stepwise[State]):
         episode_days: int = 252,
         risk_aversion: float = 0.3,
         train_cost_bps: float = 2.0,
+        device: str = "cpu",
         **more: Any,
     ) -> None:
         """Choose an algorithm.
@@ -90,6 +91,7 @@ class SharedSB3Agent(SB3Learner, Stepwise[State]):
             episode_days: own days of an episode, which begins flat on a random day of a random asset.
             risk_aversion: price of a unit of squared reward, where a full position has a daily risk of 1.
             train_cost_bps: per unit of turnover, inside the reward.
+            device: where it is trained (`agents.device`).
             more: single options, in place of those in `options`, as a search draws them.
 
         Raises:
@@ -97,7 +99,7 @@ class SharedSB3Agent(SB3Learner, Stepwise[State]):
                 choices; an option that it does not take, or that no checkpoint holds; sb3-contrib is not
                 installed.
         """
-        SB3Learner.__init__(self, algorithm, options, more)
+        SB3Learner.__init__(self, algorithm, options, more, device)
         Stepwise.__init__(self)
         self.timesteps = self._learner.shared_timesteps if timesteps is None else timesteps
         self.accounts, self.episode_days = accounts, episode_days

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from statistics import median
-from typing import get_args
+from typing import Any, get_args
 
 from agents.dmn import DeepMomentum
 from agents.dmn.config import NetworkName
@@ -57,7 +57,7 @@ def pass_rows(*, assets: int, years: int, wide: int, rounds: int) -> list[Row]:
     ]
 
 
-def train_briefly(network: NetworkName, **options: int) -> DeepMomentum:
+def train_briefly(network: NetworkName, **options: Any) -> DeepMomentum:
     """An agent after one epoch on a small panel; `options` as in `DmnConfig`."""
     agent = DeepMomentum(network=network, epochs=1, **options)
     settings = agent.settings

@@ -25,7 +25,10 @@ class MyAgent(SharedSB3Agent):
         options: dict[str, Any] | None = None,
         *,
         train_cost_bps: float = 5.0,
+        device: str = "cpu",
         **more: Any,
     ) -> None:
         """Options are those of the algorithm's class; single ones by name replace them."""
-        super().__init__(timesteps=timesteps, options=options, train_cost_bps=train_cost_bps, **more)
+        super().__init__(
+            timesteps=timesteps, options=options, train_cost_bps=train_cost_bps, device=device, **more
+        )
