@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 import numpy as np
 
 from agents.checkpoint import refuse_other_files
+from agents.device import resolve
 from agents.importing import FORM, imported_class
 from agents.layers import LAYERS, SIGN, Layer, base_of, split_layer
 from agents.training import Monitor
@@ -57,6 +58,11 @@ CONTRACT = (
     ),
     Part("space", "no search", "what `qn search` draws its options from (`agents.space`)"),
     Part("start_from(earlier)", "from scratch", "called before `fit` in a run with warm starts"),
+    Part(
+        "__init__(..., device)",
+        "not told",
+        "where `fit` trains, as `--device` says: cpu, or a card, cuda:0; signals are made on the CPU",
+    ),
     Part("monitor", "no bar", "an `agents.training.Monitor` that `train` shows progress to and resumes with"),
     Part("training_", "none", "how `train` went; ends hopeless trials of a search early, ranks none"),
 )
@@ -167,29 +173,46 @@ def register(
     )
 
 
-def make_agent(name: str, *, quick: bool = False, options: Mapping[str, object] | None = None) -> Agent:
+def make_agent(
+    name: str,
+    *,
+    quick: bool = False,
+    options: Mapping[str, object] | None = None,
+    device: str | None = None,
+) -> Agent:
     """Build an agent by its registered name or by an import path `package.module:Class`.
 
     Args:
         name: as registered, or an import path; with layers behind it (`macd+band:0.1`, `agents.layers`).
         quick: whether the registered options of a quick run apply.
         options: keyword arguments of the class that replace all others; with layers, of the agent inside.
+        device: where it is trained, by a name of `agents.device`; told to a class whose constructor has a
+            parameter of that name, and no option. None: not told.
 
     Raises:
         ConfigError: an unknown name or layer, a module or class that cannot be found, a class without the
             methods of an agent (looked at before it is built), options it does not take, a number that a
-            layer cannot have.
+            layer cannot have, a device that there is not.
     """
     inner, layer = split_layer(name)
     if layer is not None:
-        return _wrapper(layer).around(make_agent(inner, quick=quick, options=options), layer)
-    chosen = options_of(name, quick=quick, options=options)
+        return _wrapper(layer).around(make_agent(inner, quick=quick, options=options, device=device), layer)
+    chosen, cls = options_of(name, quick=quick, options=options), class_of(name)
+    if device is not None and "device" not in chosen and _takes_device(cls):
+        chosen["device"] = str(resolve(device))
     try:
-        agent: Agent = class_of(name)(**chosen)
+        agent: Agent = cls(**chosen)
     except TypeError as error:
         given = ", ".join(f"{key}={value!r}" for key, value in chosen.items()) or "no options"
         raise ConfigError(f"{name}: cannot be built with {given}: {error}.") from error
     return agent
+
+
+def _takes_device(cls: type) -> bool:
+    try:
+        return "device" in inspect.signature(cls).parameters
+    except ValueError:  # a constructor without a signature, as of some extension modules
+        return False
 
 
 def _wrapper(layer: Layer) -> type[Wrapper]:

@@ -9,21 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NotRequired, TypedDict
 
 import torch
 from torch import nn
 
 from qn_env.checks import check_device
 from qn_env.errors import ConfigError
-
-
-class DeviceRecord(TypedDict):
-    """Which device was asked for, which one it is, and what its card is called."""
-
-    asked: str
-    used: str
-    card: NotRequired[str]
 
 
 def resolve(name: str) -> torch.device:
@@ -46,19 +37,9 @@ def resolve(name: str) -> torch.device:
     return torch.device("cuda", number)
 
 
-def record(name: str) -> DeviceRecord:
-    """The device of a name as a run records it.
-
-    Raises:
-        ConfigError: as `resolve`.
-
-    Examples:
-        >>> record("cpu")
-        {'asked': 'cpu', 'used': 'cpu'}
-    """
-    device = resolve(name)
-    found: DeviceRecord = {"asked": name, "used": str(device)}
-    return found if device.type == "cpu" else {**found, "card": torch.cuda.get_device_name(device)}
+def card_of(device: torch.device) -> str | None:
+    """What the card of a device is called; None of the CPU."""
+    return None if device.type == "cpu" else torch.cuda.get_device_name(device)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 from experiments.settings.config import DEFAULT_AGENTS, NAMES, check_agents, check_counts, take_paths
-from qn_env.checks import check_flag, check_names
+from qn_env.checks import check_device, check_flag, check_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,6 +55,10 @@ class Probes:
     quick: bool = False
     """Short trainings on fewer days; the result is marked as not comparable."""
 
+    device: str = "cpu"
+    """Where networks are trained: cpu, cuda (the first card), cuda:N or auto (cuda where there is one).
+    Signals are made on the CPU."""
+
     jobs: int | None = None
     """Processes; default: one per core."""
 
@@ -65,6 +69,7 @@ class Probes:
         check_agents(self.agents)
         check_names("probes", self.probes)
         check_counts(self, "seeds", "seed", "days", "jobs")
+        check_device("device", self.device)
         check_flag("quick", self.quick)
         take_paths(self, "out")
 
@@ -85,6 +90,7 @@ class ProbeUnit:
     days: int
     test_days: int
     quick: bool
+    device: str = "cpu"
 
     @property
     def name(self) -> str:
@@ -101,19 +107,21 @@ class ProbeUnit:
         control = find_probe(self.probe).control
         if self.agent == ORACLE and control is not None:
             return control
-        return partial(make_agent, self.agent, quick=self.quick)
+        return partial(make_agent, self.agent, quick=self.quick, device=self.device)
 
 
 def probes(config: Probes) -> int:
     """Run what a command describes and print a table per probe; 0, or 1 where a unit failed.
 
     Raises:
-        ConfigError: an unknown probe or agent.
+        ConfigError: an unknown probe or agent, a device that there is not.
     """
+    from agents.device import resolve
     from experiments.probes.table import table
     from experiments.storage.csvfile import write_csv
     from qn_env.storage import make_folder
 
+    resolve(config.device)
     units = units_of(config)
     with TemporaryDirectory(prefix="qn-probes-") as temporary:
         out = Path(temporary) if config.out is None else config.out
@@ -149,7 +157,7 @@ def units_of(config: Probes) -> list[ProbeUnit]:
         days = min(days, QUICK_DAYS) if config.quick else days
         test_days = max(days * probe.test_days // probe.days, 1)
         units += [
-            ProbeUnit(probe.name, agent, seed, days, test_days, config.quick)
+            ProbeUnit(probe.name, agent, seed, days, test_days, config.quick, config.device)
             for agent in agents
             for seed in config.seed_list
         ]

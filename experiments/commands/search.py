@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypedDict, get_args
 from tyro.constructors import PrimitiveConstructorSpec
 
 from experiments.settings.config import DivisionConfig, check_counts, take_paths
-from qn_env.checks import MOST_COST_BPS, check_flag, check_is, check_known, check_number, check_text
+from qn_env.checks import (
+    MOST_COST_BPS,
+    check_device,
+    check_flag,
+    check_is,
+    check_known,
+    check_number,
+    check_text,
+)
 from qn_env.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -102,6 +110,10 @@ class SearchConfig(DivisionConfig):
     address: str | None = None
     """Of a running Dask scheduler or Ray cluster; default: one on this machine."""
 
+    device: str = "auto"
+    """Where networks are trained: cpu, cuda (the first card), cuda:N or auto (cuda where there is one).
+    Signals are made on the CPU."""
+
     jobs: int | None = None
     """Processes on this machine; default: one per core."""
 
@@ -116,6 +128,7 @@ class SearchConfig(DivisionConfig):
         check_is("fixed", self.fixed, Mapping, "options by name")
         check_known("sampler", self.sampler, get_args(Sampler))
         check_known("executor", self.executor, get_args(Executor))
+        check_device("device", self.device)
         check_flag("prune", self.prune)
         check_flag("late", self.late)
         check_number("cost", self.cost, 0.0, MOST_COST_BPS, unit="a number of basis points")
@@ -123,10 +136,13 @@ class SearchConfig(DivisionConfig):
 
 def search_command(config: SearchConfig) -> int:
     """Search what a command describes, write `best.json`, and print the best trial of every window."""
+    from agents.device import resolve
     from experiments.running.protocols import Protocol
     from experiments.running.runner import load_panel, without_costs
     from experiments.settings.configfile import claim_folder, write_config
 
+    if config.address is None:  # workers elsewhere have devices of their own
+        resolve(config.device)
     panel = without_costs(load_panel(config))
     folds = Protocol.of(config).folds(panel)
     claim_folder(config.out, ["search"])
@@ -164,6 +180,7 @@ def search_of(config: SearchConfig) -> Search:
         vol_target=target,
         execution_lag=config.execution_lag,
         preset=config.space,
+        device=config.device,
         economics=Economics(cost_bps=config.cost, late=config.late),
     )
 

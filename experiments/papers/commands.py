@@ -72,8 +72,12 @@ def study_dmn(config: DmnStudy) -> int:
 def _take_folder(name: str, config: StudyData | QuantNetTransfer) -> None:
     """Make the folder of a study, or take the one where it was begun, and write its settings.
 
-    What its page needs and is not installed is named here, before the first training.
+    What its page needs and is not installed is named here, before the first training, and so is a device that
+    there is not.
     """
+    from agents.device import resolve
+
+    resolve(config.device)
     if name in PAGES:
         check_installed(PAGES[name], what="The page of a study")
     claim_folder(config.out, ["paper", name])

@@ -20,7 +20,7 @@ from experiments.settings.config import (
     take,
     take_paths,
 )
-from qn_env.checks import check_flag, check_known, check_names
+from qn_env.checks import check_device, check_flag, check_known, check_names
 from qn_env.errors import ConfigError, did_you_mean
 
 _LATE = "-trained-late"
@@ -74,6 +74,10 @@ class StudyData(PanelConfig):
     seed: int = 0
     """Of the draws, and the first of the seeds."""
 
+    device: str = "auto"
+    """Where networks are trained: cpu, cuda (the first card), cuda:N or auto (cuda where there is one).
+    Signals are made on the CPU."""
+
     jobs: int | None = None
     """Processes; default: one per core."""
 
@@ -84,6 +88,7 @@ class StudyData(PanelConfig):
             take(self, "costs", check_levels(self.costs))
         check_known("calendar", self.calendar, CALENDARS)
         check_counts(self, "execution_lag", "seed", "jobs")
+        check_device("device", self.device)
 
     @property
     def data(self) -> dict[str, Any]:
@@ -101,6 +106,7 @@ class StudyData(PanelConfig):
             seed=self.seed,
             calendar=self.calendar,
             execution_lag=self.execution_lag,
+            device=self.device,
             jobs=self.jobs,
             out=self.out / out,
             **division,

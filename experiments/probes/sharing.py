@@ -17,7 +17,13 @@ TRANSFER_MARKETS, TRANSFER_ASSETS, TRANSFER_COEFFICIENT = 10, 8, 0.15
 
 
 def transfer(
-    agent: str, days: int, *, seed: int, test_days: int = 4000, progress: Progress | None = None
+    agent: str,
+    days: int,
+    *,
+    seed: int,
+    test_days: int = 4000,
+    progress: Progress | None = None,
+    device: str = "cpu",
 ) -> dict[str, float]:
     """Shares of the optimum on 10 markets of 8 AR(1) assets with `days` days each, and on an unseen one.
 
@@ -30,12 +36,13 @@ def transfer(
         seed: of the panel and of the training.
         test_days: days it is judged on.
         progress: told how far the training is; None: a bar on the terminal.
+        device: where the agent is trained.
 
     Returns:
         `known`: the mean per-asset Sharpe ratio of the markets trained on, over the optimum. For shared
         weights also `zero`, the same with every embedding at zero, and `new`, an eleventh market never seen.
     """
-    build = with_progress(lambda: make_agent(agent), progress)
+    build = with_progress(lambda: make_agent(agent, device=device), progress)
     return shared_law(build, transfer_panel(days + test_days, 1000 + seed), days, seed)
 
 

@@ -29,6 +29,7 @@ from agents.agent import (
     source_digest,
     warmup_of,
 )
+from agents.device import card_of, resolve
 from experiments.results.comparison import Comparison
 from experiments.results.leaderboard import leaderboard
 from experiments.results.tables import market_days, portfolio_table, results_table
@@ -46,7 +47,7 @@ from experiments.settings.config import (
     RunConfig,
     check_levels,
 )
-from experiments.storage.records import AgentRecord, DuplicateRecord, FailureRecord
+from experiments.storage.records import AgentRecord, DeviceRecord, DuplicateRecord, FailureRecord
 from experiments.storage.store import RunFolder, unit_name
 from qn_env.checks import check_is, check_names, check_path
 from qn_env.costs import COST_FIELDS, CostTable, SaidImpact, own_costs, table_of
@@ -139,11 +140,12 @@ def run(
         The run folder.
 
     Raises:
-        ConfigError: the folder exists, an unknown agent, bad settings.
+        ConfigError: the folder exists, an unknown agent, bad settings, a device that there is not.
         DataError: a panel that cannot be used.
         LookAheadError: an agent did not pass the look-ahead audit, and no other finished.
         QnError: no agent finished.
     """
+    device = device_record(config.device)
     named = {label: (variants or {}).get(label, Variant(label)) for label in config.agents}
     panel = panel if panel is not None else load_panel(config)
     levels = levels_for(config, panel)
@@ -173,6 +175,7 @@ def run(
     again = {(one["agent"], one["seed"]) for one in duplicates}
     units = [unit for unit in units if (unit.label, unit.seed) not in again]
     record = _record(config, panel, folds, units) | {
+        "device": device,
         "failed": failed,
         "duplicates": duplicates,
         "started": started.isoformat(timespec="seconds"),
@@ -280,6 +283,7 @@ def _units(config: RunConfig, variants: Mapping[str, Variant], windows: Sequence
                 train_costs=config.train_costs,
                 scalars=config.tensorboard,
                 after=before.get(window),
+                device=config.device,
             )
             for window in windows
             for seed in seeds
@@ -514,6 +518,20 @@ def _record(
         "versions": _versions(),
         "git": _git_state(),
     }
+
+
+def device_record(name: str) -> DeviceRecord:
+    """The device of a name as it is recorded.
+
+    Raises:
+        ConfigError: there is none.
+
+    Examples:
+        >>> device_record("cpu")
+        {'asked': 'cpu', 'used': 'cpu', 'card': None}
+    """
+    device = resolve(name)
+    return {"asked": name, "used": str(device), "card": card_of(device)}
 
 
 def _versions() -> dict[str, str]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.agent import Agent, make_agent
+from agents.device import resolve
 from agents.space import Space, draw, preset_space, space_of
 from agents.training import Monitor, Progress, Training
 from experiments.results.tables import market_days, portfolio_table
@@ -59,6 +60,7 @@ class Search:
         vol_target: annualised, per asset, or None.
         execution_lag: trading days between a decision and its trade.
         preset: a published space by name, in place of the agent's own.
+        device: where they are trained, which is no part of what they are.
         economics: what trials are scored under, by the net Sharpe ratio of the portfolio on the selection
             block; None: by what the agent says of itself, the best validation score in its `training_`, as
             the papers select.
@@ -72,6 +74,7 @@ class Search:
     vol_target: float | None = None
     execution_lag: int = 0
     preset: str | None = None
+    device: str = "cpu"
     economics: Economics | None = field(default_factory=Economics)
 
     @property
@@ -174,8 +177,12 @@ def search(
         keep: keep every finished training (`training_of`), for a run of the winners to go on from.
 
     Raises:
-        ConfigError: the folder holds a trial of another budget or another panel.
+        ConfigError: the folder holds a trial of another budget or another panel; a device that this machine,
+            whose processes run the trials, has not.
     """
+    if execute is None:
+        for one in searches:
+            resolve(one.device)
     every = [
         Trial(one, number, fold, one.options(number))
         for one in searches
@@ -249,6 +256,7 @@ def _try(
         trial.fold.name,
         execution_lag=one.execution_lag,
         train_execution=one.train_execution,
+        device=one.device,
     )
     monitor = Monitor(progress=report, ends=trial.falls_behind, checkpoints=state)
     agent = train_agent(unit, trial.fold, monitor=monitor)

@@ -78,6 +78,7 @@ class Unit:
     train_costs: Level | None = None  # None: as the agent asks for
     scalars: bool = False
     after: str | None = None
+    device: str = "cpu"  # where it is trained
 
     @property
     def name(self) -> str:
@@ -96,7 +97,8 @@ class Unit:
 
     def agent(self) -> Agent:
         """The agent, untrained."""
-        return make_agent(self.variant.agent, quick=self.quick, options=self.variant.at(self.window))
+        options = self.variant.at(self.window)
+        return make_agent(self.variant.agent, quick=self.quick, options=options, device=self.device)
 
 
 def run_chain(

@@ -22,6 +22,7 @@ from qn_env.checks import (
     MOST_VOLATILITY,
     MOST_WINDOW,
     MOST_YEARS,
+    check_device,
     check_flag,
     check_items,
     check_known,
@@ -92,8 +93,12 @@ WHOLE = {
 }
 SEEDS = 5  # fewer, and a learnt agent's figures are not comparable
 QUICK_SEEDS = 2
-# Settings that change no figure of a run; its data are recorded by their fingerprint.
-WITHOUT_EFFECT = ("out", "jobs", "panel", "risk_free", "cost_table", "tensorboard", "resume", "rank_by")
+# Settings that change no figure of a run, but for its rounding (device); its data are recorded by their
+# fingerprint.
+WITHOUT_EFFECT = (
+    *("out", "jobs", "panel", "risk_free", "cost_table", "tensorboard", "resume", "rank_by"),
+    "device",
+)
 
 # How a comma-separated list is read from the command line.
 NAMES: PrimitiveConstructorSpec[tuple[str, ...]] = PrimitiveConstructorSpec(
@@ -303,6 +308,10 @@ class RunConfig(DivisionConfig):
     tensorboard: bool = False
     """Write the scalars of every training into the run folder, for TensorBoard."""
 
+    device: str = "cpu"
+    """Where networks are trained: cpu, cuda (the first card), cuda:N or auto (cuda where there is one).
+    Signals are made on the CPU."""
+
     jobs: int | None = None
     """Processes; default: one per core."""
 
@@ -323,6 +332,7 @@ class RunConfig(DivisionConfig):
         for name in ("rank_by", "train_execution"):
             check_known(name, getattr(self, name), EXECUTIONS)
         take_paths(self, "out")
+        check_device("device", self.device)
         for name in ("quick", "warm_start", "tensorboard", "resume"):
             check_flag(name, getattr(self, name))
         check_counts(self, "seeds", "seed", "jobs")

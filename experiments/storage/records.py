@@ -93,6 +93,14 @@ class AgentRecord(TypedDict):
     seeds: list[int]
 
 
+class DeviceRecord(TypedDict):
+    """Where the networks of a run were trained: what was asked for, which device it was, its card's name."""
+
+    asked: str
+    used: str
+    card: str | None
+
+
 class FailureRecord(TypedDict):
     """Why a unit has no figures."""
 
@@ -138,6 +146,7 @@ class RunRecord(TypedDict):
     panel: PanelRecord
     agents: dict[str, AgentRecord]
     versions: dict[str, str]
+    device: NotRequired[DeviceRecord]
     git: dict[str, str | bool] | None
     failed: list[FailureRecord]
     duplicates: NotRequired[list[DuplicateRecord]]

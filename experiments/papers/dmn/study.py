@@ -119,6 +119,7 @@ def search_of(config: DmnStudy, model: str) -> Search:
         fixed=fixed,
         vol_target=settings_of(make_agent(agent)).vol_target,
         execution_lag=config.execution_lag,
+        device=config.device,
         economics=None,  # the paper chooses by the validation loss
     )
 

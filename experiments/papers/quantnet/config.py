@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from experiments.papers.config import JudgedLate, StudyData
 from experiments.settings.config import COUNTS, NAMES, check_agents, check_counts, take_paths
-from qn_env.checks import MOST_DAYS, check_flag, check_items, check_names, check_whole
+from qn_env.checks import MOST_DAYS, check_device, check_flag, check_items, check_names, check_whole
 from qn_env.errors import ConfigError
 
 LEARNT = ("quantnet", "quantnet-shared", "no-transfer-linear", "no-transfer-lstm")
@@ -160,6 +160,10 @@ class QuantNetTransfer:
     seed: int = 0
     """The first of them."""
 
+    device: str = "auto"
+    """Where networks are trained: cpu, cuda (the first card), cuda:N or auto (cuda where there is one).
+    Signals are made on the CPU."""
+
     jobs: int | None = None
     """Processes; default: one per core."""
 
@@ -168,6 +172,7 @@ class QuantNetTransfer:
         _check_each("days", self.days, 1, MOST_DAYS)
         check_agents(self.agents)
         check_counts(self, "seeds", "seed", "jobs")
+        check_device("device", self.device)
 
 
 def _check_each(name: str, values: Any, least: int, most: int) -> None:

@@ -150,6 +150,7 @@ def _search(
         seed=config.seed,
         fixed=fixed,
         execution_lag=config.execution_lag,
+        device=config.device,
         economics=None,  # the paper chooses by the objective itself
     )
 

@@ -51,7 +51,9 @@ def study(config: QuantNetTransfer) -> pd.DataFrame:
     ]
     folder = make_folder(config.out / "transfer")
     waiting = [unit for unit in units if not _path(folder, *unit).exists()]
-    tasks = [Task(_path(folder, *unit).stem, partial(_unit, *unit, folder)) for unit in waiting]
+    tasks = [
+        Task(_path(folder, *unit).stem, partial(_unit, *unit, folder, config.device)) for unit in waiting
+    ]
     failures = run_in_processes(tasks, config.jobs)
     if failures:
         name, failure = next(iter(failures.items()))
@@ -111,8 +113,9 @@ def text(table: pd.DataFrame, compared: pd.DataFrame) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _unit(agent: str, days: int, seed: int, folder: Path, report: Progress) -> None:
-    shares = {"agent": agent, "days": days, "seed": seed, **transfer(agent, days, seed=seed, progress=report)}
+def _unit(agent: str, days: int, seed: int, folder: Path, device: str, report: Progress) -> None:
+    found = transfer(agent, days, seed=seed, progress=report, device=device)
+    shares = {"agent": agent, "days": days, "seed": seed, **found}
     write_sealed(_path(folder, agent, days, seed), shares)
 
 
