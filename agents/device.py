@@ -64,12 +64,12 @@ def _absent(name: str, count: int) -> str:
     """What is said of a card that there is not."""
     cuda, rocm = torch.version.cuda, torch.version.hip
     built = f"for CUDA {cuda}" if cuda else f"for ROCm {rocm}" if rocm else "without CUDA"
-    if not (cuda or rocm):
-        advice = "Install a build of torch with CUDA (https://pytorch.org/get-started/locally)"
-    elif count == 0:
+    if count:
+        advice = f"Take one of {', '.join(f'cuda:{k}' for k in range(count))}"
+    elif cuda or rocm:
         advice = "Look whether nvidia-smi shows a card and what CUDA_VISIBLE_DEVICES says"
     else:
-        advice = f"Take one of {', '.join(f'cuda:{k}' for k in range(count))}"
+        advice = "Install a build of torch with CUDA (https://pytorch.org/get-started/locally)"
     return (
         f"device is {name!r}, which there is not: torch {torch.__version__} is built {built} and finds "
         f"{count} device{'s' * (count != 1)}. {advice}, or take cpu."
