@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from finished import as_an_earlier_version, edit_json, small_panel
+from finished import as_an_earlier_version, edit_json, small_panel, write_panel
 from pretend import ELSEWHERE, Elsewhere, Pretending, pretend
 from torch import Tensor, nn
 
@@ -393,6 +393,17 @@ def test_the_device_is_recorded_and_a_run_goes_on_on_another(
     elsewhere = replace(config, device="auto", resume=True)
     assert plan_of(elsewhere, variants, panel) == plan_of(config, variants, panel)
     assert run(elsewhere, panel) == folder.path
+
+
+@pytest.mark.usefixtures("no_card")
+def test_a_search_says_where_it_was(tmp_path: Path) -> None:
+    data = write_panel(small_panel(), tmp_path / "data")
+    argv = ["search", "--agent", "dmn-linear-sharpe", "--trials", "1", "--fixed", "epochs=1", "--jobs", "1"]
+    assert main([*argv, "--panel", str(data), "--kind", "returns", "--out", str(tmp_path / "out")]) == 0
+    best = json.loads((tmp_path / "out" / "best.json").read_text())
+    assert best["device"] == {"asked": "auto", "used": "cpu", "card": None}
+    (trial,) = (tmp_path / "out" / "trials").glob("*.json")
+    assert "device" not in trial.read_text()
 
 
 def test_the_page_of_an_earlier_run_says_nothing_of_it(tmp_path: Path) -> None:

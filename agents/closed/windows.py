@@ -49,8 +49,8 @@ class ClosedWindows:
             dtype: of the inputs; money is float64.
         """
         episode, counted, *_ = windows.pairs
-        number = torch.arange(len(counted))
-        follows = torch.zeros(len(counted), dtype=torch.bool)
+        number = torch.arange(len(counted), device=counted.device)
+        follows = torch.zeros_like(number, dtype=torch.bool)
         follows[1:] = windows.asset[1:] == windows.asset[:-1]
         previous = torch.where(follows, number - 1, -1)
         sigma = episode.features[:, :, 0, SIGMA].double()
@@ -83,8 +83,8 @@ class ClosedWindows:
     def joined(self) -> ClosedWindows:
         """One window for each asset: all of its days, padded at the end with days that do not count."""
         first = torch.nonzero(self.previous < 0).flatten()
-        counts = torch.diff(first, append=torch.tensor([len(self)]))
-        place = torch.arange(int(counts.max()))
+        counts = torch.diff(first, append=first.new_tensor([len(self)]))
+        place = torch.arange(int(counts.max()), device=first.device)
         rows, missing = (first[:, None] + place).clip(max=len(self) - 1), place >= counts[:, None]
 
         def join(values: Tensor) -> Tensor:
@@ -92,7 +92,7 @@ class ClosedWindows:
             gone = missing.reshape(*missing.shape, *(1,) * (windows.ndim - 2))
             return windows.masked_fill(gone, 0).flatten(1, 2)
 
-        return self._each(join, self.past[first], torch.full((len(first),), -1))
+        return self._each(join, self.past[first], torch.full_like(first, -1))
 
     def loss(self, decided: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Settle what was decided on every day.

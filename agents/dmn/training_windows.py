@@ -187,7 +187,7 @@ def _labels(episode: Episode, features: Tensor, counted: Tensor) -> tuple[Tensor
     Under an execution lag a position earns a later return, which may lie behind the window.
     """
     L = counted.shape[1]
-    earned = torch.arange(L) + episode.lag
+    earned = torch.arange(L, device=counted.device) + episode.lag
     row = earned.clip(max=L - 1)
     labelled = counted & episode.listed[:, row, 0] & (earned < L)
     sigma = torch.where(labelled, features[..., SIGMA], 1.0).double()

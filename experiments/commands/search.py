@@ -207,6 +207,7 @@ def write_best(results: Sequence[TrialResult], windows: Sequence[str], config: S
     Raises:
         QnError: every trial of a window failed.
     """
+    from experiments.running.runner import device_record
     from experiments.running.search import best
     from qn_env.storage import write_atomically
 
@@ -227,7 +228,8 @@ def write_best(results: Sequence[TrialResult], windows: Sequence[str], config: S
                 "scores": known,
             }
         )
-    record = {"sampler": config.sampler, "seed": config.seed, "best": winners}
+    device = {"asked": config.device} if config.address is not None else device_record(config.device)
+    record = {"sampler": config.sampler, "seed": config.seed, "device": device, "best": winners}
     write_atomically(config.out / "best.json", (json.dumps(record, indent=2) + "\n").encode())
     return winners
 
