@@ -3,8 +3,9 @@
 Torch's own fake tensors compute nothing, so that no training, which asks for losses and counts days, can run
 on them; and without a build for CUDA they cannot all be put on a card. These hold a tensor of the CPU and
 claim the device meta. An operation on one of them and on a tensor of the CPU is refused as on a card, and so
-is `.numpy()`: a whole training finds every tensor that was made in the wrong place, and its numbers can be
-held against those of the CPU. What it cannot find is what only a card does: other kernels, other rounding.
+are `.numpy()` and a generator of the CPU: a whole training finds every tensor that was made in the wrong
+place, and its numbers can be held against those of the CPU. What it cannot find is what only a card does:
+other kernels, other rounding.
 """
 
 from __future__ import annotations
@@ -86,7 +87,8 @@ class Pretending(TorchDispatchMode):
 
 def run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """One operation, on the CPU; its outputs are where a card would have them."""
-    given = [one for one in tree_flatten((args, kwargs))[0] if isinstance(one, Tensor)]
+    every = tree_flatten((args, kwargs))[0]
+    given = [one for one in every if isinstance(one, Tensor)]
     there = [one for one in given if isinstance(one, Elsewhere)]
     here = [one for one in given if not isinstance(one, Elsewhere)]
     if any(one.is_meta for one in here):
@@ -99,6 +101,8 @@ def run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     wanted = isinstance(args[0], Elsewhere) if func is aten.copy_.default else bool(there)
     if asked is not None:
         wanted, kwargs = torch.device(asked) == ELSEWHERE, {**kwargs, "device": torch.device("cpu")}
+    if wanted and any(isinstance(one, torch.Generator) for one in every):
+        raise RuntimeError(f"{func}: a generator of the CPU draws nothing elsewhere")
     inner_args, inner_kwargs = tree_map_only(Elsewhere, lambda one: one.held, (args, kwargs))
     out = func(*inner_args, **inner_kwargs)
     if func is aten._to_copy.default and out is inner_args[0]:

@@ -145,9 +145,9 @@ def test_a_failing_agent_is_named_and_the_others_go_on(capsys):
 def test_a_quick_run_trains_quickly_and_says_that_it_is_not_comparable(monkeypatch, capsys):
     seen = []
 
-    def spied(name, *, quick=False, options=None):
+    def spied(name, *, quick=False, **more):
         seen.append((name, quick))
-        return make_agent(name, quick=quick, options=options)
+        return make_agent(name, quick=quick, **more)
 
     monkeypatch.setattr("agents.agent.make_agent", spied)
     assert probes(small(quick=True, seeds=1)) == 0

@@ -266,6 +266,7 @@ def test_the_pretended_device_refuses_what_a_card_would() -> None:
             lambda: y.index_select(0, torch.tensor([0])),
             lambda: torch.where(x > 0, y, 0.0),
             lambda: y.numpy(),
+            lambda: torch.empty_like(y).bernoulli_(0.5, generator=torch.Generator()),
         ):
             with pytest.raises(RuntimeError):
                 mistake()

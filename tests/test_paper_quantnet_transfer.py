@@ -53,7 +53,7 @@ def test_the_text_shows_every_model_at_every_size():
 
 
 def test_a_study_that_was_cut_short_runs_only_what_is_missing(tmp_path, monkeypatch):
-    def fake(agent: str, days: int, *, seed: int, progress) -> dict[str, float]:
+    def fake(agent: str, days: int, *, seed: int, progress, device) -> dict[str, float]:
         return {"known": days / 1000 + seed}
 
     monkeypatch.setattr(module, "transfer", fake)
