@@ -107,7 +107,7 @@ class _Recurrence(torch.autograd.Function):
         for end in range(L, 0, -days):
             begin = max(end - days, 0)
             some = slice(begin, end)
-            to_cell, d_gates = _slopes(gates[some], cells[some], squashed[some])
+            to_cell, d_gates = slopes(gates[some], cells[some], squashed[some])
             cell, whole, shown = to_cell.unbind(0), d_gates.unbind(0), d_gates[:, 3 * H :].unbind(0)
             inner = d_gates[:, : 3 * H].view(-1, 3, H, B).unbind(0)
             turned = d_gates.transpose(1, 2).unbind(0)
@@ -126,23 +126,23 @@ class _Recurrence(torch.autograd.Function):
         return d_inputs, d_weights.T, None, None, None
 
 
-def _slopes(gates: Tensor, cells: Tensor, squashed: Tensor) -> tuple[Tensor, Tensor]:
-    """Of some days at once: d cell / d hidden [L, H, B], and by gate what its slope is multiplied with.
+def slopes(gates: Tensor, cells: Tensor, squashed: Tensor) -> tuple[Tensor, Tensor]:
+    """Of some days at once: d cell / d hidden [..., H, B], and by gate what its slope is multiplied with.
 
-    The first three gates [L, 3 H, B] take it from the cell, the last from the hidden state.
+    The first three gates [..., 3 H, B] take it from the cell, the last from the hidden state.
 
     Args:
-        gates: [L, 4 H, B] after their functions.
-        cells: [L, H, B] before the day.
-        squashed: [L, H, B] tanh of the cell after it.
+        gates: [..., 4 H, B] after their functions.
+        cells: [..., H, B] before the day.
+        squashed: [..., H, B] tanh of the cell after it.
     """
-    H = squashed.shape[1]
-    candidate, entered, _, shown = gates.chunk(4, dim=1)
-    opened, to_gates = gates[:, H:], torch.empty_like(gates)
-    torch.addcmul(opened, opened, opened, value=-1.0, out=to_gates[:, H:])
-    torch.addcmul(entered, entered * candidate, candidate, value=-1.0, out=to_gates[:, :H])
-    to_gates[:, H : 2 * H] *= candidate
-    to_gates[:, 2 * H : 3 * H] *= cells
-    to_gates[:, 3 * H :] *= squashed
+    H = squashed.shape[-2]
+    candidate, entered, _, shown = gates.chunk(4, dim=-2)
+    opened, to_gates = gates[..., H:, :], torch.empty_like(gates)
+    torch.addcmul(opened, opened, opened, value=-1.0, out=to_gates[..., H:, :])
+    torch.addcmul(entered, entered * candidate, candidate, value=-1.0, out=to_gates[..., :H, :])
+    to_gates[..., H : 2 * H, :] *= candidate
+    to_gates[..., 2 * H : 3 * H, :] *= cells
+    to_gates[..., 3 * H :, :] *= squashed
     to_cell = torch.addcmul(shown, shown * squashed, squashed, value=-1.0)
     return to_cell, to_gates
