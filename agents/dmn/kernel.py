@@ -27,8 +27,8 @@ from qn_env.autograd import Context
 
 # The interpreter multiplies no bfloat16: there each half is a float32 of as few bits.
 INTERPRETED = tl.constexpr(triton.knobs.runtime.interpret)
-# The slope of the weights: days in one part of the sum, its tiles, sequences in one product.
-CHUNK, ROWS, COLUMNS, SEQUENCES = 16, 64, 32, 32
+# The slope of the weights: days in one part of the sum, rows of its tiles, sequences in one product.
+CHUNK, ROWS, SEQUENCES = 16, 128, 32
 
 
 def recurrence(
@@ -87,9 +87,11 @@ class _Fused(torch.autograd.Function):
             for t in range(L):
                 torch.bmm(to_inputs, d_gates[t], out=d_inputs[t])
         if ctx.needs_input_grad[1]:
-            chunks, columns = triton.cdiv(L, CHUNK), H + F + 1
-            parts = inputs.new_empty(chunks, K, 4 * H, columns)
-            around = (triton.cdiv(4 * H, ROWS) * triton.cdiv(columns, COLUMNS), K, chunks)
+            chunks, width = triton.cdiv(L, CHUNK), H + F + 1
+            columns = 32 if width <= 32 else 64
+            parts = inputs.new_empty(chunks, K, 4 * H, width)
+            around = (triton.cdiv(4 * H, ROWS) * triton.cdiv(width, columns), K, chunks)
+            sizes = {"CHUNK": CHUNK, "ROWS": ROWS, "COLUMNS": columns, "SEQUENCES": SEQUENCES}
             _slope_of_weights[around](
                 d_gates,
                 states,
@@ -101,10 +103,8 @@ class _Fused(torch.autograd.Function):
                 B,
                 H,
                 F,
-                CHUNK,
-                ROWS,
-                COLUMNS,
-                SEQUENCES,
+                **sizes,
+                num_warps=4,
                 enable_fp_fusion=True,
             )
             d_weights = parts.sum(0)
@@ -120,7 +120,7 @@ def _sizes(H: int, F: int) -> dict[str, int]:
         "TAIL": tail,
         "INPUTS": max(triton.next_power_of_2(F + 1), 16),
         "BLOCK": 16 if units <= 32 else 32,
-        "KEPT": units <= 48,  # weights in shared memory: at most 54 KB, so that programs stand side by side
+        "KEPT": units <= 48,  # weights in shared memory: 54 KB with up to 15 inputs, room for more programs
         "num_warps": 2 if units <= 32 else 4 if units <= 96 else 8,
         "num_stages": 1,
         "enable_fp_fusion": True,  # what Triton does by itself changes with its version
