@@ -10,9 +10,9 @@ from torch import nn
 from agents.dmn.agent import build
 from agents.dmn.config import FEATURE_NAMES, DmnConfig
 from agents.dmn.gated import gated
-from agents.dmn.lstm import masked_lstm
 from agents.dmn.network import LinearNetwork, MlpNetwork, Network, WaveNetwork
 from agents.dmn.transformer import Attention
+from agents.lstm.masked import masked_lstm
 from agents.training import global_seed
 
 F, H = len(FEATURE_NAMES), 6
@@ -248,7 +248,7 @@ def test_with_masks_of_ones_the_masked_lstm_is_the_fused_one(dtype, tolerance):
 
 @pytest.mark.parametrize("days", [1, 2, 5])
 def test_the_gradient_of_the_masked_lstm_is_that_of_finite_differences(days, monkeypatch):
-    monkeypatch.setattr("agents.dmn.lstm.CHUNK", days * 4 * 4 * 2)  # slopes of so many days at once
+    monkeypatch.setattr("agents.lstm.masked.CHUNK", days * 4 * 4 * 2)  # slopes of so many days at once
     with global_seed(0):
         lstm = nn.LSTM(3, 4, batch_first=True).double()
         u = torch.randn(2, 5, 3, dtype=torch.float64, requires_grad=True)

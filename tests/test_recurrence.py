@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from agents.dmn import recurrence as module
-from agents.dmn.lstm import _ORDER, masked_lstm
-from agents.dmn.recurrence import recurrence
+from agents.lstm import recurrence as module
+from agents.lstm.masked import _ORDER, masked_lstm
+from agents.lstm.recurrence import recurrence
 
 HERE = "tests.test_recurrence"
 
@@ -155,7 +155,7 @@ def _missing() -> str:
 
 
 def check_gradient():
-    from agents.dmn import kernel
+    from agents.lstm import kernel
 
     assert doctest.testmod(kernel).failed == 0
     kernel.CHUNK = 1  # a part for every day
@@ -175,7 +175,7 @@ def check_gradient():
 
 
 def check_members():
-    from agents.dmn import kernel
+    from agents.lstm import kernel
 
     case = made(3, 3, 2, 6, 5, torch.float32)
     among_three, alone = found(kernel.recurrence, case), found(kernel.recurrence, subset(case, [1]))

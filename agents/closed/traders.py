@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from agents.closed.loops import Loop, follow, follow_band
-from agents.dmn.lstm import masked_lstm
 from agents.dmn.network import LAGS, Dropping, Memory, stack_days
+from agents.lstm.masked import masked_lstm
 
 
 class Days(NamedTuple):

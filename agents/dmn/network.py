@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from agents.dmn.gated import gated
-from agents.dmn.lstm import masked_lstm
+from agents.lstm.masked import masked_lstm
 
 # What a network keeps from day to day, every tensor [B, ...].
 Memory = tuple[Tensor, ...]

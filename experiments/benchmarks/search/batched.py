@@ -2,7 +2,7 @@
 
 All trials read the same batch, which favours stacking; in a search the batch size is drawn as well, so that
 few trials could be stacked at all. Linear model and MLP take a whole training step without dropout
-(torch.func); of the LSTM, whose recurrence is written by hand in `agents.dmn.lstm`, the forward pass.
+(torch.func); of the LSTM, whose recurrence is written by hand in `agents.lstm.masked`, the forward pass.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Passes:
 def _recurrence(
     w: Tensor, u: Tensor, inputs: Tensor, mask: Tensor, add_product: Callable[..., Tensor]
 ) -> Tensor:
-    """The loop over days of `agents.dmn.lstm`, gates [..., 4 H, B], with any leading axis."""
+    """The loop over days of `agents.lstm.masked`, gates [..., 4 H, B], with any leading axis."""
     gates = torch.matmul(w, inputs)
     h, c = torch.zeros_like(mask), torch.zeros_like(mask)
     for today in gates:

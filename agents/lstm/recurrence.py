@@ -1,4 +1,4 @@
-"""The masked LSTM of `lstm.py` over a population: K networks of one shape, each with its own sequences.
+"""The masked LSTM of `masked.py` over a population: K networks of one shape, each with its own sequences.
 
 The same arithmetic with one axis more. On a GPU in float32 the kernel of `kernel.py` does it, where Triton
 can be imported; everywhere else, and as what the kernel is tested against, the loop over days below.
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from agents.dmn.lstm import CHUNK, slopes
+from agents.lstm.masked import CHUNK, slopes
 from qn_env.autograd import Context
 
 # QN_ENV_KERNEL=plain keeps the loop of this module on a GPU, too.
@@ -50,7 +50,7 @@ def recurrence(
         [L, K, H, B] hidden states, and the cells [K, H, B] after the last day.
     """
     if _has_kernel(inputs, mask):
-        from agents.dmn import kernel
+        from agents.lstm import kernel
 
         return kernel.recurrence(inputs, weights, mask, hidden, cell)
     H, B = mask.shape[1:]
@@ -76,7 +76,7 @@ def _has_triton() -> bool:
 
 
 class _Recurrence(torch.autograd.Function):
-    """`lstm._Recurrence` with a leading axis of members; what its comments say holds here."""
+    """`masked._Recurrence` with a leading axis of members; what its comments say holds here."""
 
     @staticmethod
     def forward(

@@ -34,7 +34,7 @@ CHUNK, ROWS, SEQUENCES = 16, 128, 32
 def recurrence(
     inputs: Tensor, weights: Tensor, mask: Tensor, hidden: Tensor, cell: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Arguments and what comes back are those of `agents.dmn.recurrence.recurrence`; float32 alone."""
+    """Arguments and what comes back are those of `agents.lstm.recurrence.recurrence`; float32 alone."""
     states, last = _Fused.apply(inputs, weights, mask, hidden, cell)
     return states, last
 
@@ -499,4 +499,4 @@ def _sigmoid(x):
 
 @triton.jit
 def _tanh(x):
-    return 2.0 * _sigmoid(2.0 * x) - 1.0  # right to an absolute 1e-7, as in `lstm.py`
+    return 2.0 * _sigmoid(2.0 * x) - 1.0  # right to an absolute 1e-7, as in `masked.py`
