@@ -37,6 +37,16 @@ def resolve(name: str) -> torch.device:
     return torch.device("cuda", number)
 
 
+def on_card(name: str) -> bool:
+    """Whether a name means a card, here or on the machine that trains; auto does where this one has a card.
+
+    Examples:
+        >>> on_card("cuda:1"), on_card("cpu")
+        (True, False)
+    """
+    return torch.cuda.is_available() if name == "auto" else name != "cpu"
+
+
 def card_of(device: torch.device) -> str | None:
     """What the card of a device is called; None of the CPU."""
     return None if device.type == "cpu" else torch.cuda.get_device_name(device)

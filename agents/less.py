@@ -31,6 +31,8 @@ from agents.agent import Agent, Settings, last_rows, make_agent, settings_of
 from agents.around import INSIDE, Around
 from agents.checkpoint import load_json
 from agents.layers import Layer
+from agents.population.jobs import Fit
+from agents.population.kin import kin_of
 from agents.rules import columns_of
 from qn_env.arrays import BoolArray, FloatArray, IntArray
 from qn_env.checks import MOST_DAYS, check_number, check_whole
@@ -223,9 +225,19 @@ class Less(Around):
         Weights are taken to be made under such a target afterwards, too; which one makes no difference.
         """
         self.columns_, self.scaled_ = columns_of(env.panel), env.config.vol_target is not None
-        held_out = None if validation is None else self._without_volatility(validation)
-        self.agent = self.agent.fit(self._without_volatility(env), seed=seed, validation=held_out)
+        (inner,) = self.trainings(Fit(self, env, seed, validation))
+        self.agent = self.agent.fit(inner.env, seed=seed, validation=inner.validation)
         return self
+
+    def trainings(self, fit: Fit) -> list[Fit]:
+        """What the agent inside is trained with."""
+        held_out = None if fit.validation is None else self._without_volatility(fit.validation)
+        return [Fit(self.agent, self._without_volatility(fit.env), fit.seed, held_out)]
+
+    @property
+    def kin(self) -> object:
+        """Trainings of equal kin may share a programme (`agents.population`)."""
+        return kin_of(self.agent)
 
     def reset(self) -> None:
         """Hold nothing, and let the agent forget its episode."""

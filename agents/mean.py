@@ -13,6 +13,8 @@ import numpy as np
 from agents.agent import Agent, learns, make_agent, settings_of, warmup_of, watch
 from agents.checkpoint import load_json, save_json
 from agents.layers import Layer, unwrapped
+from agents.population.jobs import Fit
+from agents.population.kin import kin_of
 from agents.space import Space
 from agents.training import Monitor, Progress
 from qn_env.arrays import FloatArray
@@ -80,10 +82,21 @@ class SeedMean:
 
     def fit(self, env: TradingEnv, *, seed: int, validation: TradingEnv | None = None) -> Self:
         """Train every member with its own seed, on the same days."""
+        trainings = self.trainings(Fit(self, env, seed, validation))
+        self.members = [agent.fit(env, seed=own, validation=held) for agent, env, own, held in trainings]
+        return self
+
+    def trainings(self, fit: Fit) -> list[Fit]:
+        """What the members are trained with: each its own seed, on the same days."""
         for number, member in enumerate(self.members):
             watch(member, self._watched(number))
-            self.members[number] = member.fit(env, seed=member_seed(seed, number), validation=validation)
-        return self
+        seeds = [member_seed(fit.seed, number) for number in range(len(self.members))]
+        return [fit._replace(agent=m, seed=seed) for m, seed in zip(self.members, seeds, strict=True)]
+
+    @property
+    def kin(self) -> object:
+        """Trainings of equal kin may share a programme (`agents.population`)."""
+        return kin_of(self.members[0])
 
     def reset(self) -> None:
         """Let every member begin an episode."""

@@ -34,6 +34,17 @@ class Training:
     # The best score after each epoch: how it came there, no part of where it ended.
     curve: tuple[float, ...] = field(default=(), compare=False)
 
+    def after(self, score: float) -> Training:
+        """One more epoch."""
+        epochs, best = self.epochs + 1, max(self.best_score, score)
+        at = epochs if score > self.best_score else self.best_epoch
+        return Training(epochs, at, best, (*self.curve, best))
+
+    @property
+    def improved(self) -> bool:
+        """Whether the last epoch was the best."""
+        return self.best_epoch == self.epochs
+
 
 @dataclass(frozen=True, kw_only=True)
 class Monitor:
@@ -160,13 +171,9 @@ def train_epochs(
         identity: configuration, seed and data as text.
         monitor: who watches it.
     """
-    network, state = parts.network, Training()
-    best = {name: value.clone() for name, value in network.state_dict().items()}
+    network = parts.network
     keeper = Keeper.of(identity, parts, monitor.checkpoints)
-    stored = keeper.load()
-    if stored is not None:
-        state, best = Training(**stored[0]), stored[1]
-        state = replace(state, curve=tuple(state.curve))  # JSON has lists
+    state, best = begin(keeper)
     with monitor.reporting(title, epochs) as report, monitor.recording(title) as write:
         while state.epochs < epochs and state.epochs - state.best_epoch < patience:
             if monitor.ended(state):
@@ -174,17 +181,29 @@ def train_epochs(
             scalars = epoch(state.epochs)
             with torch.no_grad():
                 validation_score = score()
-            state = replace(state, epochs=state.epochs + 1)
-            if validation_score > state.best_score:
-                state = replace(state, best_epoch=state.epochs, best_score=validation_score)
-                best = {name: value.clone() for name, value in network.state_dict().items()}
-            state = replace(state, curve=(*state.curve, state.best_score))
+            state = state.after(validation_score)
+            if state.improved:
+                best = weights_of(network)
             write({**scalars, "validation_score": validation_score}, state.epochs)
             keeper.save(asdict(state), best)
             report(state.epochs, epochs)
     network.load_state_dict(best)
     network.eval()
     return state
+
+
+def begin(keeper: Keeper) -> tuple[Training, dict[str, Tensor]]:
+    """Where a training stands, and its best weights: at its beginning, or where it was when it was killed."""
+    stored = keeper.load()
+    if stored is None:
+        return Training(), weights_of(keeper.parts.network)
+    state = Training(**stored[0])
+    return replace(state, curve=tuple(state.curve)), stored[1]  # JSON has lists
+
+
+def weights_of(network: nn.Module) -> dict[str, Tensor]:
+    """A copy of a network's weights by name."""
+    return {name: value.detach().clone() for name, value in network.state_dict().items()}
 
 
 def _epoch(

@@ -6,6 +6,7 @@ Networks run in float32 (the fused CPU LSTM exists only there), money in float64
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from functools import cached_property
 from typing import NamedTuple
 
@@ -114,15 +115,20 @@ class Episode:
         return self._source.costs()
 
     @property
+    def needed_parts(self) -> frozenset[str]:
+        """The parts that matter: leaving out any other changes no number that counts."""
+        return self._source.needed_parts
+
+    @property
     def all_counted(self) -> bool:
         """Whether every day of every window is known to enter an objective."""
-        return "counted" not in self._source.needed_parts
+        return "counted" not in self.needed_parts
 
     @property
     def terms(self) -> Terms:
         """What settling these windows has to look at."""
         names = ("scale", "order", "listed", "exits")
-        parts = {name: getattr(self, name) if name in self._source.needed_parts else None for name in names}
+        parts = {name: getattr(self, name) if name in self.needed_parts else None for name in names}
         return Terms(**parts, costs=self._source.simple_costs())
 
     def settle(self, signals: Tensor, *, initial: Initial = "free") -> Ledger[Tensor]:
@@ -220,12 +226,43 @@ class Episodes:
             ConfigError: more markets than there are, a length or batch below 1, or windows to align where
                 no date can end one in every market.
         """
+        drawn = self.draw(markets=markets, length=length, batch=batch, aligned=aligned)
+        spans = {name: self.span(name, length) for name in drawn}
+        return {name: Episode(self._tensors[name].windows(rows, spans[name])) for name, rows in drawn.items()}
+
+    def draw(
+        self,
+        *,
+        markets: int | Sequence[str] | None = None,
+        length: int,
+        batch: int,
+        aligned: bool = False,
+    ) -> dict[str, Tensor]:
+        """The rows [B] at which the windows of `sample` begin, by market; arguments and errors as there."""
         if length < 1 or batch < 1:
             raise ConfigError(f"length is {length} and batch is {batch}, expected at least 1.")
         names = self._draw(markets)
         if aligned:
-            return self._sample_aligned(names, length, batch)
-        return {name: self._sample_one(self._tensors[name], length, batch) for name in names}
+            return self._draw_aligned(names, length, batch)
+        return {name: self._draw_one(name, length, batch) for name in names}
+
+    def windows(self, market: str, rows: Tensor, length: int) -> Episode:
+        """Windows of one market that begin at rows [B] on the episodes' device, which are not looked at."""
+        return Episode(self._tensors[market].windows_anywhere(rows, self.span(market, length)))
+
+    def first(self, market: str) -> int:
+        """The row of a market's first decision."""
+        return self._tensors[market].first
+
+    def span(self, market: str, length: int) -> int:
+        """Days of a market's windows: `length`, or as many decision days as it has."""
+        return min(length, self._tensors[market].days)
+
+    def drawing_from(self, generator: torch.Generator) -> Episodes:
+        """The same tensors, with chances of their own."""
+        other = copy(self)
+        other.generator = generator
+        return other
 
     def block(self, context: int | None = 0) -> dict[str, Episode]:
         """Each market's decision days as one window, B = 1.
@@ -279,13 +316,13 @@ class Episodes:
         picked = torch.randperm(len(names), generator=self.generator)[:markets]
         return tuple(names[i] for i in sorted(picked.tolist()))
 
-    def _sample_one(self, tensors: MarketTensors, length: int, batch: int) -> Episode:
-        span = min(length, tensors.days)
+    def _draw_one(self, name: str, length: int, batch: int) -> Tensor:
+        tensors = self._tensors[name]
         # The last possible start, whose window ends at the last day, is included.
-        starts = torch.randint(tensors.days - span + 1, (batch,), generator=self.generator)
-        return Episode(tensors.windows(starts + tensors.first, span))
+        latest = tensors.days - self.span(name, length) + 1
+        return torch.randint(latest, (batch,), generator=self.generator) + tensors.first
 
-    def _sample_aligned(self, names: Sequence[str], length: int, batch: int) -> dict[str, Episode]:
+    def _draw_aligned(self, names: Sequence[str], length: int, batch: int) -> dict[str, Tensor]:
         """Windows that end on common dates, drawn from those that can end one in every market."""
         ends = {}
         for name in names:
@@ -304,12 +341,11 @@ class Episodes:
                 f"at the earliest, those of {earliest_last!r} on {end} at the latest. Use independent ends."
             )
         drawn = common[torch.randint(len(common), (batch,), generator=self.generator).numpy()]
-        episodes = {}
-        for name in names:
-            tensors = self._tensors[name]
-            starts = torch.from_numpy(np.searchsorted(ends[name], drawn, side="right") - 1)
-            episodes[name] = Episode(tensors.windows(starts + tensors.first, min(length, tensors.days)))
-        return episodes
+        return {
+            name: torch.from_numpy(np.searchsorted(ends[name], drawn, side="right") - 1)
+            + self._tensors[name].first
+            for name in names
+        }
 
 
 def _keep_freed_memory() -> None:

@@ -66,7 +66,7 @@ def sharpe_and_slope(
     floor: float,
     bars_per_year: float = DAYS_PER_YEAR,
 ) -> tuple[Array, Array]:
-    """The weighted sum of Sharpe ratios as the losses use them (ddof 0), and its derivative by each return.
+    """Weighted Sharpe ratios as the losses use them (ddof 0), and the derivative of their sum by each return.
 
     With m the mean, v the variance and k the number of days, d ratio / d net_t is
     sqrt(bars_per_year) / k * (1 / sqrt(v) - m (net_t - m) / v^1.5); at the floor v is a constant and the
@@ -82,7 +82,8 @@ def sharpe_and_slope(
         bars_per_year: 252 of daily returns.
 
     Returns:
-        total: the sum; slope: the shape of `net`, 0 where `mask` is False.
+        ratios: the shape of `net` with 1 in place of `axis`; slope: the shape of `net`, 0 where `mask` is
+        False.
     """
     days, mean, spread, squares = _moments(net, mask, axis)
     days = _at_least_one(days)
@@ -95,7 +96,7 @@ def sharpe_and_slope(
     spread *= (variance >= lowest) * ratio / (least * -days)
     level = level / days
     spread += level if mask is None else namespace(level).multiply(level, mask)
-    return ratio.sum(), spread
+    return ratio, spread
 
 
 def _moments(net: Array, mask: Mask | None, axis: int) -> tuple[int | Array, Array, Array, Array]:

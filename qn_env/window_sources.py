@@ -122,6 +122,10 @@ class MarketTensors:
         }
         return SlicedWindows(self, starts, length, frozenset(needed))
 
+    def windows_anywhere(self, starts: Tensor, length: int) -> SlicedWindows:
+        """The same of starts on the history's device: with every part that matters on any day."""
+        return SlicedWindows(self, starts, length, frozenset(self.needed_parts))
+
 
 @dataclass(frozen=True, eq=False)
 class SlicedWindows:
@@ -169,7 +173,9 @@ class SlicedWindows:
 
     def take(self, rows: Rows) -> SlicedWindows:
         """The windows of the given numbers."""
-        return replace(self, starts=self.starts[rows if isinstance(rows, slice) else rows.cpu()])
+        return replace(
+            self, starts=self.starts[rows if isinstance(rows, slice) else rows.to(self.starts.device)]
+        )
 
     def to(self, device: torch.device) -> SlicedWindows:
         """The same windows on a device; where they start stays on the CPU."""

@@ -63,6 +63,30 @@ def mean_window_sharpe(
     return _apply(list(batch.values()), [signals[name] for name in batch], floor, initial)
 
 
+def member_sharpes(
+    batch: Mapping[str, Episode],
+    signals: Mapping[str, Tensor],
+    present: Tensor,
+    *,
+    floor: float = LOSS_FLOOR,
+    initial: Initial = "free",
+) -> Tensor:
+    """`mean_window_sharpe` of K members at once, each over windows and markets of its own: [K] float64.
+
+    Nothing waits for the device, so that a CUDA graph can hold it. Differentiable once.
+
+    Args:
+        batch: windows by market, [K * B, L, N], those of a member behind each other.
+        signals: [K * B, L, N] by market, the same markets.
+        present: [K, M] float64, 1 where a member's batch has the market, else 0.
+        floor: least variance of a trading day.
+        initial: as in `Episode.settle`.
+    """
+    task = _Task(list(batch.values()), floor, initial, present)
+    values: Tensor = _MemberSharpes.apply(task, *(signals[name] for name in batch))  # type: ignore[no-untyped-call]
+    return values
+
+
 def countable(episode: Episode) -> bool:
     """Whether any asset has two counted days in any window, so that a mean over markets includes it."""
     return _pairs(episode) > 0
@@ -74,6 +98,7 @@ class _Task(NamedTuple):
     episodes: Sequence[Episode]
     floor: float
     initial: Initial
+    present: Tensor | None = None  # [K, M] of members: 1 where a market is among theirs
 
 
 def _apply(episodes: list[Episode], signals: list[Tensor], floor: float, initial: Initial) -> Tensor:
@@ -99,7 +124,7 @@ class _MeanSharpe(torch.autograd.Function):
             share = 1.0 / (max(pairs[k], 1) * markets)
             for rows in _chunks(episode, given.device):
                 out = None if slope is None else slope[rows]
-                total += _chunk(episode.take(rows), given[rows], task, share, out)
+                total += _chunk(episode.take(rows), given[rows], task, share, out).sum()
             slopes.append(slope)
         ctx.save_for_backward(*slopes)
         return total
@@ -108,6 +133,52 @@ class _MeanSharpe(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Context, gradient: Tensor) -> tuple[Tensor | None, ...]:
         return None, *(None if slope is None else slope * gradient for slope in ctx.saved_tensors)
+
+
+class _MemberSharpes(torch.autograd.Function):
+    """As `_MeanSharpe`; every mean is over what is one member's."""
+
+    @staticmethod
+    def forward(ctx: Context, task: _Task, *signals: Tensor) -> Tensor:
+        assert task.present is not None
+        present, K = task.present, len(task.present)
+        pairs = torch.stack([_member_pairs(episode, K) for episode in task.episodes], dim=1) * present
+        shares = present / (pairs.clip(1) * (pairs > 0).sum(1, keepdim=True).clip(1))
+        total, slopes = torch.zeros_like(present[:, 0]), list[Tensor | None]()
+        for k, (episode, given) in enumerate(zip(task.episodes, signals, strict=True)):
+            wanted = ctx.needs_input_grad[1 + k]
+            slope = torch.empty_like(given, memory_format=torch.contiguous_format) if wanted else None
+            share = shares[:, k].repeat_interleave(len(given) // K, output_size=len(given))[:, None, None]
+            ratios = [
+                _chunk(
+                    episode.take(rows), given[rows], task, share[rows], None if slope is None else slope[rows]
+                ).sum((1, 2))
+                for rows in _chunks(episode, given.device)
+            ]
+            total = total + torch.cat(ratios).view(K, -1).sum(1)
+            slopes.append(slope)
+        ctx.save_for_backward(*slopes)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Context, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        K = len(gradient)
+        given = (
+            None
+            if slope is None
+            else (slope.view(K, -1) * gradient[:, None]).to(slope.dtype).view(slope.shape)
+            for slope in ctx.saved_tensors
+        )
+        return None, *given
+
+
+def _member_pairs(episode: Episode, members: int) -> Tensor:
+    """[K] float64 `_pairs` of each member."""
+    B, L, N = episode.shape
+    if episode.all_counted and L > 1:
+        return episode.next_returns.new_full((members,), B // members * N)
+    return (episode.counted.sum(1) > 1).view(members, -1).sum(1).double()
 
 
 def _pairs(episode: Episode) -> int:
@@ -126,8 +197,10 @@ def _chunks(episode: Episode, device: torch.device) -> Iterator[slice]:
         yield slice(B * k // number, B * (k + 1) // number)
 
 
-def _chunk(episode: Episode, signals: Tensor, task: _Task, share: float, out: Tensor | None) -> Tensor:
-    """`share` times the sum of the Sharpe ratios of windows and assets; its slope is written to `out`."""
+def _chunk(
+    episode: Episode, signals: Tensor, task: _Task, share: float | Tensor, out: Tensor | None
+) -> Tensor:
+    """`share` times the Sharpe ratios [b, 1, N] of windows and assets; `out` takes their sum's slope."""
     terms, returns = episode.terms, episode.next_returns
     counted = None if episode.all_counted and episode.shape[1] > 1 else episode.counted
     weights = share if counted is None else (counted.sum(1, keepdim=True) > 1).double() * share
@@ -141,7 +214,7 @@ def _chunk(episode: Episode, signals: Tensor, task: _Task, share: float, out: Te
     else:
         before = weights_before(weight, terms.listed, initial=task.initial, lag=episode.lag)
         net = settle(weight, before, returns, terms.costs, terms.exits).net
-    total, slope = sharpe_and_slope(
+    ratios, slope = sharpe_and_slope(
         net, counted, weights, axis=1, floor=task.floor, bars_per_year=episode.bars_per_year
     )
     if out is not None:
@@ -154,7 +227,7 @@ def _chunk(episode: Episode, signals: Tensor, task: _Task, share: float, out: Te
             _replace_back(slope, then, terms, task.initial, episode.lag)
         slope = _hold_back(slope, terms)
         out.copy_(slope if terms.scale is None else slope * terms.scale)
-    return total
+    return ratios
 
 
 def _replace_back(slope: Tensor, before: Tensor, terms: Terms, initial: Initial, lag: int) -> None:

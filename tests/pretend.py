@@ -21,6 +21,7 @@ from torch.utils._pytree import tree_flatten, tree_map_only
 
 ELSEWHERE = torch.device("meta")
 LEARNERS = (
+    "agents.ppo.agent",
     *("agents.dmn.agent", "agents.dmn.spatiotemporal", "agents.closed.agent"),
     *("agents.quantnet.agent", "agents.sb3.learner"),
 )

@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from agents import Agent, make_agent
 from agents.agent import class_of
 from agents.device import placed, resolve
+from agents.dmn import DeepMomentum
+from agents.quantnet import QuantNet
 from agents.training import Monitor, train
 from experiments.cli import main
 from experiments.commands.probes import Probes, units_of
@@ -43,6 +45,7 @@ SHORT: dict[str, dict[str, Any]] = {
     "QuantNet": {"steps": 2, "epoch": 1, "batch": 4, "length": 21},
     "SharedSB3Agent": {"timesteps": 320, "accounts": 16},
     "SB3Agent": {"timesteps": 96, "n_steps": 32, "batch_size": 32},
+    "DevicePPO": {"timesteps": 2000, "accounts": 16},
 }
 # Every network, loss, layout of the data and optimiser.
 TRAININGS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -66,9 +69,12 @@ TRAININGS: dict[str, tuple[str, dict[str, Any]]] = {
     "ppo": ("ppo", {"batch_size": 64}),
     "sac": ("sac", {"learning_starts": 100, "batch_size": 32, "gradient_steps": 1}),
     "ppo-joint": ("ppo-joint", {}),
+    "ppo-device": ("ppo-device", {}),
 }
-# Fused LSTM kernels of the CPU round otherwise than the plain composition that runs elsewhere.
-ROUNDED = {"lstm", "lstm without dropout", "transformer", "closed lstm", "quantnet"}
+# Elsewhere these train as a population of one, and the fused LSTM of the CPU rounds otherwise than a loop.
+ROUNDED = {name for name, (agent, _) in TRAININGS.items() if class_of(agent) in (DeepMomentum, QuantNet)} | {
+    "closed lstm"
+}
 # Stable-Baselines3 says of small networks that a CPU is as fast.
 SB3_SAYS = "ignore:You are trying to run .* on the GPU:UserWarning"
 DAYS = {"QuantNet": 300}  # which reads no features that take a year and a quarter
@@ -178,7 +184,7 @@ def test_what_belongs_to_a_new_market_is_learnt_elsewhere_too() -> None:
         there = grown(made("quantnet", **options))
     ours, theirs = network_of(here), network_of(there)
     for (key, value), found in zip(ours.named_parameters(), theirs.parameters(), strict=True):
-        assert torch.equal(found, value), key
+        torch.testing.assert_close(found, value, rtol=0.0, atol=1e-5, msg=key)
         assert found.requires_grad
 
 
@@ -188,7 +194,9 @@ class KilledError(Exception):
 
 # Torch takes the pretended device for one without numbers, and copies all the same.
 @pytest.mark.filterwarnings("ignore:.*copying from a non-meta parameter:UserWarning")
-def test_a_training_that_was_killed_on_one_device_goes_on_on_another(tmp_path: Path) -> None:
+def test_a_training_that_was_killed_on_one_device_goes_on_on_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def kill(done: int, total: int) -> None:
         if done == 2:
             raise KilledError
@@ -201,6 +209,7 @@ def test_a_training_that_was_killed_on_one_device_goes_on_on_another(tmp_path: P
     def agent() -> Any:
         return made("dmn-mlp-sharpe", epochs=4)
 
+    monkeypatch.setattr("agents.population.loop.STORED_EVERY", 0.0)
     whole = fitted(agent(), None).state_dict()
     with pytest.MonkeyPatch.context() as patch, Pretending():
         pretend(patch)
@@ -211,8 +220,6 @@ def test_a_training_that_was_killed_on_one_device_goes_on_on_another(tmp_path: P
     assert [path.name for path in (tmp_path / "there").iterdir()] == [
         path.name for path in (tmp_path / "here").iterdir()
     ]
-    (stored,) = (tmp_path / "there").iterdir()
-    assert stored.read_bytes() == (tmp_path / "here" / stored.name).read_bytes()
     epochs: list[int] = []
     again = fitted(agent(), tmp_path / "there", lambda done, total: epochs.append(done))
     with pytest.MonkeyPatch.context() as patch, Pretending():
@@ -220,7 +227,8 @@ def test_a_training_that_was_killed_on_one_device_goes_on_on_another(tmp_path: P
         there = fitted(agent(), tmp_path / "here")
     assert epochs == [3, 4]
     for found in (again, there):
-        assert all(torch.equal(value, whole[key]) for key, value in found.state_dict().items())
+        for key, value in found.state_dict().items():
+            torch.testing.assert_close(value, whole[key], rtol=0.0, atol=1e-5)
 
 
 @pytest.mark.parametrize(("device", "steps"), [("cpu", 2), ("meta", 5)])

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import lru_cache
 
 import numpy as np
 import pytest
 import torch
 
-import agents.dmn.agent as module
 import agents.dmn.spatiotemporal as joint
+import agents.population.jobs as jobs
 from agents.agent import Agent, play, signals_of
 from agents.dmn import FEATURE_NAMES, DeepMomentum, DmnConfig, SpatioTemporal, SpatioTemporalConfig
+from agents.dmn.course import Course
 from agents.dmn.spatiotemporal import carry_forward
 from agents.dmn.training_windows import cut_windows
 from agents.space import draw
@@ -198,8 +199,8 @@ def starts(monkeypatch) -> list[dict[str, torch.Tensor]]:
         found.append(weights(network))
         return begin(network, *arguments, **options)
 
-    begin = module.train
-    for where in (module, joint):
+    begin = jobs.train
+    for where in (jobs, joint):
         monkeypatch.setattr(where, "train", train)
     return found
 
@@ -280,7 +281,7 @@ def test_joint_weights_are_taken_over_asset_by_asset_and_a_new_assets_are_the_se
 def test_pieces_of_another_length_give_the_same_outputs(name, monkeypatch):
     agent = trained(name)
     whole = agent.outputs(market())
-    monkeypatch.setattr(module, "CHUNK", 50)
+    monkeypatch.setattr("agents.dmn.agent.CHUNK", 50)
     np.testing.assert_allclose(agent.outputs(market()), whole, rtol=0, atol=2e-6)
 
 
@@ -327,24 +328,28 @@ def test_the_l1_penalty_acts_on_the_linear_models_weights_alone():
     weights = agent.network.head.weight.detach()
     for p in (agent.network.head.weight, agent.network.head.bias):
         p.grad = None
-    penalty = agent._penalty(agent.network)
+    course = agent.course(environment(agent, market()), 0)
+    penalty = replace(course, network=agent.network).penalty()
     penalty.backward()
     assert float(penalty.detach()) == pytest.approx(1e-5 * float(weights.abs().sum()))
     np.testing.assert_allclose(agent.network.head.weight.grad, 1e-5 * np.sign(weights.numpy()))
     assert agent.network.head.bias.grad is None
-    assert float(trained("mlp-average")._penalty(trained("mlp-average").network)) == 0.0
+    other = make("mlp-average")
+    assert float(other.course(environment(other, market()), 0).penalty()) == 0.0
 
 
-def test_the_l1_penalty_is_part_of_the_loss():
+def test_the_l1_penalty_is_part_of_the_loss(monkeypatch):
     heard: list[float] = []
+    loss = Course.loss
+
+    def hearing(course, given):
+        heard.append(float(course.network.head.weight.detach().abs().sum()))
+        return loss(course, given)
+
+    monkeypatch.setattr(Course, "loss", hearing)
 
     def size(l1: float) -> float:
         agent = make("linear-sharpe", l1=l1, epochs=60, patience=60)
-        loss = agent._loss
-        agent._loss = lambda network, given: (
-            heard.append(float(network.head.weight.detach().abs().sum())),
-            loss(network, given),
-        )[1]
         agent.fit(environment(agent, market()), seed=0)
         return heard[-1]
 
@@ -477,7 +482,7 @@ def test_settings_of_joint_positions_are_checked_too(name):
         SpatioTemporalConfig(**{name: 0})
 
 
-def test_a_split_by_asset_selects_on_delisted_assets_too():
+def test_a_split_by_asset_selects_on_delisted_assets_too(monkeypatch):
     """Asset b ends before the selection block begins: only the split by asset can select on it."""
     dates = weekdays(1200)
     returns = np.random.default_rng(1).normal(0.0, 0.01, (1200, 2))
@@ -485,14 +490,16 @@ def test_a_split_by_asset_selects_on_delisted_assets_too():
     panel = Panel.build(dates, ["a", "b"], ["X", "X"], returns)
     shown = []
 
-    class Spy(DeepMomentum):
-        def _loss(self, network, given):
-            if not network.training:
-                shown.append(set(given.asset.tolist()))
-            return super()._loss(network, given)
+    loss = Course.loss
 
+    def shows(course, given):
+        if not course.network.training:
+            shown.append(set(given.asset.tolist()))
+        return loss(course, given)
+
+    monkeypatch.setattr(Course, "loss", shows)
     for split, expected in (("date", {0}), ("asset", {0, 1})):
-        agent = Spy(network="linear", epochs=1, split=split)
+        agent = DeepMomentum(network="linear", epochs=1, split=split)
         agent.fit(
             environment(agent, panel.until(dates[999])),
             seed=0,
@@ -559,7 +566,7 @@ def test_a_minibatch_is_of_asset_days_but_of_trajectories_for_an_lstm_or_under_c
         steps.append(sum(1 for _ in losses(0)))
         return Training()
 
-    monkeypatch.setattr(module, "train", counted)
+    monkeypatch.setattr(jobs, "train", counted)
     panel = market().until(market().dates[700])
     agent = fit(name, panel, batch=100, **options)
     learn, _ = environment(agent, panel).split()

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from agents.dmn.agent import build
 from agents.dmn.config import FEATURE_NAMES, DmnConfig
+from agents.dmn.course import build
 from agents.dmn.gated import gated
 from agents.dmn.network import LinearNetwork, MlpNetwork, Network, WaveNetwork
 from agents.dmn.transformer import Attention

@@ -484,7 +484,10 @@ def test_it_reaches_most_of_what_can_be_earned_after_costs(name: str) -> None:
 @pytest.mark.parametrize("name", ["noise", "costs"])
 def test_it_finds_nothing_where_there_is_nothing_worth_its_costs(name: str) -> None:
     units = figures_of(name)
-    for measure, bar in PROBES[name].bars.items():
+    # What is deflated by the number of agents that were tried belongs to a table of them.
+    bars = {measure: bar for measure, bar in PROBES[name].bars.items() if measure != "deflated"}
+    assert bars
+    for measure, bar in bars.items():
         mean = float(np.mean([unit[measure] for unit in units]))
         assert bar.passed(mean, bar.height(units)), measure
 

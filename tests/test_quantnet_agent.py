@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-import agents.quantnet.agent as module
+import agents.population.jobs as jobs
 from agents.agent import play
 from agents.quantnet import QuantNet, QuantNetConfig
+from agents.quantnet.course import Course, pooled_sharpe
 from agents.quantnet.warm import take_over
 from agents.training import Monitor
 from qn_env.environment import TradingEnv
 from qn_env.episodes import Episodes
 from qn_env.errors import ConfigError
+from qn_env.objectives import LOSS_FLOOR
 from qn_env.panel import Panel
 from qn_env.sources.synthetic import ar1_trend, noise, ragged, weekdays
 from qn_env.windows import countable, window_sharpe
@@ -94,7 +96,7 @@ def test_the_validation_score_is_the_mean_over_markets_of_the_assets_mean_sharpe
     agent = fitted(kind, both)
     signals = agent.signals(both)
     net = (signals[:-1] * both.returns[1:])[179:]
-    ratios = 252**0.5 * net.mean(axis=0) / np.sqrt(np.maximum(net.var(axis=0), module.LOSS_FLOOR))
+    ratios = 252**0.5 * net.mean(axis=0) / np.sqrt(np.maximum(net.var(axis=0), LOSS_FLOOR))
     expected = (ratios[:3].mean() + ratios[3]) / 2
     assert agent.training_.best_score == pytest.approx(expected, rel=1e-4)
 
@@ -111,9 +113,9 @@ def test_the_market_objective_is_a_plain_loop_over_windows_and_assets(pooled):
         days = [net[b, counted[b, :, j], j] for b in range(60)]
         for own in [np.concatenate(days)] if pooled else days:
             if len(own) >= 2:
-                ratios.append(252**0.5 * own.mean() / max(own.var(), module.LOSS_FLOOR) ** 0.5)
+                ratios.append(252**0.5 * own.mean() / max(own.var(), LOSS_FLOOR) ** 0.5)
     assert len(ratios) < 3 * 60, "the case must occur"
-    found = module.pooled_sharpe(episode, signals) if pooled else window_sharpe(episode, signals)
+    found = pooled_sharpe(episode, signals) if pooled else window_sharpe(episode, signals)
     assert float(found) == pytest.approx(np.mean(ratios))
 
 
@@ -174,15 +176,16 @@ def test_a_step_sees_as_many_markets_as_asked_for_and_all_by_default(monkeypatch
 @every_kind
 def test_weights_are_selected_by_the_signals_that_the_agent_gives_on_those_days(kind, monkeypatch):
     """With a state that has seen the whole history, in the selection as at prediction."""
-    judged, objective = [], QuantNet._objective
+    judged, objective = [], Course.objective
 
-    def kept(self, network, batch):
+    def kept(self, batch):
+        network = self.network
         if not torch.is_grad_enabled():
             signals = {name: network(name, network.inputs_of(e))[0] for name, e in batch.items()}
             judged.append({name: (e, signals[name][0].double().numpy()) for name, e in batch.items()})
-        return objective(self, network, batch)
+        return objective(self, batch)
 
-    monkeypatch.setattr(QuantNet, "_objective", kept)
+    monkeypatch.setattr(Course, "objective", kept)
     agent = QuantNet(**{**BRIEF, **KINDS[kind], "epoch": 6, "patience": 1})
     env = environment(agent, ragged(sizes=(2, 3), days=500, seed=4))
     learn, held = env.split()
@@ -355,13 +358,13 @@ LATER = ("M1", "M2")  # of the known markets one goes on, one ends, and one is n
 @pytest.fixture
 def starts(monkeypatch) -> list[dict[str, list[torch.Tensor]]]:
     """Copies of what each market has of its own when a training begins; under "" what all share."""
-    found, begin = [], module.train
+    found, begin = [], jobs.train
 
     def train(network, *arguments, **options):
         found.append(parts(network))
         return begin(network, *arguments, **options)
 
-    monkeypatch.setattr(module, "train", train)
+    monkeypatch.setattr(jobs, "train", train)
     return found
 
 
@@ -519,7 +522,7 @@ def test_returns_are_read_in_units_of_the_training_blocks_deviation():
 def test_pieces_of_another_length_give_the_same_signals_and_scores(kind, monkeypatch):
     agent = fitted(kind, panel())
     signals, scores = agent.signals(panel()), agent.encoder_scores(panel())
-    monkeypatch.setattr(module, "CHUNK", 37)
+    monkeypatch.setattr("agents.quantnet.agent.CHUNK", 37)
     np.testing.assert_allclose(agent.signals(panel()), signals, rtol=0, atol=1e-5)
     for name, found in agent.encoder_scores(panel()).items():
         np.testing.assert_allclose(found, scores[name], rtol=0, atol=1e-5)

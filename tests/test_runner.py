@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 from safetensors.torch import load_file
 
-import agents.dmn.agent
+import agents.population.jobs
 import agents.rules
 import experiments.running.units
 from agents.agent import AGENTS, load_agent, make_agent, settings_of, signals_of, warmup_of
@@ -1019,13 +1019,13 @@ def test_a_window_begins_at_the_weights_with_which_the_one_before_ended(
     warm: RunFolder, walked: Panel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     starts: list[dict[str, np.ndarray]] = []
-    begin = agents.dmn.agent.train
+    begin = agents.population.jobs.train
 
     def train(network: Any, *arguments: Any, **options: Any) -> Any:
         starts.append({name: value.numpy().copy() for name, value in network.state_dict().items()})
         return begin(network, *arguments, **options)
 
-    monkeypatch.setattr(agents.dmn.agent, "train", train)
+    monkeypatch.setattr(agents.population.jobs, "train", train)
     again = run_walked(walked, tmp_path / "run", TINY_DMN, warm_start=True)
     assert stored_bytes(again, "dmn") == stored_bytes(warm, "dmn")
     assert len(starts) == len(WINDOWS)

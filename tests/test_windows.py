@@ -200,7 +200,8 @@ def test_the_slope_of_the_sharpe_ratio_is_the_same_in_numpy(seed, masked):
     rng = np.random.default_rng(seed)
     net = rng.normal(0, 0.01, (4, 12, 3))
     mask = rng.random(net.shape) < 0.7 if masked else None
-    total, slope = sharpe_and_slope(net, mask, 0.5, axis=1, floor=LOSS_FLOOR)
+    ratios, slope = sharpe_and_slope(net, mask, 0.5, axis=1, floor=LOSS_FLOOR)
+    total = ratios.sum()
     leaf = torch.tensor(net, requires_grad=True)
     told = None if mask is None else torch.tensor(mask)
     expected = 0.5 * sharpe(leaf, told, axis=1, ddof=0, floor=LOSS_FLOOR).sum()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, NotRequired, Self, TypedDict
@@ -15,27 +14,22 @@ from torch import Tensor
 
 from agents.agent import Settings, repr_of
 from agents.checkpoint import load_json, load_tensors, save_json, save_tensors
-from agents.device import placed, resolve
+from agents.device import resolve
 from agents.dmn.config import FEATURE_NAMES, DmnConfig
+from agents.dmn.course import Course, Known, build
 from agents.dmn.losses import LOSSES, VOL_TARGET
-from agents.dmn.network import LinearNetwork, LstmNetwork, Memory, MlpNetwork, Network, WaveNetwork
+from agents.dmn.network import LinearNetwork, Memory, MlpNetwork, Network, WaveNetwork
+from agents.dmn.population import train_courses
 from agents.dmn.space import SPACES
-from agents.dmn.training_windows import (
-    DEFINED,
-    FEATURES,
-    AssetDays,
-    TrainingWindows,
-    cut_windows,
-    join_blocks,
-    mask_undefined,
-)
-from agents.dmn.transformer import TransformerNetwork
+from agents.dmn.training_windows import DEFINED, FEATURES, mask_undefined
+from agents.population.groups import fit_one, hand_out
+from agents.population.jobs import Fit
 from agents.space import Space
-from agents.training import Monitor, Training, global_seed, train
+from agents.training import Monitor, Progress, Training, global_seed
 from qn_env.arrays import FloatArray
 from qn_env.checks import check_device
 from qn_env.environment import TradingEnv
-from qn_env.errors import ConfigError
+from qn_env.errors import ConfigError, QnError
 from qn_env.panel import Panel
 from qn_env.setup import Observation
 
@@ -110,51 +104,65 @@ class DeepMomentum:
         `split="asset"` both blocks are taken together, and the last 10% of each asset's windows are held out:
         an asset that was delisted early is then selected on, too.
         """
-        config, device = self.config, resolve(self.device)
+        device = resolve(self.device)
+        if device.type != "cpu":
+            fit_one(Fit(self, env, seed, validation), device)
+            return self
+        course = self.course(env, seed=seed, validation=validation)
+
+        def losses(_done: int) -> Iterator[Tensor]:
+            for rows in torch.split(course.order(), course.batch):
+                yield course.loss(course.learn.take(rows)) + course.penalty()
+
+        self.take(course, course.job.alone(losses, lambda: -float(course.loss(course.held))))
+        return self
+
+    @classmethod
+    def fit_together(
+        cls, fits: Sequence[Fit], *, device: torch.device | str = "cpu", progress: Progress | None = None
+    ) -> list[QnError | None]:
+        """`fit` of several agents as few tensor programmes (`agents.population`).
+
+        Args:
+            fits: agents of this class, each with what its `fit` is given.
+            device: where they train.
+            progress: told (done, total) epochs of all of them.
+
+        Returns:
+            The error of each that failed; the others are trained.
+        """
+        known: Known = {}
+        courses = [one.agent.course(*one[1:], known=known) for one in fits]
+        return hand_out(fits, courses, train_courses(courses, torch.device(device), progress))
+
+    @property
+    def kin(self) -> tuple[object, ...]:
+        """Agents of equal kin train as one programme."""
+        config = self.config
+        names = ("network", "hidden", "heads", "context", "batch", "length", "split")
+        return (type(self), *(getattr(config, name) for name in names), config.dropout > 0.0)
+
+    def course(
+        self, env: TradingEnv, seed: int, validation: TradingEnv | None = None, known: Known | None = None
+    ) -> Course:
+        """The training of `fit` before its first step; blocks that are `known` are not cut again."""
         network = self._build(seed)
         if self._earlier is not None:
             network.load_state_dict(self._earlier.state_dict())
-        generator = torch.Generator().manual_seed(seed)
-        network.generator.manual_seed(seed + 1)
-        env, validation = (env, validation) if validation is not None else env.split()
-        if config.split == "asset":
-            learn, held = cut_windows(
-                join_blocks(env, validation), config.length, network.past
-            ).split_by_asset()
-        else:
-            learn, held = (cut_windows(e, config.length, network.past) for e in (env, validation))
+        learn, held = (env, validation) if validation is not None else env.split()
+        return Course.of(
+            self.config,
+            network,
+            learn,
+            held,
+            seed=seed,
+            monitor=self.monitor,
+            known={} if known is None else known,
+        )
 
-        given: TrainingWindows | AssetDays = learn
-        batch = config.batch
-        if network.reads_days and learn.pairs.episode.terms.costs is None:
-            given = learn.asset_days()
-        elif network.reads_days:  # turnover is between two days: whole trajectories of as many asset-days
-            batch = -(-batch // config.length)
-        given, held = given.to(device), held.to(device)
-
-        def losses(_done: int) -> Iterator[Tensor]:
-            order = torch.randperm(len(given), generator=generator).to(device)
-            for rows in torch.split(order, batch):
-                yield self._loss(network, given.take(rows)) + self._penalty(network)
-
-        with placed(network, device):
-            self.training_ = train(
-                network,
-                torch.optim.Adam(network.parameters(), lr=config.learning_rate, fused=True),
-                losses,
-                lambda: -float(self._loss(network, held)),
-                epochs=config.epochs,
-                patience=config.patience,
-                max_norm=config.max_norm,
-                title=f"dmn-{config.network}-{config.loss} seed {seed}",
-                identity=json.dumps({"config": asdict(config), "seed": seed})
-                + env.fingerprint
-                + validation.fingerprint,
-                generators={"batches": generator, "dropout": network.generator},
-                monitor=self.monitor,
-            )
-        self.network, self._hidden_inputs = network, ()
-        return self
+    def take(self, course: Course, training: Training) -> None:
+        """Become what a training has made."""
+        self.network, self.training_, self._hidden_inputs = course.network, training, ()
 
     def without_feature(self, feature: int | str) -> DeepMomentum:
         """A copy that sees zero in place of one input at prediction (Exhibit 6).
@@ -267,30 +275,6 @@ class DeepMomentum:
     def _positions(self, z: Tensor) -> FloatArray:
         positions: FloatArray = LOSSES[self.config.loss].positions(z).double().numpy()
         return positions
-
-    def _loss(self, network: Network, given: TrainingWindows | AssetDays) -> Tensor:
-        return LOSSES[self.config.loss].value(given.outputs(network), given.pairs)
-
-    def _penalty(self, network: Network) -> Tensor:
-        """The L1 penalty of the linear model (Eq. 19), 0 for the others."""
-        weights = network.penalised()
-        return torch.zeros(()) if weights is None else self.config.l1 * weights.abs().sum()
-
-
-def build(config: DmnConfig) -> Network:
-    """The network of a configuration, with weights from torch's global generator."""
-    n, hidden, dropout = len(FEATURE_NAMES), config.hidden, config.dropout
-    match config.network:
-        case "linear":
-            return LinearNetwork(n)
-        case "mlp":
-            return MlpNetwork(n, hidden, dropout)
-        case "wavenet":
-            return WaveNetwork(n, hidden, dropout)
-        case "lstm":
-            return LstmNetwork(n, hidden, dropout)
-        case "transformer":
-            return TransformerNetwork(n, hidden, dropout, heads=config.heads, context=config.context)
 
 
 def _shapes(network: Network) -> dict[str, torch.Size]:

@@ -35,6 +35,15 @@ def gated(rows: Tensor, weight: Tensor, bias: Tensor, lags: tuple[int, ...]) -> 
     return outputs
 
 
+def composed(rows: Tensor, weight: Tensor, bias: Tensor, lags: tuple[int, ...]) -> Tensor:
+    """`gated` in plain PyTorch, differentiated by it."""
+    pairs = zip(weight.chunk(len(lags), dim=1), _lag(rows.contiguous(), lags), strict=True)
+    gates = torch.stack([part @ seen for part, seen in pairs]).sum(0)
+    filtered, opened, skipped = gates.chunk(3)
+    values = torch.tanh(filtered) * torch.sigmoid(opened) + skipped + bias[:, None]
+    return values.view(len(bias), -1, rows.shape[2])
+
+
 def _lag(rows: Tensor, lags: tuple[int, ...]) -> list[Tensor]:
     """[m, L * B] views of the rows, one for each lag."""
     L = rows.shape[1] - max(lags)

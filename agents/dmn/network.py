@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from agents.dmn.gated import gated
+from agents.dmn.gated import composed, gated
 from agents.lstm.masked import masked_lstm
 
 # What a network keeps from day to day, every tensor [B, ...].
@@ -26,18 +27,29 @@ WEEKS = (0, 5, 10, 15)
 MONTHS = (0, 21, 42)
 
 
+# Gives a mask of a shape, in the precision and on the device of a tensor.
+Masks = Callable[[tuple[int, ...], Tensor], Tensor]
+
+
+def kept_of(rate: float) -> int:
+    """How many of the 2^16 numbers of 16 bits are kept at a rate of dropout."""
+    return min(max(round((1.0 - rate) * 2**16), 1), 2**16 - 1)
+
+
 class Dropping(nn.Module):
     """A module that draws its dropout masks from a generator of its own.
 
     Attributes:
         dropout: the rate.
         generator: what masks are drawn from.
+        masks: what gives them in place of the generator, where somebody has drawn them already.
     """
 
     def __init__(self, dropout: float) -> None:
         super().__init__()
         self.dropout = dropout
         self.generator = torch.Generator()
+        self.masks: Masks | None = None
 
     @property
     def drops(self) -> bool:
@@ -54,10 +66,12 @@ class Dropping(nn.Module):
         Four of them from each random word: drawn one by one they take a sixth of a step of a small WaveNet.
         Drawn on the CPU: a generator of another device draws something else.
         """
+        if self.masks is not None:
+            return self.masks(shape, like)
         count = math.prod(shape)
         words = torch.empty(-(-count // 4), dtype=torch.int64)
         words = words.random_(-(2**63), None, generator=self.generator).to(like.device)
-        kept = min(max(round((1.0 - self.dropout) * 2**16), 1), 2**16 - 1)
+        kept = kept_of(self.dropout)
         drawn = words.view(torch.int16)[:count].view(shape) < kept - 2**15
         return drawn.to(like.dtype).mul_(2**16 / kept)
 
@@ -78,8 +92,13 @@ class Network(Dropping, ABC):
     def memory(self, past: Tensor) -> Memory:
         """What is known before the first day: the inputs of the `past` days before it, [B, past, F].
 
-        Zero rows stand for days before an asset's first.
+        Zero rows stand for days before an asset's first. Of one size, whatever is known: a stream goes on
+        from it.
         """
+
+    def beginning(self, past: Tensor) -> Memory:
+        """The same of sequences that all begin here: what is empty in each may be left out."""
+        return self.memory(past)
 
     @abstractmethod
     def forward(self, inputs: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
@@ -147,13 +166,18 @@ class Block(nn.Module):
 
     def __init__(self, n_in: int, n_out: int, lags: tuple[int, ...]) -> None:
         super().__init__()
+        self.gate = gated
         self.weights = nn.Linear(n_in * len(lags), 3 * n_out, bias=False)  # W, V and A: one matrix product
         self.bias = nn.Parameter(torch.zeros(n_out))
         self.lags = lags
 
     def forward(self, rows: Tensor) -> Tensor:
         """[n_in, T, B] -> [n_out, T - max(lags), B]."""
-        return gated(rows, self.weights.weight, self.bias, self.lags)
+        return self.gate(rows, self.weights.weight, self.bias, self.lags)
+
+    def for_members(self) -> None:
+        """Let `torch.func.vmap` read it: derivatives that are written out know one network."""
+        self.gate = composed
 
 
 class WaveNetwork(Network):
@@ -206,9 +230,11 @@ class WaveNetwork(Network):
         # first, and the months beside each other in the batch.
         laid = days.flatten(3).flip(1, 2).permute(3, 2, 1, 0)
         weekly = self.weekly(laid.reshape(-1, W, M * B))
-        monthly = gated(weekly, self.monthly.weights.weight, self.monthly.bias, tuple(range(W)))
+        monthly = self.monthly.gate(weekly, self.monthly.weights.weight, self.monthly.bias, tuple(range(W)))
         scores_m = monthly.reshape(-1, M, B)
-        quarterly = gated(scores_m, self.quarterly.weights.weight, self.quarterly.bias, tuple(range(M)))
+        quarterly = self.quarterly.gate(
+            scores_m, self.quarterly.weights.weight, self.quarterly.bias, tuple(range(M))
+        )
         today = weekly.reshape(-1, W, M, B)[:, -1, -1]
         scores = (today, scores_m[:, -1], quarterly[:, 0])
         parts = zip(self.body.weight.chunk(3, dim=1), scores, strict=True)

@@ -55,7 +55,7 @@ class TrainingWindows:
 
     def outputs(self, network: Network) -> Tensor:
         """[B, L] Z of every day."""
-        z: Tensor = network(self.inputs, network.memory(self.past))[0]
+        z: Tensor = network(self.inputs, network.beginning(self.past))[0]
         return z
 
     def asset_days(self) -> AssetDays:

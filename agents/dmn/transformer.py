@@ -126,6 +126,11 @@ class TransformerNetwork(Network):
         zero = past.new_zeros(B, H)
         return zero, zero, past.new_zeros(B, days, H), past.new_zeros(B, days)
 
+    def beginning(self, past: Tensor) -> Memory:
+        """The same without a day to attend to."""
+        h, c, rows, seen = self.memory(past)
+        return h, c, rows[:, :0], seen[:, :0]
+
     def forward(self, inputs: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
         """Z_t of these days, and the memory after the last of them."""
         h, c, rows, seen = memory
@@ -133,14 +138,15 @@ class TransformerNetwork(Network):
         recent, (h, c) = self.lstm(embedded, (h[None], c[None]))
         temporal = self.local(recent, embedded)
         enriched = self.enrich(temporal)
+        known = rows.shape[1]
+        # Where no sequence has a past there is nothing to attend to in it.
+        empty = known if known and not bool(seen.any()) else 0
         rows = torch.cat([rows, enriched], dim=1)
         seen = torch.cat([seen, seen.new_ones(inputs.shape[:2])], dim=1)
-        # Where no sequence has a past, as in training, there is nothing to attend to in it.
-        empty = 0 if bool(seen[:, : self.context - 1].any()) else self.context - 1
-        far = self.attention(rows[:, empty:], seen[:, empty:] > 0, self.context - 1 - empty)
+        far = self.attention(rows[:, empty:], seen[:, empty:] > 0, known - empty)
         fed = self.feed(self.attended(far, enriched))
         hidden = self.output(fed, temporal)
-        kept = rows.shape[1] - (self.context - 1)
+        kept = max(rows.shape[1] - (self.context - 1), 0)
         return self.head(hidden).squeeze(-1), (h[0], c[0], rows[:, kept:].detach(), seen[:, kept:])
 
     def select_inputs(self, inputs: Tensor) -> Tensor:

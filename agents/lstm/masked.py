@@ -8,6 +8,9 @@ side by side on the last axis, so that every gate is one contiguous block of mem
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Protocol
+
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
@@ -22,8 +25,17 @@ _ORDER = [2, 0, 1, 3]
 CHUNK = 2**18
 
 
+class Masked(Protocol):
+    """An LSTM that masks its own state, in place of torch's."""
+
+    def masked(
+        self, inputs: Tensor, mask: Tensor, hidden: Tensor, cell: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """As `masked_lstm`."""
+
+
 def masked_lstm(
-    lstm: nn.LSTM, inputs: Tensor, mask: Tensor, hidden: Tensor, cell: Tensor
+    lstm: nn.LSTM | Masked, inputs: Tensor, mask: Tensor, hidden: Tensor, cell: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """What `lstm` gives when its state h_{t-1} enters every gate times `mask` (scaled 0 or 1 / keep).
 
@@ -39,10 +51,11 @@ def masked_lstm(
     Returns:
         [B, L, H] hidden states, and both states [B, H] after the last day.
     """
-    w, u, on_inputs, on_state = lstm.all_weights[0]
+    if not isinstance(lstm, nn.LSTM):
+        return lstm.masked(inputs, mask, hidden, cell)
     states, last = _Recurrence.apply(  # type: ignore[no-untyped-call]
         inputs.permute(1, 2, 0),
-        torch.cat([_order_gates(u), _order_gates(w), _order_gates(on_inputs + on_state)], dim=1),
+        stack_weights(lstm.all_weights[0]),
         mask.T.contiguous(),
         hidden.T.contiguous(),
         cell.T.contiguous(),
@@ -50,10 +63,17 @@ def masked_lstm(
     return states.permute(2, 0, 1), states[-1].T.detach(), last.T
 
 
+def stack_weights(weights: Sequence[Tensor]) -> Tensor:
+    """[4 H, H + F + 1] state, inputs and bias of all gates side by side, from torch's own four arrays."""
+    w, u, on_inputs, on_state = weights
+    return torch.cat([_order_gates(u), _order_gates(w), _order_gates(on_inputs + on_state)], dim=1)
+
+
 def _order_gates(weight: Tensor) -> Tensor:
     """[4 H, n] a weight of the four gates, or [4 H, 1] a bias, in our order."""
     gates = weight.reshape(4, weight.shape[0] // 4, -1)
-    return gates[_ORDER].flatten(0, 1)
+    # Not `gates[_ORDER]`: a list becomes a tensor, which a device has to be sent.
+    return torch.cat([gates[k] for k in _ORDER])
 
 
 class _Recurrence(torch.autograd.Function):

@@ -15,6 +15,7 @@ from agents.checkpoint import load_json, load_tensors, save_json, save_tensors
 from agents.closed.bands import observe, to_band
 from agents.closed.stepwise import Stepwise
 from agents.closed.windows import ClosedWindows
+from agents.device import resolve
 from agents.dmn.agent import INPUT_DAYS
 from agents.dmn.config import FEATURE_NAMES
 from agents.dmn.losses import VOL_TARGET
@@ -29,6 +30,7 @@ from agents.resuming import Parts
 from agents.space import Space
 from agents.training import Monitor, Training, train_epochs
 from qn_env.arrays import BoolArray, FloatArray
+from qn_env.checks import check_device
 from qn_env.environment import TradingEnv
 from qn_env.errors import ConfigError
 
@@ -61,12 +63,12 @@ class DevicePPO(Stepwise[None]):
         """Choose where it learns, and how.
 
         Args:
-            device: "cpu" or "cuda", where it is trained; no part of what is learnt.
+            device: where it is trained (`agents.device`); no part of what is learnt.
             options: fields of `PPOConfig`.
         """
         super().__init__()
         self.config = PPOConfig(**options)
-        self.device = torch.device(device)
+        self.device = check_device("device", device)
         self.settings = Settings(
             window=1, features=FEATURES, vol_target=VOL_TARGET, train_cost_bps=self.config.train_cost_bps
         )
@@ -103,7 +105,7 @@ class DevicePPO(Stepwise[None]):
 
         Without `validation` the most recent 10% of each market's days in `env` are held out.
         """
-        config, device = self.config, self.device
+        config, device = self.config, resolve(self.device)
         generator = torch.Generator().manual_seed(seed)
         policy = build(config, generator)
         if self._earlier is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,31 +14,24 @@ from torch import Tensor
 from agents.agent import Settings, repr_of
 from agents.checkpoint import load_json, load_tensors, save_json, save_tensors
 from agents.device import placed, resolve
+from agents.population.groups import fit_one, hand_out
+from agents.population.jobs import Fit
 from agents.quantnet.config import QuantNetConfig
-from agents.quantnet.network import QuantNetwork
+from agents.quantnet.course import NETWORKS, Course, Known, build
 from agents.quantnet.parts import MarketNetwork, State
-from agents.quantnet.shared import SharedNetwork
+from agents.quantnet.population import kin, train_courses
 from agents.quantnet.space import quantnet2020
 from agents.quantnet.warm import take_over
 from agents.space import Space
-from agents.training import Monitor, Training, global_seed, train
+from agents.training import Monitor, Progress, Training, global_seed
 from qn_env.arrays import FloatArray
 from qn_env.checks import check_device
 from qn_env.environment import TradingEnv
-from qn_env.episodes import Episode
-from qn_env.errors import ConfigError, did_you_mean
-from qn_env.objectives import LOSS_FLOOR, sharpe
+from qn_env.errors import ConfigError, QnError, did_you_mean
 from qn_env.panel import Market, Panel
 from qn_env.setup import Observation
-from qn_env.windows import countable, mean_window_sharpe
 
 CHUNK = 512  # days a prediction pass handles at once
-
-# The network of each kind of weights.
-NETWORKS: Mapping[str, type[QuantNetwork] | type[SharedNetwork]] = {
-    "market": QuantNetwork,
-    "shared": SharedNetwork,
-}
 
 
 class Stored(TypedDict):
@@ -104,15 +96,65 @@ class QuantNet:
         Raises:
             ConfigError: weights to begin at (`start_from`) of another shape.
         """
+        device = resolve(self.device)
+        if device.type != "cpu":
+            fit_one(Fit(self, env, seed, validation), device)
+            return self
         env, validation = (env, validation) if validation is not None else env.split()
+        self.network = self._begin(env, seed)
+        self.training_ = self._train(env, validation, seed=seed, only=None, steps=self.config.steps)
+        return self
+
+    @classmethod
+    def fit_together(
+        cls, fits: Sequence[Fit], *, device: torch.device | str = "cpu", progress: Progress | None = None
+    ) -> list[QnError | None]:
+        """`fit` of several agents as few tensor programmes (`agents.population`).
+
+        Args:
+            fits: agents of this class, each with what its `fit` is given.
+            device: where they train.
+            progress: told (done, total) epochs of all of them.
+
+        Returns:
+            The error of each that failed; the others are trained.
+        """
+        place, known, courses = torch.device(device), Known(), []
+        for agent, env, seed, validation in fits:
+            learn, held = (env, validation) if validation is not None else env.split()
+            network = agent._begin(learn, seed)
+            courses.append(
+                Course.of(
+                    agent.config,
+                    network,
+                    learn,
+                    held,
+                    agent.unit_,
+                    seed=seed,
+                    monitor=agent.monitor,
+                    device=place,
+                    known=known,
+                )
+            )
+        return hand_out(fits, courses, train_courses(courses, place, progress))
+
+    def take(self, course: Course, training: Training) -> None:
+        """Become what a training has made."""
+        self.network, self.training_ = course.network, training
+
+    @property
+    def kin(self) -> tuple[object, ...]:
+        """Agents of equal kin train as one programme."""
+        return (type(self), *kin(self.config))
+
+    def _begin(self, env: TradingEnv, seed: int) -> MarketNetwork:
+        """The network before its first step, with the layout of what it learns from."""
         self._learn_layout(env.panel)
         with global_seed(seed):
-            self.network = self._build({name: len(unit) for name, unit in self.unit_.items()})
+            network = self._build({name: len(unit) for name, unit in self.unit_.items()})
         if self._earlier is not None:
-            take_over(self.network, self._earlier)
-        with placed(self.network, resolve(self.device)):
-            self.training_ = self._train(env, validation, seed=seed, only=None, steps=self.config.steps)
-        return self
+            take_over(network, self._earlier)
+        return network
 
     def add_market(
         self,
@@ -288,48 +330,25 @@ class QuantNet:
         only: Sequence[str] | None,
         steps: int,
     ) -> Training:
-        """AMSGrad on windows of the markets `only` (default: m of all) until validation is past its best.
-
-        Where the network is. Of the markets `only`, what is theirs alone is trained.
-        """
-        config, network, device = self.config, self._trained_network(), resolve(self.device)
-        own = network.parameters() if only is None else (p for name in only for p in network.own(name))
-        network.generator.manual_seed(seed + 1)
-        generator = torch.Generator().manual_seed(seed)
-        episodes = env.episodes(generator=generator, device=device, units=self.unit_)
-        # Selected as it is played: with a state that has seen the whole history.
-        held = validation.episodes(device=device, units=self.unit_).block(context=None)
-        held = held if only is None else {name: held[name] for name in only if name in held}
+        """Train where the network is; of the markets `only`, what is theirs alone."""
+        course = Course.of(
+            self.config,
+            self._trained_network(),
+            env,
+            validation,
+            self.unit_,
+            seed=seed,
+            monitor=self.monitor,
+            device=resolve(self.device),
+            only=only,
+            steps=steps,
+        )
 
         def losses(done: int) -> Iterator[Tensor]:
-            for _ in range(min(config.epoch, steps - done * config.epoch)):
-                batch = episodes.sample(
-                    markets=config.markets if only is None else only,
-                    length=config.length,
-                    batch=config.batch,
-                    aligned=config.aligned,
-                )
-                yield -self._objective(network, batch)
+            for _ in range(course.steps_of(done)):
+                yield -course.objective(course.sample())
 
-        identity = {"config": asdict(config), "seed": seed, "only": only, "steps": steps}
-        return train(
-            network,
-            torch.optim.Adam(
-                network.parameter_groups(list(own), config.embedding_decay),
-                lr=config.learning_rate,
-                amsgrad=True,
-                fused=True,
-            ),
-            losses,
-            lambda: float(self._objective(network, held)),
-            epochs=-(-steps // config.epoch),
-            patience=config.patience,
-            max_norm=config.max_norm,
-            title=f"quantnet seed {seed}",
-            identity=json.dumps(identity) + env.fingerprint + validation.fingerprint,
-            generators={"windows": generator, "dropout": network.generator},
-            monitor=self.monitor,
-        )
+        return course.job.alone(losses, lambda: float(course.objective(course.held)))
 
     def _start_like(self, like: str, new: Sequence[str]) -> None:
         network = self._trained_network()
@@ -350,8 +369,7 @@ class QuantNet:
         self.unit_ = {name: unit[columns] for name, columns in self.columns_.items()}
 
     def _build(self, sizes: Mapping[str, int]) -> MarketNetwork:
-        options: dict[str, Any] = {name: getattr(self.config, name) for name in self._kind.options}
-        return self._kind(sizes, **options)
+        return build(self.config, sizes)
 
     def _trained_network(self) -> MarketNetwork:
         if self.network is None:
@@ -384,35 +402,6 @@ class QuantNet:
             yield network.inputs(
                 _pad(returns[piece])[None], _pad(features[piece])[None], self.unit_[market.name]
             )
-
-    def _objective(self, network: MarketNetwork, batch: Mapping[str, Episode]) -> Tensor:
-        """Mean over markets of the mean Sharpe ratio of windows and assets (Eqs. 7-8)."""
-        signals = {name: network(name, network.inputs_of(e))[0] for name, e in batch.items()}
-        if not any(countable(episode) for episode in batch.values()):
-            raise ConfigError(
-                "no asset has two days to be judged on, in any market; give a longer panel or longer windows "
-                f"(length is {self.config.length})."
-            )
-        if not self.config.pooled:
-            return mean_window_sharpe(batch, signals)
-        scores = [pooled_sharpe(e, signals[name]) for name, e in batch.items() if countable(e)]
-        return torch.stack(scores).mean()
-
-
-def pooled_sharpe(episode: Episode, signals: Tensor) -> Tensor:
-    """Mean over assets of one Sharpe ratio each over the days of all windows.
-
-    A mean of ratios of short windows rewards a network that takes its stake off after good days of the same
-    window (Goetzmann et al. 2007); over all windows at once that pays much less.
-
-    Args:
-        episode: windows of one market, [B, L, n].
-        signals: [B, L, n].
-    """
-    net, counted = episode.settle(signals).net.flatten(0, 1), episode.counted.flatten(0, 1)
-    ratios = sharpe(net, counted, axis=0, ddof=0, floor=LOSS_FLOOR, bars_per_year=episode.bars_per_year)
-    mean: Tensor = ratios[counted.sum(0) >= 2].mean()
-    return mean
 
 
 def _pad(piece: FloatArray) -> FloatArray:

@@ -67,7 +67,7 @@ class QuantNetwork(MarketNetwork):
         self.names = []
         self._sizes: dict[str, int] = {}
         self.generator = torch.Generator()
-        self._drop = Dropout(self.generator)
+        self.drop = Dropout(self.generator)
         self._transfer = transfer is not None
         self._body: Depth = {"layers": layers, "dropout": dropout}
         self._kinds: tuple[Kind, Kind] = (encoder, decoder)
@@ -141,7 +141,7 @@ class QuantNetwork(MarketNetwork):
     def forward(self, market: str, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Signals [B, L, n] of one market from its returns [B, L, n], and the state after the last day."""
         i = self.names.index(market)
-        drop = self._drop if self.training else None
+        drop = self.drop if self.training else None
         before = state if state is not None else [(), (), ()]
         hidden, encoded = self.encoders[i](inputs, before[0], drop)
         mixed: Memory = ()

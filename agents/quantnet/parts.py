@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, Literal, TypedDict
+from typing import ClassVar, Literal, Protocol, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,21 @@ Memory = tuple[Tensor, ...]
 State = list[Memory]
 
 
+class Masks(Protocol):
+    """What drops in place of a generator, where somebody has drawn already."""
+
+    def __call__(self, like: Tensor, rate: float) -> Tensor:
+        """1 where something is kept, 0 where it is dropped."""
+
+    def keep(self, rate: float) -> Tensor:
+        """The share that is kept where `rate` is dropped."""
+
+
+def draw_kept(into: Tensor, rate: float, generator: torch.Generator) -> Tensor:
+    """1 with probability 1 - rate, else 0, on the CPU: one number after the other as they lie in memory."""
+    return into.bernoulli_(1.0 - rate, generator=generator)
+
+
 class Dropout:
     """Elementwise dropout whose masks come from a generator of its own; none at prediction.
 
@@ -27,14 +42,22 @@ class Dropout:
 
     def __init__(self, generator: torch.Generator) -> None:
         self._generator = generator
+        self.masks: Masks | None = None
 
     def __call__(self, values: Tensor, rate: float) -> Tensor:
         """The values with a share `rate` of them set to zero, the others scaled up."""
         if rate == 0.0:
             return values
-        keep = 1.0 - rate
-        drawn = torch.empty_like(values, device="cpu").bernoulli_(keep, generator=self._generator)
-        return values * drawn.to(values.device) / keep
+        if self.masks is not None:
+            return values * self.masks(values, rate) / self.masks.keep(rate)
+        return values * self.kept(values, rate) / (1.0 - rate)
+
+    def kept(self, like: Tensor, rate: float) -> Tensor:
+        """1 where something is kept, 0 where it is dropped; drawn on the CPU, wherever it is wanted."""
+        if self.masks is not None:
+            return self.masks(like, rate)
+        drawn = draw_kept(torch.empty_like(like, device="cpu"), rate, self._generator)
+        return drawn.to(like.device)
 
 
 class Depth(TypedDict):
@@ -100,6 +123,7 @@ class MarketNetwork(nn.Module, ABC):
         plays_unseen: whether a market that was never trained on can be played.
         names: its markets, in order.
         generator: what dropout draws from.
+        drop: dropout.
     """
 
     options: ClassVar[tuple[str, ...]]
@@ -107,6 +131,7 @@ class MarketNetwork(nn.Module, ABC):
     plays_unseen: ClassVar[bool]
     names: list[str]
     generator: torch.Generator
+    drop: Dropout
 
     @abstractmethod
     def add(self, market: str, n: int) -> None:

@@ -75,7 +75,7 @@ class SharedNetwork(MarketNetwork):
         super().__init__()
         self.names = []
         self.generator = torch.Generator()
-        self._drop = Dropout(self.generator)
+        self.drop = Dropout(self.generator)
         self._embedding, self._embedding_dropout = embedding, embedding_dropout
         width = decoder_hidden or dimension
         body: Depth = {"layers": layers, "dropout": dropout}
@@ -132,7 +132,7 @@ class SharedNetwork(MarketNetwork):
     def forward(self, market: str, inputs: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Signals [B, L, n] from [B, L, n, 2] normalised returns and whether there is one."""
         B, L, n, _ = inputs.shape
-        drop = self._drop if self.training else None
+        drop = self.drop if self.training else None
         before = state if state is not None else [(), (), ()]
         given = self._embeddings_of(market, B)
         hidden, encoded = self.encoder(self._sequences(inputs, given), before[0], drop)
@@ -162,7 +162,7 @@ class SharedNetwork(MarketNetwork):
 
     def _kept(self, B: int, n: int) -> Tensor:
         """[B, n, 1] 1 where an embedding is used, 0 where it is dropped (not scaled: zero means unseen)."""
-        kept = torch.ones(B, n, 1)
+        like = self.head.weight
         if self.training and self._embedding_dropout > 0.0:
-            kept.bernoulli_(1.0 - self._embedding_dropout, generator=self.generator)
-        return kept.to(self.head.weight.device)
+            return self.drop.kept(like.new_empty(B, n, 1), self._embedding_dropout)
+        return like.new_ones(B, n, 1)
