@@ -114,12 +114,16 @@ class SearchConfig(DivisionConfig):
     """Where networks are trained: cpu, cuda (the first card), cuda:N or auto (cuda where there is one).
     Signals are made on the CPU."""
 
+    population: int | None = None
+    """Trainings of one tensor programme, at most (Deep Momentum Networks, QuantNet); default: 256 on a card,
+    and on the CPU every training by itself."""
+
     jobs: int | None = None
     """Processes on this machine; default: one per core."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_counts(self, "trials", "seed", "jobs")
+        check_counts(self, "trials", "seed", "population", "jobs")
         take_paths(self, "out")
         check_text("agent", self.agent)
         for name in ("space", "address"):
@@ -181,6 +185,7 @@ def search_of(config: SearchConfig) -> Search:
         execution_lag=config.execution_lag,
         preset=config.space,
         device=config.device,
+        population=config.population,
         economics=Economics(cost_bps=config.cost, late=config.late),
     )
 
@@ -237,13 +242,22 @@ def write_best(results: Sequence[TrialResult], windows: Sequence[str], config: S
 def _results(config: SearchConfig, one: Search, folds: Sequence[Fold]) -> list[TrialResult]:
     from experiments.running.executors import executor
     from experiments.running.guided import guided_search
-    from experiments.running.search import search
+    from experiments.running.search import search, together_in
 
     execute = executor(config.executor, address=config.address, jobs=config.jobs)
+    together = together_in(config.jobs, [config.device]) if config.executor == "processes" else execute
     folder = config.out / "trials"
     if config.sampler == "tpe" or config.prune:
-        return guided_search(one, folds, folder, execute=execute, sampler=config.sampler, prune=config.prune)
-    return search([one], folds, folder, execute=execute)
+        return guided_search(
+            one,
+            folds,
+            folder,
+            execute=execute,
+            together=together,
+            sampler=config.sampler,
+            prune=config.prune,
+        )
+    return search([one], folds, folder, execute=execute, together=together)
 
 
 def _in_words(winner: Winner) -> str:

@@ -78,6 +78,10 @@ class StudyData(PanelConfig):
     """Where networks are trained: cpu, cuda (the first card), cuda:N or auto (cuda where there is one).
     Signals are made on the CPU."""
 
+    population: int | None = None
+    """Trainings of one tensor programme, at most (Deep Momentum Networks, QuantNet); default: 256 on a card,
+    and on the CPU every training by itself."""
+
     jobs: int | None = None
     """Processes; default: one per core."""
 
@@ -87,7 +91,7 @@ class StudyData(PanelConfig):
         if self.costs is not None:
             take(self, "costs", check_levels(self.costs))
         check_known("calendar", self.calendar, CALENDARS)
-        check_counts(self, "execution_lag", "seed", "jobs")
+        check_counts(self, "execution_lag", "seed", "population", "jobs")
         check_device("device", self.device)
 
     @property
@@ -107,6 +111,7 @@ class StudyData(PanelConfig):
             calendar=self.calendar,
             execution_lag=self.execution_lag,
             device=self.device,
+            population=self.population,
             jobs=self.jobs,
             out=self.out / out,
             **division,

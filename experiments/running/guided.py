@@ -46,6 +46,7 @@ def guided_search(
     folder: Path,
     *,
     execute: Execute,
+    together: Execute | None = None,
     sampler: Literal["random", "tpe"] = "tpe",
     prune: bool = False,
 ) -> list[TrialResult]:
@@ -56,6 +57,7 @@ def guided_search(
         folds: the windows; of each only the training and the selection block are looked at.
         folder: one JSON file per trial; a killed search goes on here.
         execute: where the trials run.
+        together: where several are trained as one programme; default: as `execute`.
         sampler: "random" draws as `search` does; "tpe" needs Optuna.
         prune: whether the median rule ends trainings.
 
@@ -70,7 +72,7 @@ def guided_search(
         for fold, guide in zip(folds, guides, strict=True):
             bars = medians([result.get("curve", ()) for result in by_window[fold.name]]) if prune else ()
             trials += [Trial(one, n, fold, one.built_with(guide.ask(n)), bars) for n in numbers]
-        results = run_trials(trials, folder, execute)
+        results = run_trials(trials, folder, execute, together=together)
         for fold, guide in zip(folds, guides, strict=True):
             mine = [result for result in results if result["window"] == fold.name]
             for result in mine:

@@ -29,15 +29,16 @@ from agents.agent import (
     source_digest,
     warmup_of,
 )
-from agents.device import card_of, resolve
+from agents.device import card_of, on_card, resolve
 from experiments.results.comparison import Comparison
 from experiments.results.leaderboard import leaderboard
 from experiments.results.tables import market_days, portfolio_table, results_table
 from experiments.running.executors import run_in_processes
 from experiments.running.fanout import Failure, Task
+from experiments.running.populations import Waiting, most_together, train_in_populations
 from experiments.running.protocols import Fold, Protocol
 from experiments.running.settling import carry_over
-from experiments.running.units import Unit, Variant, place, run_chain, takes_a_start
+from experiments.running.units import Unit, Variant, place, prepare_unit, run_chain, takes_a_start
 from experiments.settings.config import (
     DEFAULT_COSTS,
     MARKET,
@@ -166,7 +167,7 @@ def run(
     for name, training in (begun or {}).items():
         if not folder.has_unit(name) and training.is_dir():
             shutil.copytree(training, folder.training(name), dirs_exist_ok=True)
-    failed = _run_units(units, folds, folder, config.jobs)
+    failed = _run_units(units, folds, folder, config)
     if not _complete(units, folder, failed):
         _refuse_empty(units, failed, folder)
     if extra is not None:
@@ -297,16 +298,17 @@ def _warm(config: RunConfig, agent: Agent) -> bool:
 
 
 def _run_units(
-    units: Sequence[Unit], folds: Mapping[str, Fold], folder: RunFolder, jobs: int | None
+    units: Sequence[Unit], folds: Mapping[str, Fold], folder: RunFolder, config: RunConfig
 ) -> list[FailureRecord]:
     """Run the units that are not finished; the failures."""
-    chains = _chains([unit for unit in units if not folder.has_unit(unit.name)])
+    units = _train_together([unit for unit in units if not folder.has_unit(unit.name)], folds, folder, config)
+    chains = _chains(units)
     tasks = [
         Task(name, partial(run_chain, chain, {unit.window: folds[unit.window] for unit in chain}, folder))
         for name, chain in chains.items()
     ]
     failed: list[FailureRecord] = []
-    for name, failure in run_in_processes(tasks, jobs).items():
+    for name, failure in run_in_processes(tasks, config.jobs).items():
         for unit, why in _unfinished(chains[name], failure, folder):
             folder.write_error(unit.name, why.trace or f"{why.error}\n")
             failed.append(
@@ -319,6 +321,27 @@ def _run_units(
                 }
             )
     return sorted(failed, key=lambda f: (str(f["agent"]), f["seed"], str(f["window"])))
+
+
+def _train_together(
+    units: Sequence[Unit], folds: Mapping[str, Fold], folder: RunFolder, config: RunConfig
+) -> list[Unit]:
+    """Train the units that begin from scratch and can share a programme; all of them, those to be run."""
+    most = most_together(config.population, config.device)
+    if most == 1 and not on_card(config.device):
+        return list(units)
+    followed = {unit.predecessor for unit in units}
+    free = [unit for unit in units if unit.after is None and unit.name not in followed]
+    order = sorted(free, key=lambda unit: (place(unit.variant.agent), list(folds).index(unit.window)))
+    waiting = [
+        Waiting(unit.name, unit.agent(), partial(prepare_unit, unit, folds[unit.window], folder))
+        for unit in order
+    ]
+    # A card is one process's: two of them would halve its memory and take turns.
+    run = partial(run_in_processes, jobs=1 if on_card(config.device) else config.jobs)
+    trained = train_in_populations(waiting, config.device, most, run)
+    # What is left of these is done on the CPU.
+    return [replace(unit, device="cpu") if unit.name in trained else unit for unit in units]
 
 
 def _chains(units: Sequence[Unit]) -> dict[str, list[Unit]]:

@@ -18,14 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from agents.agent import Agent, make_agent
-from agents.device import resolve
+from agents.device import on_card, resolve
+from agents.population.jobs import Fit
 from agents.space import Space, draw, preset_space, space_of
 from agents.training import Monitor, Progress, Training
 from experiments.results.tables import market_days, portfolio_table
 from experiments.running.executors import Execute, SharedFold, executor, share_folds
 from experiments.running.fanout import Task
+from experiments.running.populations import Waiting, most_together, train_in_populations
 from experiments.running.protocols import Fold
-from experiments.running.units import Unit, Variant, place, settle_test_days, train_agent
+from experiments.running.units import Unit, Variant, fit_of, place, settle_test_days, train_agent
 from experiments.settings.config import Execution
 from experiments.storage.records import TrialResult, read_trial
 from experiments.storage.store import unit_name
@@ -61,6 +63,7 @@ class Search:
         execution_lag: trading days between a decision and its trade.
         preset: a published space by name, in place of the agent's own.
         device: where they are trained, which is no part of what they are.
+        population: trainings of one programme, at most (`experiments.running.populations`).
         economics: what trials are scored under, by the net Sharpe ratio of the portfolio on the selection
             block; None: by what the agent says of itself, the best validation score in its `training_`, as
             the papers select.
@@ -75,6 +78,7 @@ class Search:
     execution_lag: int = 0
     preset: str | None = None
     device: str = "cpu"
+    population: int | None = None
     economics: Economics | None = field(default_factory=Economics)
 
     @property
@@ -149,6 +153,26 @@ class Trial:
         """The trial without its fold, which a worker has from elsewhere."""
         return partial(Trial, self.search, self.number, options=self.options, bars=self.bars)
 
+    @property
+    def unit(self) -> Unit:
+        """What is trained."""
+        one = self.search
+        return Unit(
+            one.label,
+            replace(one.variant, options=self.options),
+            one.seed,
+            one.vol_target,
+            self.fold.name,
+            execution_lag=one.execution_lag,
+            train_execution=one.train_execution,
+            device=one.device,
+        )
+
+    @property
+    def on_cpu(self) -> Trial:
+        """The same on the CPU."""
+        return replace(self, search=replace(self.search, device="cpu"))
+
     def falls_behind(self, training: Training) -> bool:
         """Whether the training is not worth going on with."""
         epochs = training.epochs
@@ -162,6 +186,7 @@ def search(
     *,
     jobs: int | None = None,
     execute: Execute | None = None,
+    together: Execute | None = None,
     keep: bool = False,
 ) -> list[TrialResult]:
     """Run every trial in every window that has no result yet; all results, by agent, window and number.
@@ -174,6 +199,7 @@ def search(
         folder: one JSON file per trial; a killed search goes on here, inside a killed training too.
         jobs: processes of this machine; default: one per core.
         execute: where the trials run; default: these processes.
+        together: where several are trained as one programme; default: as `execute`.
         keep: keep every finished training (`training_of`), for a run of the winners to go on from.
 
     Raises:
@@ -189,7 +215,14 @@ def search(
         for fold in folds
         for number in one.trials
     ]
-    return run_trials(every, folder, execute or executor(jobs=jobs), keep=keep)
+    if execute is None:
+        execute, together = executor(jobs=jobs), together_in(jobs, [one.device for one in searches])
+    return run_trials(every, folder, execute, together=together, keep=keep)
+
+
+def together_in(jobs: int | None, devices: Sequence[str]) -> Execute:
+    """Processes for populations: a card is one process's, two would halve its memory and take turns."""
+    return executor(jobs=1 if any(map(on_card, devices)) else jobs)
 
 
 def training_of(result: TrialResult, seed: int, folder: Path) -> Path:
@@ -198,7 +231,12 @@ def training_of(result: TrialResult, seed: int, folder: Path) -> Path:
 
 
 def run_trials(
-    trials: Sequence[Trial], folder: Path, execute: Execute, *, keep: bool = False
+    trials: Sequence[Trial],
+    folder: Path,
+    execute: Execute,
+    *,
+    together: Execute | None = None,
+    keep: bool = False,
 ) -> list[TrialResult]:
     """Run the trials that have no result in the folder, long ones first; the results of all, in their order.
 
@@ -216,14 +254,42 @@ def run_trials(
     folds = list({id(trial.fold): trial.fold for trial in waiting.values()}.values())
     with share_folds(folds, folder / "shared") as handles:
         of = {id(fold): handle for fold, handle in zip(folds, handles, strict=True)}
+        trained = _train_together(list(waiting.values()), of, folder, together or execute)
         tasks = [
             Task(name, partial(_try, trial.anywhere, of[id(trial.fold)], folder, keep=keep))
-            for name, trial in waiting.items()
+            for name, trial in ((t.name, t.on_cpu if t.name in trained else t) for t in waiting.values())
         ]
         failures = execute(tasks)
     for name, failure in failures.items():
         _store(waiting[name], folder, {"score": None, "error": failure.error})
     return [read_trial(_path(folder, trial.name)) for trial in trials]
+
+
+def _train_together(
+    trials: Sequence[Trial], of: Mapping[int, SharedFold], folder: Path, execute: Execute
+) -> set[str]:
+    """Train the trials that can share a programme; the names of those that were."""
+    if not trials:
+        return set()
+    one = trials[0].search
+    most = most_together(one.population, one.device)
+    if most == 1 and not on_card(one.device):
+        return set()
+    waiting = []
+    for trial in trials:
+        try:
+            agent = trial.unit.agent()
+        except Exception:  # noqa: BLE001 - its own try says why
+            continue
+        prepare = partial(_prepare, trial.anywhere, of[id(trial.fold)], folder)
+        waiting.append(Waiting(trial.name, agent, prepare))
+    return train_in_populations(waiting, one.device, most, execute)
+
+
+def _prepare(trial_on: Callable[[Fold], Trial], of: SharedFold, folder: Path) -> Fit:
+    """The training of a trial among others; what it leaves, the trial goes on from."""
+    trial = trial_on(of.get())
+    return fit_of(trial.unit, trial.fold, _monitor(trial, folder))
 
 
 def best(results: Sequence[TrialResult], label: str, window: str = "") -> TrialResult:
@@ -245,21 +311,8 @@ def _try(
     """Train a trial, score it on the selection block, and store the result."""
     started = time.process_time()
     trial = trial_on(of.get())
-    one = trial.search
-    state = _path(folder, trial.name).with_suffix(".training")
-    variant = replace(one.variant, options=trial.options)
-    unit = Unit(
-        one.label,
-        variant,
-        one.seed,
-        one.vol_target,
-        trial.fold.name,
-        execution_lag=one.execution_lag,
-        train_execution=one.train_execution,
-        device=one.device,
-    )
-    monitor = Monitor(progress=report, ends=trial.falls_behind, checkpoints=state)
-    agent = train_agent(unit, trial.fold, monitor=monitor)
+    unit = trial.unit
+    agent = train_agent(unit, trial.fold, monitor=_monitor(trial, folder, report))
     training = getattr(agent, "training_", None)  # optional: of agents that train by `agents.training.train`
     outcome: dict[str, object] = {"score": _score(agent, training, unit, trial)}
     if training is not None:
@@ -267,7 +320,7 @@ def _try(
         outcome["curve"] = list(getattr(training, "curve", ()))  # a user's agent need not keep one
     _store(trial, folder, outcome | {"seconds": round(time.process_time() - started, 1)})
     if not keep:
-        shutil.rmtree(state, ignore_errors=True)
+        shutil.rmtree(_state(trial, folder), ignore_errors=True)
 
 
 def _score(agent: Agent, training: Any, unit: Unit, trial: Trial) -> float:
@@ -308,6 +361,15 @@ def selection_sharpe(agent: Agent, unit: Unit, fold: Fold, paid: Economics) -> f
 
 def _name(label: str, seed: int, window: str, number: int) -> str:
     return f"{unit_name(label, seed, window)}-trial{number}"
+
+
+def _monitor(trial: Trial, folder: Path, report: Progress | None = None) -> Monitor:
+    return Monitor(progress=report, ends=trial.falls_behind, checkpoints=_state(trial, folder))
+
+
+def _state(trial: Trial, folder: Path) -> Path:
+    """Where the training of a trial is stored."""
+    return _path(folder, trial.name).with_suffix(".training")
 
 
 def _path(folder: Path, name: str) -> Path:

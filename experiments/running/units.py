@@ -21,6 +21,7 @@ from agents.agent import (
 )
 from agents.audit import AgentAudit, audit_agent
 from agents.layers import base_of
+from agents.population.jobs import Fit
 from agents.training import Monitor, Progress
 from experiments.running.protocols import Fold
 from experiments.running.settling import settle_block
@@ -120,15 +121,23 @@ def run_unit(unit: Unit, fold: Fold, folder: RunFolder, report: Progress | None 
     Raises:
         LookAheadError: the agent's decisions depend on later days; it has no figures then.
     """
-    state = folder.training(unit.name)
     earlier = _earlier(unit, folder)
-    scalars = folder.path / "tensorboard" / unit.name if unit.scalars else None
-    monitor = Monitor(progress=report, checkpoints=state, scalars=scalars)
-    agent = train_agent(unit, fold, earlier, monitor=monitor)
+    agent = train_agent(unit, fold, earlier, monitor=monitor_of(unit, folder, report))
     days, audit = evaluate(agent, unit, fold)
     folder.write_audit(unit.name, audit)
     folder.write_unit(unit.name, days, agent)
-    shutil.rmtree(state, ignore_errors=True)
+    shutil.rmtree(folder.training(unit.name), ignore_errors=True)
+
+
+def monitor_of(unit: Unit, folder: RunFolder, report: Progress | None = None) -> Monitor:
+    """Who watches a unit's training, and where its state is stored."""
+    scalars = folder.path / "tensorboard" / unit.name if unit.scalars else None
+    return Monitor(progress=report, checkpoints=folder.training(unit.name), scalars=scalars)
+
+
+def prepare_unit(unit: Unit, fold: Fold, folder: RunFolder) -> Fit:
+    """The training of a unit among others; what it leaves, the unit goes on from."""
+    return fit_of(unit, fold, monitor_of(unit, folder))
 
 
 def train_agent(
@@ -142,14 +151,21 @@ def train_agent(
         earlier: a trained agent at whose weights the training begins; None: from scratch.
         monitor: of the training, for an agent that has one; None: its own.
     """
+    fit = fit_of(unit, fold, monitor)
+    if earlier is not None and (start_from := getattr(fit.agent, "start_from", None)) is not None:
+        start_from(earlier)
+    trained: Agent = fit.agent.fit(fit.env, seed=fit.seed, validation=fit.validation)
+    return trained
+
+
+def fit_of(unit: Unit, fold: Fold, monitor: Monitor | None = None) -> Fit:
+    """The unit's agent, untrained, and what its `fit` is called with; arguments as of `train_agent`."""
     agent = unit.agent()
     if monitor is not None:
         watch(agent, monitor)
-    if earlier is not None and (start_from := getattr(agent, "start_from", None)) is not None:
-        start_from(earlier)
     train = training_environment(unit, agent, fold.train, None)
     select = training_environment(unit, agent, fold.select, fold.select_start)
-    return agent.fit(train, seed=unit.seed, validation=select)
+    return Fit(agent, train, unit.seed, select)
 
 
 def training_environment(unit: Unit, agent: Agent, panel: Panel, start: Start) -> TradingEnv:

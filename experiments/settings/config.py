@@ -75,6 +75,7 @@ WHOLE = {
     "seeds": (1, MOST_SEEDS),
     "seed": (0, MOST_FIRST_SEED),
     "jobs": (1, MOST_JOBS),
+    "population": (1, MOST_TRIALS),
     "trials": (1, MOST_TRIALS),
     "draws": (1, MOST_TRIALS),
     "other_draws": (1, MOST_TRIALS),
@@ -93,11 +94,11 @@ WHOLE = {
 }
 SEEDS = 5  # fewer, and a learnt agent's figures are not comparable
 QUICK_SEEDS = 2
-# Settings that change no figure of a run, but for its rounding (device); its data are recorded by their
-# fingerprint.
+# Settings that change no figure of a run, but for its rounding (device, population); its data are recorded by
+# their fingerprint.
 WITHOUT_EFFECT = (
     *("out", "jobs", "panel", "risk_free", "cost_table", "tensorboard", "resume", "rank_by"),
-    "device",
+    *("device", "population"),
 )
 
 # How a comma-separated list is read from the command line.
@@ -312,6 +313,10 @@ class RunConfig(DivisionConfig):
     """Where networks are trained: cpu, cuda (the first card), cuda:N or auto (cuda where there is one).
     Signals are made on the CPU."""
 
+    population: int | None = None
+    """Trainings of one tensor programme, at most (Deep Momentum Networks, QuantNet); default: 256 on a card,
+    and on the CPU every training by itself."""
+
     jobs: int | None = None
     """Processes; default: one per core."""
 
@@ -335,7 +340,7 @@ class RunConfig(DivisionConfig):
         check_device("device", self.device)
         for name in ("quick", "warm_start", "tensorboard", "resume"):
             check_flag(name, getattr(self, name))
-        check_counts(self, "seeds", "seed", "jobs")
+        check_counts(self, "seeds", "seed", "population", "jobs")
         if self.warm_start and self.protocol == "holdout":
             raise ConfigError(
                 "warm_start goes on from the window before, and holdout has one window; take expanding or "

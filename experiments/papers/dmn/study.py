@@ -120,6 +120,7 @@ def search_of(config: DmnStudy, model: str) -> Search:
         vol_target=settings_of(make_agent(agent)).vol_target,
         execution_lag=config.execution_lag,
         device=config.device,
+        population=config.population,
         economics=None,  # the paper chooses by the validation loss
     )
 

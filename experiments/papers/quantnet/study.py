@@ -151,6 +151,7 @@ def _search(
         fixed=fixed,
         execution_lag=config.execution_lag,
         device=config.device,
+        population=config.population,
         economics=None,  # the paper chooses by the objective itself
     )
 
