@@ -3,10 +3,12 @@ VENV   ?= .venv
 EXTRAS ?= study,test
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+DEVICE ?= cuda
+FOUND  := dmn-lstm-sharpe,quantnet-shared
 # Small networks lose on two threads; parallelism is over processes.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: run test slow lock clean
+.PHONY: run test slow gpu lock clean
 
 run: $(STAMP)      # the main job; ARGS="--quick", ARGS="--panel DIR --costs 0,2,10", ...
 	$(BIN)/qn run $(ARGS)
@@ -19,6 +21,12 @@ test: $(STAMP)     # style, types, tests
 
 slow: $(STAMP)     # the long studies that test leaves out
 	$(BIN)/python -m pytest -q -s -m slow $(ARGS)
+
+gpu: $(STAMP)      # what a card trains in a second, and whether it finds what the CPU does; DEVICE=cpu: a dry run
+	$(BIN)/python -m experiments.benchmarks.device --device $(DEVICE) --out gpu-benchmark.json $(ARGS)
+	$(BIN)/qn probes --agents $(FOUND) --probes trend,reversal,noise --seeds 5 --device $(DEVICE) $(ARGS)
+	$(BIN)/qn probes --agents $(FOUND) --probes trend,reversal,noise --seeds 5 --device cpu $(ARGS)
+	$(BIN)/qn paper dmn --device $(DEVICE) --out studies/dmn-gpu $(ARGS)
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'

@@ -64,6 +64,11 @@ CONTRACT = (
         "where `fit` trains, as `--device` says: cpu, or a card, cuda:0; signals are made on the CPU",
     ),
     Part("monitor", "no bar", "an `agents.training.Monitor` that `train` shows progress to and resumes with"),
+    Part(
+        "kin, fit_together(fits)",
+        "each alone",
+        "trainings of equal `kin` as one tensor programme (`agents.population`), each ends as it would alone",
+    ),
     Part("training_", "none", "how `train` went; ends hopeless trials of a search early, ranks none"),
 )
 

@@ -6,10 +6,8 @@ import json
 
 import numpy as np
 import pytest
-import torch
 
 from experiments.benchmarks.search.__main__ import main
-from experiments.benchmarks.search.batched import Passes, Steps
 from experiments.benchmarks.search.plan import Cluster, read_recorded, simulate
 from experiments.benchmarks.search.plan import main as plan
 from qn_env.errors import DataError
@@ -29,22 +27,6 @@ def test_the_quick_benchmark_fills_every_row(tmp_path, capsys):
         for figure in (row.ours, row.baseline, row.ratio):
             assert figure is not None
             assert figure > 0
-
-
-@pytest.mark.parametrize("name", ["linear", "mlp"])
-def test_stacked_steps_are_the_steps_of_each_trial(name):
-    steps = Steps(name, trials=3, hidden=4, batch=5)
-    for _ in range(3):
-        steps.stacked()
-        steps.one_by_one()
-    for number, network in enumerate(steps.networks):
-        for key, value in network.named_parameters():
-            torch.testing.assert_close(steps.parameters[key][number], value, rtol=1e-4, atol=1e-5)
-
-
-def test_a_stacked_lstm_passes_to_the_states_of_each_trial():
-    passes = Passes(trials=3, hidden=4, batch=5)
-    torch.testing.assert_close(passes.stacked(), passes.one_by_one())
 
 
 def test_two_cores_take_the_next_unit_when_they_are_free():

@@ -12,15 +12,7 @@ from pathlib import Path
 
 import torch
 
-from experiments.benchmarks.measure import (
-    Block,
-    Row,
-    compare,
-    cpu_seconds,
-    in_turn,
-    publish,
-)
-from experiments.benchmarks.search.batched import Passes, Steps
+from experiments.benchmarks.measure import Row, compare, publish
 from experiments.running.executors import share_folds
 from experiments.running.protocols import Fold, holdout
 from experiments.running.search import Search, search
@@ -37,25 +29,19 @@ class Config:
         markets: of the panel, four assets each.
         days: of the panel.
         searched: trials of the search, about half of the paper's 50.
-        trials: stacked in one programme.
         epochs: of a trial.
-        batch: trajectories per step of the stacked trials.
-        widths: of the stacked MLPs and LSTMs.
     """
 
     rounds: int = 3
     markets: int = 14
     days: int = 6500
     searched: int = 24
-    trials: int = 8
     epochs: int = 20
-    batch: int = 256
-    widths: tuple[int, ...] = (5, 20, 80)
 
     @classmethod
     def quick(cls) -> Config:
         """Every row in seconds: to see that it runs, not how fast."""
-        return cls(rounds=1, markets=1, days=1600, searched=2, trials=2, epochs=1, batch=4, widths=(3,))
+        return cls(rounds=1, markets=1, days=1600, searched=2, epochs=1)
 
 
 def rows(config: Config) -> Iterator[Row]:
@@ -63,13 +49,6 @@ def rows(config: Config) -> Iterator[Row]:
     fold = holdout(ar1_trend(markets=config.markets, assets=4, days=config.days, seed=0))
     yield throughput_row(fold, config)
     yield task_row(fold)
-    shapes = [("linear", 0), *(("mlp", width) for width in config.widths)]
-    for name, width in shapes:
-        steps = Steps(name, trials=config.trials, hidden=width, batch=config.batch)
-        yield stacked_row(f"step of {name}" + (f" {width}" if width else ""), steps, config)
-    for width in config.widths:
-        passes = Passes(trials=config.trials, hidden=width, batch=config.batch)
-        yield stacked_row(f"forward pass of lstm {width}", passes, config)
 
 
 def throughput_row(fold: Fold, config: Config) -> Row:
@@ -113,22 +92,6 @@ def task_row(fold: Fold) -> Row:
         baseline=whole,
         ratio=carried / whole,
         high=0.01,
-    )
-
-
-def stacked_row(what: str, sides: Steps | Passes, config: Config) -> Row:
-    """How much faster stacked trials are than one after the other."""
-    timed: dict[str, Block] = {
-        "stacked": lambda: 1.0 / cpu_seconds(sides.stacked),
-        "one by one": lambda: 1.0 / cpu_seconds(sides.one_by_one),
-    }
-    return compare(
-        f"{what}, {config.trials} trials stacked / one by one",
-        "1/s",
-        in_turn(timed, 3 * config.rounds),
-        "stacked",
-        "one by one",
-        note="worth building above 1.5",
     )
 
 
