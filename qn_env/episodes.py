@@ -156,10 +156,6 @@ class Episode:
         """The windows of the given numbers [b], or of a slice."""
         return Episode(self._source.take(rows))
 
-    def to(self, device: torch.device) -> Episode:
-        """The same windows on a device."""
-        return Episode(self._source.to(device))
-
 
 class Episodes:
     """Sampled or whole episodes of an environment's panel, market by market, as tensors.

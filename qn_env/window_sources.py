@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 import numpy as np
 import torch
@@ -51,9 +51,6 @@ class WindowSource(Protocol):
 
     def take(self, rows: Rows) -> Self:
         """The windows of the given numbers."""
-
-    def to(self, device: torch.device) -> Self:
-        """The same windows on a device."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,10 +101,6 @@ class MarketTensors:
         return cls(
             parts, rates, simplify(rates), _needed_parts(tape), tape.first, tape.lag, tape.bars_per_year
         )
-
-    def to(self, device: torch.device) -> MarketTensors:
-        """The same history on a device."""
-        return replace(self, **_moved(self.parts, self.rates, self.simple_rates, device))
 
     @property
     def days(self) -> int:
@@ -177,10 +170,6 @@ class SlicedWindows:
             self, starts=self.starts[rows if isinstance(rows, slice) else rows.to(self.starts.device)]
         )
 
-    def to(self, device: torch.device) -> SlicedWindows:
-        """The same windows on a device; where they start stays on the CPU."""
-        return replace(self, tensors=self.tensors.to(device))
-
     def _gather(self, history: Tensor) -> Tensor:
         # A window is one contiguous stretch of memory: this copies it whole, not row by row.
         stretches = history.unfold(0, self.length, 1).movedim(-1, 1)
@@ -223,30 +212,11 @@ class PaddedWindows:
         mine = torch.arange(self.shape[0], device=device) if self.rows is None else self.rows
         return replace(self, rows=mine[rows])
 
-    def to(self, device: torch.device) -> PaddedWindows:
-        """The same windows on a device."""
-        rows = None if self.rows is None else self.rows.to(device)
-        return replace(self, rows=rows, **_moved(self.parts, self.rates, self.simple_rates, device))
-
     def _rate(self, rate: Tensor) -> Tensor:
         return rate if rate.ndim < 2 else self._take_rows(rate)
 
     def _take_rows(self, values: Tensor) -> Tensor:
         return values if self.rows is None else values[self.rows]
-
-
-def _moved(
-    parts: Mapping[str, Tensor],
-    rates: Costs[Tensor],
-    simple_rates: Costs[Tensor] | None,
-    device: torch.device,
-) -> dict[str, Any]:
-    """The tensors of a history on a device, by the name of the attribute."""
-    return {
-        "parts": {name: part.to(device) for name, part in parts.items()},
-        "rates": rates.each(lambda rate: rate.to(device)),
-        "simple_rates": None if simple_rates is None else simple_rates.each(lambda rate: rate.to(device)),
-    }
 
 
 def simplify(rates: Costs[Tensor]) -> Costs[Tensor] | None:

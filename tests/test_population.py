@@ -32,7 +32,7 @@ from agents.quantnet.network import QuantNetwork
 from agents.quantnet.population import train_courses as train_market_courses
 from agents.quantnet.shared import SharedNetwork
 from agents.resuming import Keeper
-from agents.training import Monitor, Training
+from agents.training import Monitor
 from qn_env.environment import TradingEnv
 from qn_env.errors import ConfigError, QnError
 from qn_env.panel import Panel
@@ -177,22 +177,6 @@ def market_courses(
     return found
 
 
-def alone(course: Any) -> Training:
-    """A training by itself, as `fit` has it."""
-    if isinstance(course, Course):
-        return course.job.alone(
-            lambda _done: (
-                course.loss(course.learn.take(rows)) + course.penalty()
-                for rows in torch.split(course.order(), course.batch)
-            ),
-            lambda: -float(course.loss(course.held)),
-        )
-    return course.job.alone(
-        lambda done: (-course.objective(course.sample()) for _ in range(course.steps_of(done))),
-        lambda: float(course.objective(course.held)),
-    )
-
-
 def weights(courses: Sequence[Any]) -> list[Tensor]:
     """[P] all weights of every member's network, but for one that moves nothing.
 
@@ -216,7 +200,7 @@ def assert_alike(together: Sequence[Any], apart: Sequence[Any], precision: str) 
 @pytest.mark.parametrize("model", DMN)
 def test_a_deep_momentum_network_ends_where_it_ends_alone(model, precision):
     apart, together = (dmn_courses(model, precision=precision) for _ in range(2))
-    trainings, ends = [alone(course) for course in apart], train_courses(together, CPU)
+    trainings, ends = [course.alone() for course in apart], train_courses(together, CPU)
     assert_alike(together, apart, precision)
     for one, other in zip(ends, trainings, strict=True):
         assert (one.epochs, one.best_epoch) == (other.epochs, other.best_epoch)
@@ -230,7 +214,7 @@ def test_a_quantnet_ends_where_it_ends_alone(kind, precision, monkeypatch):
         monkeypatch.setattr(QuantNetwork, "inputs_of", lambda _self, episode: episode.inputs.double())
         monkeypatch.setattr(SharedNetwork, "inputs_of", lambda _self, episode: episode.features.double())
     apart, together = (market_courses(kind, precision=precision) for _ in range(2))
-    trainings, ends = [alone(course) for course in apart], train_market_courses(together, CPU)
+    trainings, ends = [course.alone() for course in apart], train_market_courses(together, CPU)
     assert_alike(together, apart, precision)
     for one, other in zip(ends, trainings, strict=True):
         assert (one.epochs, one.best_epoch) == (other.epochs, other.best_epoch)
@@ -312,10 +296,10 @@ def test_a_training_goes_on_alone_where_it_was_one_of_many(tmp_path, monkeypatch
 
     through = dmn_courses("lstm", 3, precision="float64")
     for course in through:
-        alone(course)
+        course.alone()
     train_courses(watched(2), CPU)
     for course in watched(4):
-        alone(course)
+        course.alone()
     last = watched(100)
     train_courses(last, CPU)
     assert_alike(last, through, "float64")
@@ -358,7 +342,7 @@ def test_windows_of_a_protocol_train_together():
     apart, together = courses(), courses()
     assert len({len(course.learn) for course in apart}) == 3
     for course in apart:
-        alone(course)
+        course.alone()
     train_courses(together, CPU)
     assert_alike(together, apart, "float32")
 

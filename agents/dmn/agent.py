@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, NotRequired, Self, TypedDict
@@ -109,12 +109,7 @@ class DeepMomentum:
             fit_one(Fit(self, env, seed, validation), device)
             return self
         course = self.course(env, seed=seed, validation=validation)
-
-        def losses(_done: int) -> Iterator[Tensor]:
-            for rows in torch.split(course.order(), course.batch):
-                yield course.loss(course.learn.take(rows)) + course.penalty()
-
-        self.take(course, course.job.alone(losses, lambda: -float(course.loss(course.held))))
+        self.take(course, course.alone())
         return self
 
     @classmethod

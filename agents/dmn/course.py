@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 import torch
@@ -14,7 +15,7 @@ from agents.dmn.network import LinearNetwork, LstmNetwork, MlpNetwork, Network, 
 from agents.dmn.training_windows import AssetDays, TrainingWindows, cut_windows, join_blocks
 from agents.dmn.transformer import TransformerNetwork
 from agents.population.jobs import Job
-from agents.training import Monitor
+from agents.training import Monitor, Training
 from qn_env.environment import TradingEnv
 
 # Blocks that were cut, by what decides them.
@@ -89,6 +90,15 @@ class Course:
             monitor=monitor,
         )
         return cls(config, network, job, learn, held, batch, generator)
+
+    def alone(self) -> Training:
+        """Train it by itself."""
+
+        def losses(_done: int) -> Iterator[Tensor]:
+            for rows in torch.split(self.order(), self.batch):
+                yield self.loss(self.learn.take(rows)) + self.penalty()
+
+        return self.job.alone(losses, lambda: -float(self.loss(self.held)))
 
     def order(self) -> Tensor:
         """The rows of one more epoch, in the order in which they are taken."""

@@ -46,11 +46,6 @@ class Pairs(NamedTuple):
         """[B, L] what positions earn after costs."""
         return self.settle(positions).net[..., 0]
 
-    def to(self, device: torch.device) -> Pairs:
-        """The same pairs on a device."""
-        episode, *others = self
-        return Pairs(episode.to(device), *(part.to(device) for part in others))
-
     def cost(self, positions: Tensor) -> Tensor | None:
         """[B, L] what trading to them costs; None where nothing costs anything."""
         return None if self.episode.terms.costs is None else self.settle(positions).cost[..., 0]
@@ -70,11 +65,6 @@ class DayPairs(NamedTuple):
         return DayPairs(
             self.earned[rows], self.counted[rows], self.labelled[rows], self.target[rows], self.bars_per_year
         )
-
-    def to(self, device: torch.device) -> DayPairs:
-        """The same pairs on a device."""
-        earned, counted, labelled, target = (part.to(device) for part in self[:4])
-        return DayPairs(earned, counted, labelled, target, self.bars_per_year)
 
     def net(self, positions: Tensor) -> Tensor:
         """[B, 1] what positions earn."""

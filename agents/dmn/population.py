@@ -217,8 +217,8 @@ class DmnProgramme:
         found = torch.empty(K, dtype=torch.float64, device=self._device)
         of_money = max(room // (W * L * 160), 1)
         for name, members in self._by_loss:
-            for some in torch.split(members, of_money):
-                mine = slice(int(some[0]), int(some[-1]) + 1)
+            for begin in range(members.start, members.stop, of_money):
+                mine = slice(begin, min(begin + of_money, members.stop))
                 given = self._judged.take(rows[mine], there[mine])
                 found[mine] = -self._value(self._judged, name, z[mine], given)
         return found
@@ -241,8 +241,7 @@ class DmnProgramme:
     def _values(self, blocks: Blocks, z: Tensor, given: Parts) -> Tensor:
         """[K] the losses, each member's own."""
         found = []
-        for name, members in self._by_loss:
-            mine = slice(int(members[0]), int(members[-1]) + 1)
+        for name, mine in self._by_loss:
             some = {part: values[mine] for part, values in given.items()}
             found.append(self._value(blocks, name, z[mine], some))
         return torch.cat(found)
@@ -292,10 +291,14 @@ def _key(course: Course) -> Hashable:
     return (*rows, config.network, config.heads, config.context, shapes, network.dropout > 0.0)
 
 
-def _stretches(names: Sequence[LossName]) -> list[tuple[LossName, Tensor]]:
-    """Neighbours of one loss: its name, and their numbers."""
-    numbers = iter(range(len(names)))
-    return [(name, torch.tensor([next(numbers) for _ in some])) for name, some in groupby(names)]
+def _stretches(names: Sequence[LossName]) -> list[tuple[LossName, slice]]:
+    """Neighbours of one loss: its name, and which they are."""
+    found, begin = [], 0
+    for name, some in groupby(names):
+        end = begin + len(list(some))
+        found.append((name, slice(begin, end)))
+        begin = end
+    return found
 
 
 def _join_rates(episodes: Sequence[Episode], device: torch.device) -> dict[str, Tensor]:

@@ -191,7 +191,7 @@ class SpatioTemporal:
         generator = torch.Generator().manual_seed(seed)
         network.generator.manual_seed(seed + 1)
         learn, held = (
-            _windows(e, length).to(device) for e, length in ((env, config.length), (validation, None))
+            _windows(e, length, device) for e, length in ((env, config.length), (validation, None))
         )
 
         def losses(_done: int) -> Iterator[Tensor]:
@@ -302,10 +302,10 @@ def carry_forward(features: FloatArray, active: BoolArray) -> FloatArray:
     return filled
 
 
-def _windows(env: TradingEnv, length: int | None) -> Episode:
-    """Windows of dates that do not overlap, the last one at the end; None: all dates as one."""
+def _windows(env: TradingEnv, length: int | None, device: torch.device) -> Episode:
+    """Windows of dates that do not overlap, the last one at the end; None: all dates as one; on a device."""
     features = carry_forward(env.panel.features(FEATURES), _active(env.panel))
-    tensors = MarketTensors.of(env.tape, torch.tensor(features, dtype=torch.float32), torch.device("cpu"))
+    tensors = MarketTensors.of(env.tape, torch.tensor(features, dtype=torch.float32), device)
     span = min(length or tensors.days, tensors.days)
     ends = range(tensors.first + tensors.days, tensors.first + span - 1, -span)
     episode = Episode(tensors.windows(torch.tensor([end - span for end in reversed(ends)]), span))

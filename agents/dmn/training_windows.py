@@ -48,11 +48,6 @@ class TrainingWindows:
         pairs = Pairs(episode.take(rows), *(part[rows] for part in others))
         return TrainingWindows(pairs, self.inputs[rows], self.past[rows], self.asset[rows])
 
-    def to(self, device: torch.device) -> TrainingWindows:
-        """The same windows on a device."""
-        parts = (part.to(device) for part in (self.inputs, self.past, self.asset))
-        return TrainingWindows(self.pairs.to(device), *parts)
-
     def outputs(self, network: Network) -> Tensor:
         """[B, L] Z of every day."""
         z: Tensor = network(self.inputs, network.beginning(self.past))[0]
@@ -122,10 +117,6 @@ class AssetDays:
     def take(self, rows: Rows) -> AssetDays:
         """The pairs of the given numbers."""
         return AssetDays(self.inputs, self.row[rows], self.pairs.take(rows), self.past)
-
-    def to(self, device: torch.device) -> AssetDays:
-        """The same pairs on a device."""
-        return AssetDays(self.inputs.to(device), self.row.to(device), self.pairs.to(device), self.past)
 
     @property
     def history(self) -> Tensor:

@@ -11,8 +11,6 @@ from agents.lstm.masked import stack_weights
 from agents.lstm.recurrence import recurrence
 
 State = tuple[Tensor, Tensor]
-
-
 _NAMES = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
 
 
@@ -72,16 +70,9 @@ class _Member(torch.autograd.Function):
     def vmap(
         info: Any, in_dims: tuple[int | None, ...], *given: Tensor
     ) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
-        K = info.batch_size
-        inputs, *others = given
-        where, *places = in_dims
-        L = inputs.shape[0 if where != 0 else 1]
+        inputs, *others = (
+            one.expand(info.batch_size, *one.shape) if place is None else one.movedim(place, 0)
+            for one, place in zip(given, in_dims, strict=True)
+        )
         # [L, K, F, B]: a day of all members is one block.
-        days = inputs.expand(K, *inputs.shape).movedim(0, 1) if where is None else inputs.movedim(where, 1)
-        assert len(days) == L
-        rest = [
-            one.expand(K, *one.shape) if place is None else one.movedim(place, 0)
-            for one, place in zip(others, places, strict=True)
-        ]
-        states, last = recurrence(days, *rest)
-        return (states, last), (1, 0)
+        return recurrence(inputs.movedim(0, 1), *others), (1, 0)

@@ -331,7 +331,7 @@ class QuantNet:
         steps: int,
     ) -> Training:
         """Train where the network is; of the markets `only`, what is theirs alone."""
-        course = Course.of(
+        return Course.of(
             self.config,
             self._trained_network(),
             env,
@@ -342,13 +342,7 @@ class QuantNet:
             device=resolve(self.device),
             only=only,
             steps=steps,
-        )
-
-        def losses(done: int) -> Iterator[Tensor]:
-            for _ in range(course.steps_of(done)):
-                yield -course.objective(course.sample())
-
-        return course.job.alone(losses, lambda: float(course.objective(course.held)))
+        ).alone()
 
     def _start_like(self, like: str, new: Sequence[str]) -> None:
         network = self._trained_network()

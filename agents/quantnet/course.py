@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import torch
@@ -14,7 +14,7 @@ from agents.quantnet.config import QuantNetConfig
 from agents.quantnet.network import QuantNetwork
 from agents.quantnet.parts import MarketNetwork
 from agents.quantnet.shared import SharedNetwork
-from agents.training import Monitor
+from agents.training import Monitor, Training
 from qn_env.arrays import FloatArray
 from qn_env.environment import TradingEnv
 from qn_env.episodes import Episode, Episodes
@@ -118,6 +118,15 @@ class Course:
             monitor=monitor,
         )
         return cls(config, network, job, episodes.drawing_from(generator), held, only, steps, data)
+
+    def alone(self) -> Training:
+        """Train it by itself, where its blocks and its network are."""
+
+        def losses(done: int) -> Iterator[Tensor]:
+            for _ in range(self.steps_of(done)):
+                yield -self.objective(self.sample())
+
+        return self.job.alone(losses, lambda: float(self.objective(self.held)))
 
     @property
     def markets(self) -> int | Sequence[str] | None:

@@ -133,12 +133,7 @@ def _alone(panel: Panel, shape: Shape) -> float:
 
     def epochs(number: int) -> float:
         (course,) = dmn_courses(panel, 1, shape, number)
-
-        def losses(_done: int) -> Iterator[torch.Tensor]:
-            for rows in torch.split(course.order(), course.batch):
-                yield course.loss(course.learn.take(rows)) + course.penalty()
-
-        return seconds(lambda: course.job.alone(losses, lambda: -float(course.loss(course.held))), CPU)
+        return seconds(course.alone, CPU)
 
     rows = len(dmn_courses(panel, 1, shape, 1)[0].learn)
     epochs(1)
@@ -202,10 +197,7 @@ def _market_together(courses: list[MarketCourse], device: torch.device) -> None:
 
 def _market_alone(courses: list[MarketCourse], _device: torch.device) -> None:
     (course,) = courses
-    course.job.alone(
-        lambda done: (-course.objective(course.sample()) for _ in range(course.steps_of(done))),
-        lambda: float(course.objective(course.held)),
-    )
+    course.alone()
 
 
 def _market_seconds(
