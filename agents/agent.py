@@ -587,3 +587,10 @@ register(
     quick={"timesteps": 50_000, "accounts": 256, "learning_rate": 3e-3},
     learns=True,
 )
+register(
+    "x-trend",
+    "agents.xtrend:XTrend",
+    about="attends to other assets' days that have ended; zero-shot, few-shot (Wood et al. 2023)",
+    quick={"epochs": 6, "patience": 3, "recent": 8},
+    learns=True,
+)
