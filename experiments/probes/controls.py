@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from experiments.probes.programme import Law, best_policy
 from qn_env.arrays import FloatArray
 from qn_env.environment import TradingEnv
 from qn_env.setup import Observation
+
+SURE = 30.0  # log odds beyond which nothing is surer
 
 # mu / sigma of the next returns [N], from today's returns [N] and the forecast of the day before [N].
 Forecast = Callable[[FloatArray, FloatArray], FloatArray]
@@ -75,6 +77,51 @@ class Banded(Oracle):
         if most == 0.0:
             return 0.0 * self._last
         return self._policy.position(self._last, most * observation["positions"]) / most
+
+
+class Switching(Oracle):
+    """Knows two AR(1) laws of opposite sign and how often they change; infers by Bayes' rule which is in force.
+
+    The forecast of the next return is (2 p - 1) c r_t, p the probability of +c. A return under it has the
+    variance of the innovations and the square of c r_t, whichever law it is, and the best weight is the mean
+    over both.
+    """
+
+    def __init__(
+        self, coefficient: float, volatility: float, mean_days: float, *, reads: Literal["own", "all"]
+    ) -> None:
+        """Take what is planted, and whose past is read.
+
+        Args:
+            coefficient: c.
+            volatility: standard deviation of the innovations, decimal.
+            mean_days: of a regime; it ends on any day with the same probability.
+            reads: each asset's own past, or that of all assets as if one law were in force for all.
+        """
+        super().__init__(constant_forecast(0.0))
+        self._coefficient, self._volatility = coefficient, volatility
+        self._switch, self._reads = 1.0 / mean_days, reads
+        self._share: FloatArray | None = None  # [N] p
+
+    def reset(self) -> None:
+        """Forget what was inferred."""
+        super().reset()
+        self._share = None
+
+    def act(self, observation: Observation) -> FloatArray:
+        """Signals [N], the best weights times 2 sigma."""
+        today = observation["returns"][-1] / self._volatility
+        share = np.full(len(today), 0.5) if self._share is None else self._share
+        if self._last is not None:
+            # log of the likelihood ratio of today's return: ((x + c x')^2 - (x - c x')^2) / 2.
+            told = 2.0 * self._coefficient * self._last * today
+            odds = np.log(share / (1.0 - share)) + (told.sum() if self._reads == "all" else told)
+            share = 1.0 / (1.0 + np.exp(-odds.clip(-SURE, SURE)))
+        self._share = share * (1.0 - self._switch) + (1.0 - share) * self._switch
+        self._last = today
+        expected = self._coefficient * today
+        signals: FloatArray = 2.0 * (2.0 * self._share - 1.0) * expected / (1.0 + expected**2)
+        return signals
 
 
 class Regression(Oracle):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from agents.adapting import adapted, adapts
 from agents.agent import Agent, make_agent
-from agents.quantnet.shared import SharedNetwork
 from agents.training import Progress
 from experiments.probes.optima import ar1_optimum
 from experiments.probes.play import environment, play_agent, train_agent
@@ -63,11 +63,24 @@ def shared_law(build: Build, panel: Panel, days: int, seed: int) -> Figures:
     known, new = panel.select(names[:-1]), panel.select(names[-1:])
     chosen: Any = train_agent(build(), known, slice(days), seed=seed)
     shares = {"known": _share(chosen, known, days)}
-    if isinstance(getattr(chosen, "network", None), SharedNetwork):
+    if hasattr(chosen, "without_embeddings"):
         shares["zero"] = _share(chosen.without_embeddings(), known, days)
-        learn = environment(chosen, new.until(new.dates[days - 1]))
-        shares["new"] = _share(chosen.add_market(learn, seed=seed, steps=0), new, days)
-    return shares
+    other = on_other_markets(chosen, new, days, seed)
+    return shares if other is None else {**shares, "new": _share(other, new, days)}
+
+
+def on_other_markets(agent: Agent, panel: Panel, days: int, seed: int) -> Agent | None:
+    """The agent for a panel with markets it was not trained on, of which it takes nothing; None: it plays none.
+
+    Args:
+        agent: trained.
+        panel: what it is to play.
+        days: after which it is judged.
+        seed: the only chance.
+    """
+    if not adapts(agent):
+        return None
+    return adapted(agent, environment(agent, panel.until(panel.dates[days - 1])), seed=seed, learn=False)
 
 
 def _share(agent: Agent, panel: Panel, begin: int) -> float:

@@ -220,6 +220,64 @@ def regime(
     return _panel_of(np.clip(returns, -0.99, None), [assets] * markets, f"synthetic regime, seed {seed}")
 
 
+def cascade(
+    *,
+    coefficient: float = 0.2,
+    volatility: float = 0.01,
+    mean_days: int = 60,
+    least_days: int = 20,
+    spread: int = 10,
+    markets: int = 4,
+    assets: int = 5,
+    days: int = 4000,
+    seed: int,
+) -> Panel:
+    """AR(1) returns under one of two laws, +coefficient or -coefficient, which spreads from market to market.
+
+    The `context` probe. A regime lasts `least_days` and a geometric number of days behind them. Each market
+    enters it up to `spread` days after the first, in an order that is drawn anew every time: most of the time
+    the other markets' last days show the law that is in force, in fewer days than any asset's own.
+
+    Args:
+        coefficient: size of the AR(1) coefficient, in (-1, 1).
+        volatility: daily standard deviation of the innovations.
+        mean_days: of a regime, more than `least_days`.
+        least_days: of a regime, more than `spread`.
+        spread: days by which the last market may be behind the first.
+        markets: number of markets.
+        assets: assets in each.
+        days: trading days, on one weekday calendar.
+        seed: the only chance.
+    """
+    _check_size(days, markets, assets, seed)
+    _check_law(coefficient, volatility)
+    check_whole("spread", spread, 0, MOST_DAYS)
+    check_whole("least_days", least_days, spread + 1, MOST_DAYS)
+    check_whole("mean_days", mean_days, least_days + 1, MOST_DAYS)
+    rng = np.random.default_rng(seed)
+    signs = cascade_signs(days, markets, mean_days=mean_days, least_days=least_days, spread=spread, rng=rng)
+    returns = rng.standard_normal((days, markets * assets)) * volatility
+    follow = coefficient * np.repeat(signs, assets, axis=1)
+    returns[0] /= np.sqrt(1.0 - coefficient**2)
+    for t in range(1, days):
+        returns[t] += follow[t] * returns[t - 1]
+    return _panel_of(np.clip(returns, -0.99, None), [assets] * markets, f"synthetic cascade, seed {seed}")
+
+
+def cascade_signs(
+    days: int, markets: int, *, mean_days: int, least_days: int, spread: int, rng: np.random.Generator
+) -> FloatArray:
+    """[T, M] the sign of the law by which each market's return of a day follows that of the day before."""
+    sign = rng.choice((-1.0, 1.0))
+    signs = np.full((days, markets), sign)
+    begin = 0
+    while (begin := begin + least_days + int(rng.geometric(1.0 / (mean_days - least_days)))) < days:
+        sign = -sign
+        for market, delay in enumerate(rng.integers(0, spread, markets, endpoint=True)):
+            signs[begin + delay :, market] = sign
+    return signs
+
+
 def ragged(
     *,
     sizes: Sequence[int] = (3, 1, 4),
