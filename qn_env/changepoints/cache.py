@@ -1,12 +1,12 @@
-"""Fits of changepoints kept on disk: beside the fingerprint of the returns they were made of.
+"""Fits of changepoints kept on disk, under the fingerprint of the returns they were made of.
 
 A fit takes an asset's own returns and a look-back, so that its file is named after those: the version of the
 method, the look-back, and the SHA-256 of the returns. Panels that share an asset's history share its fits,
 whatever their dates, names and costs; a return that differs anywhere is another file. A file is written whole
-or not at all, by any number of processes. One that is torn or foreign, which its checksum tells, is as none:
+or not at all, by any number of processes. One that is torn or foreign, as its checksum tells, counts as none:
 the fit is made again and takes its place.
 
-Nothing is kept unless a folder is named: to `cached`, or by the environment variable QN_ENV_CACHE for whatever
+Nothing is kept unless a folder is named: to `cached`, or by the environment variable QN_ENV_CACHE for all that
 reads the feature.
 """
 

@@ -21,10 +21,10 @@ PARTS = ("severity", "location")
 class Changepoint(Derived):
     """Severity or location of the latest changepoint in the last `days` returns, [T, N].
 
-    As of `qn_env.changepoints.changepoints`: severity in [0, 1], location in (0, 1), NaN before `days` returns
-    and where the returns of a window do not move. Asked for together (`Panel.features`), both parts of one
-    look-back are fitted once. Fits are kept on disk if the environment variable QN_ENV_CACHE names a folder
-    (`qn_env.changepoints.cache`), which changes no figure.
+    As of `qn_env.changepoints.changepoints`: severity in [0, 1], location in (0, 1), NaN before `days`
+    returns and where the returns of a window do not move. Asked for together (`Panel.features`), both parts
+    of one look-back are fitted once. Fits are kept on disk if the environment variable QN_ENV_CACHE names a
+    folder (`qn_env.changepoints.cache`), which changes no figure.
     """
 
     days: int = 21

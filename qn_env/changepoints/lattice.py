@@ -1,13 +1,13 @@
 """Prediction errors of stationary Gaussian processes on every stretch of a history, by the lattice recursion.
 
-A Gaussian process on equally spaced days has a Toeplitz covariance. Row n of L^-1 y, L its Cholesky factor, is
-the error of predicting y_n from y_0 .. y_{n-1} over its standard deviation, so that the sum of their squares
-is the quadratic form y' C^-1 y of every prefix of y. Levinson's recursion gives the factors from the
-covariances alone, and the lattice (Burg 1975; Rasmussen and Williams 2006, section 2.2 for the likelihood)
-the errors of all stretches of n + 1 days from those of n days: two products for each day, length and process.
+On equally spaced days such a process has a Toeplitz covariance C. With L its Cholesky factor, row n of L^-1 y
+is the error of predicting y_n from y_0 .. y_{n-1} over its standard deviation, so that the running sum of
+squares is the quadratic form y' C^-1 y of every prefix of y. Levinson's recursion gives the factor from the
+covariances alone; the lattice (Burg 1975; Brockwell and Davis 1991, section 5.2) gives the errors of all
+stretches of n + 1 days, forwards and backwards, from those of n days, by two products for each.
 
-Everything is done element by element, so that a figure depends on its own days and on nothing beside them,
-not even in its last bit: neither on the chunk of a history nor on the block that it is computed in.
+All is done element by element, so that a figure depends on its own days and on nothing beside them, not even
+in its last bit: neither on the chunk of a history it is taken from nor on the block it is computed in.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ class Processes:
             weights = np.hstack([weights - reflection * weights[:, ::-1], reflection])
             reflections[:, n] = reflection[:, 0]
             variances[:, n] = variances[:, n - 1] * (1.0 - reflection[:, 0] ** 2)
-        return cls(reflections, variances, np.cumprod(1.0 - reflections, axis=1))
+        constant: FloatArray = np.cumprod(1.0 - reflections, axis=1)
+        return cls(reflections, variances, constant)
 
 
 def prediction_errors(values: FloatArray, processes: Processes) -> Iterator[tuple[FloatArray, FloatArray]]:
