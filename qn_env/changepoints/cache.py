@@ -6,7 +6,7 @@ whatever their dates, names and costs; a return that differs anywhere is another
 or not at all, by any number of processes. One that is torn or foreign, as its checksum tells, counts as none:
 the fit is made again and takes its place.
 
-Nothing is kept unless a folder is named: to `cached`, or by the environment variable QN_ENV_CACHE for all that
+Nothing is kept unless a folder is named: to `cached`, or by the environment variable QN_ENV_CACHE for whoever
 reads the feature.
 """
 
