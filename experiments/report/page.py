@@ -49,6 +49,7 @@ from experiments.results.series import (
     run_dates,
     thin,
 )
+from experiments.results.unseen import unseen_in_words
 from experiments.settings.config import IN_WORDS, MARKET, SEEDS, Execution, Level, in_bp, level_name
 from experiments.storage.records import markets_of
 from qn_env.extras import require
@@ -126,6 +127,7 @@ def context(
         "statement": whole_dates(statement(run)),
         "few_seeds": few_seeds(run),
         "duplicates": duplicates_in_words(run.about.get("duplicates", [])),
+        "unseen": unseen_in_words(run.about),
         "settings": agent_settings(run),
         "command": command(run.about["config"]),
         "duration": duration(float(run.about["seconds"])),
@@ -321,7 +323,7 @@ def agent_settings(run: Run) -> list[dict[str, str | bool]]:
     return [
         {
             "name": name,
-            "kind": "learnt" if made.get("learns") else "rule",
+            "kind": made.get("way") or ("learnt" if made.get("learns") else "rule"),
             "vol_target": "none" if (target := made["vol_target"]) is None else f"{100 * target:g}%",
             "train_cost": f"{made['train_cost_bps']:g} bp" if made.get("learns") else "",
             "seeds": ", ".join(str(seed) for seed in made.get("seeds", [])),
