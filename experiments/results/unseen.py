@@ -94,7 +94,8 @@ def _without(fold: UnseenFoldRecord) -> str:
     """The markets with too few days before the cut, by name; of the fold itself they are not trained on."""
     if not fold["without"]:
         return ""
-    return f"; too short before that to be trained on: {', '.join(fold['without'])}"
+    names = ", ".join(fold["without"])
+    return f"; with fewer than 252 days to train on before that, or none to select on: {names}"
 
 
 def _left_out(unseen: UnseenRecord) -> list[str]:
