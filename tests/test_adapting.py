@@ -46,16 +46,20 @@ CASES: dict[str, dict[str, Any]] = {
     "dmn-linear-sharpe+band:0.1": {"epochs": 2},
     "dmn-linear-sharpe+budget:1000": {"epochs": 2},
     "dmn-linear-sharpe+mean:2": {"epochs": 2},
+    "dmn-linear-sharpe+mean:2+band:0.1": {"epochs": 2},
     "quantnet-shared+mean:2+every:3": {"steps": 4},
 }
-every_case = pytest.mark.parametrize("name", CASES)
+QUICK = ("dmn-linear-sharpe", "quantnet-shared", "dmn-linear-sharpe+mean:2+band:0.1")
+every_case = pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in CASES]
+)
 SEED = 3
 
 
 @lru_cache
 def world() -> Panel:
     """Four markets with a trend; the third is the one that nobody was trained on."""
-    return ragged(sizes=(2, 1, 3, 1), days=900, coefficient=0.5, seed=3)
+    return ragged(sizes=(2, 1, 3, 1), days=750, coefficient=0.5, seed=3)
 
 
 @lru_cache
@@ -255,13 +259,14 @@ def test_a_budget_keeps_its_price_and_learns_under_it(monkeypatch: pytest.Monkey
     assert other.price_bps_ == 7.0
 
 
-@pytest.mark.parametrize("name", ["ppo", "ppo-device"])
+@pytest.mark.parametrize("name", [pytest.param("ppo", marks=pytest.mark.slow), "ppo-device"])
 def test_reinforcement_learners_take_a_tenth_of_the_steps(name: str) -> None:
     agent, after = trained(name), learnt(name)
     steps = [getattr(one, "timesteps", None) or one.config.timesteps for one in (agent, after)]  # type: ignore[attr-defined]
     assert steps == [640, 64]
 
 
+@pytest.mark.slow
 def test_an_off_policy_learner_begins_to_learn_after_a_tenth_of_the_days_too() -> None:
     options = {"timesteps": 400, "accounts": 8, "learning_starts": 100, "batch_size": 16}
     agent = make_agent("sac", options={"algorithm": "SAC", **options})
