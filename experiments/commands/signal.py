@@ -128,9 +128,9 @@ def todays_signals(
 
     Raises:
         FileError: a file of the run is not what was written.
-        ConfigError: an agent that is not registered nor trusted; an agent or a seed the run has not, or
-            that failed; a panel older than the run's; markets
-            or assets that a trained agent does not know, or lacks.
+        ConfigError: a run of folds of markets; an agent that is not registered nor trusted; an agent or a
+            seed the run has not, or that failed; a panel older than the run's; markets or assets that a
+            trained agent does not know, or lacks.
     """
     import numpy as np
 
@@ -138,6 +138,7 @@ def todays_signals(
     from qn_env.tape import Tape
 
     record, given = folder.record(), panel
+    _refuse_folds(record)
     units = _units(record, label, seed)
     refuse_untrusted(units[0].variant.agent, folder.path / "run.json", trust)
     agents = {unit.seed: _load(folder, unit) for unit in units}
@@ -324,6 +325,18 @@ def _as_trained(panel: Panel, layout: Mapping[str, Sequence[str]], label: str) -
                 f"trained with, in their order: {', '.join(layout[name])}."
             )
     return panel.select(layout)
+
+
+def _refuse_folds(record: RunRecord) -> None:
+    """Refuse a run of folds of markets: each of its agents was trained for one of them."""
+    from experiments.settings.config import BY_DATES
+    from qn_env.errors import ConfigError
+
+    if "unseen" in record:
+        raise ConfigError(
+            "the run learns for every fold of markets on the others, and no agent of it knows all markets; "
+            f"train one to be used by a run under {', '.join(BY_DATES)}."
+        )
 
 
 def _refuse_older(record: RunRecord, panel: Panel) -> None:
