@@ -145,6 +145,14 @@ class XTrend:
         other._lay_out(env.panel)
         return other
 
+    def without_embeddings(self) -> XTrend:
+        """A copy that treats every asset as one it never saw."""
+        other = copy.copy(self)
+        other.network, other._walk = copy.deepcopy(self._trained()), None
+        with torch.no_grad():
+            other.network.assets.zero_()
+        return other
+
     def reset(self) -> None:
         """Forget the past of every asset."""
         self._walk = None

@@ -39,7 +39,7 @@ class Probes:
     """Registered names or import paths, package.module:Class."""
 
     probes: Annotated[tuple[str, ...], NAMES] = ()
-    """Of noise, drift, trend, reversal, latent-trend, transfer, contagion, costs, regime, ragged,
+    """Of noise, drift, trend, reversal, latent-trend, transfer, context, contagion, costs, regime, ragged,
     costly-trend, costly-reversal and costly-latent; default: all."""
 
     seeds: int | None = None
@@ -50,7 +50,7 @@ class Probes:
 
     days: int | None = None
     """Trading days to learn from; those to be judged on follow in proportion. Default: 8000 (2000 before each
-    block of regime, 500 of transfer), with --quick at most 2000."""
+    block of regime, 500 of transfer, 2500 of context), with --quick at most 2000."""
 
     quick: bool = False
     """Short trainings on fewer days; the result is marked as not comparable."""

@@ -22,6 +22,8 @@ from experiments.probes.controls import (
 from experiments.probes.optima import ar1_ratio, constant_optimum, latent_filter, normal_optimum
 from experiments.probes.programme import Law
 from experiments.probes.sharing import TRANSFER_COEFFICIENT, shared_law, transfer_panel
+from experiments.probes.spreading import COEFFICIENT as COMMON
+from experiments.probes.spreading import MEAN_DAYS, all_pasts, context_panel, context_trial
 from experiments.probes.trials import (
     Build,
     Figures,
@@ -195,6 +197,19 @@ _TRANSFER = Probe(
     control=partial(_ar1_oracle, TRANSFER_COEFFICIENT),
     days=500,
 )
+_CONTEXT = Probe(
+    name="context",
+    planted=f"two laws, AR(1) with {COMMON:g} and {-COMMON:g}, that spread from market to market every "
+    f"{MEAN_DAYS} days or so",
+    expected="who learns from other markets' last days which law is in force is ahead of the best that can be "
+    "made of one's own past, also in markets never seen",
+    panel=lambda days, seed: context_panel(days, 14_000 + seed),
+    trial=context_trial,
+    bars={"share": Bar(level=0.6), "beyond own past": Bar(level=0.0)},
+    control=all_pasts,
+    days=2500,
+    test_days=2000,
+)
 _CONTAGION = Probe(
     name="contagion",
     planted=f"the second market follows the first a day later, coefficient {COEFFICIENT:g}",
@@ -289,6 +304,7 @@ PROBES: Mapping[str, Probe] = {
         _REVERSAL,
         _LATENT,
         _TRANSFER,
+        _CONTEXT,
         _CONTAGION,
         _COSTS,
         _REGIME,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from agents.adapting import adapted, adapts
-from agents.agent import Agent, make_agent
+from agents.agent import Agent, learns, make_agent
 from agents.training import Progress
 from experiments.probes.optima import ar1_optimum
 from experiments.probes.play import environment, play_agent, train_agent
@@ -39,8 +39,9 @@ def transfer(
         device: where the agent is trained.
 
     Returns:
-        `known`: the mean per-asset Sharpe ratio of the markets trained on, over the optimum. For shared
-        weights also `zero`, the same with every embedding at zero, and `new`, an eleventh market never seen.
+        `known`: the mean per-asset Sharpe ratio of the markets trained on, over the optimum. Of an agent that
+        plays others also `new`, an eleventh market never seen; and `zero`, the first with every embedding at
+        zero, where it has such.
     """
     build = with_progress(lambda: make_agent(agent, device=device), progress)
     return shared_law(build, transfer_panel(days + test_days, 1000 + seed), days, seed)
@@ -63,7 +64,7 @@ def shared_law(build: Build, panel: Panel, days: int, seed: int) -> Figures:
     known, new = panel.select(names[:-1]), panel.select(names[-1:])
     chosen: Any = train_agent(build(), known, slice(days), seed=seed)
     shares = {"known": _share(chosen, known, days)}
-    if hasattr(chosen, "without_embeddings"):
+    if adapts(chosen) and hasattr(chosen, "without_embeddings"):
         shares["zero"] = _share(chosen.without_embeddings(), known, days)
     other = on_other_markets(chosen, new, days, seed)
     return shares if other is None else {**shares, "new": _share(other, new, days)}
@@ -78,6 +79,8 @@ def on_other_markets(agent: Agent, panel: Panel, days: int, seed: int) -> Agent 
         days: after which it is judged.
         seed: the only chance.
     """
+    if not learns(agent):
+        return agent
     if not adapts(agent):
         return None
     return adapted(agent, environment(agent, panel.until(panel.dates[days - 1])), seed=seed, learn=False)
