@@ -32,6 +32,9 @@ class XTrendConfig:
     dropout: float = 0.1  # of what leaves an encoder or the decoder's LSTM
     contexts: Cut = "fixed"  # where histories are cut into context sequences
     context_days: int = 10  # of a context sequence, at most
+    look_back: int = 21  # days that a changepoint is looked for in
+    threshold: float = 0.5  # severity beyond which a change ends a sequence
+    shortest: int = 5  # days of a sequence that ends at one
     recent: int = 16  # context sequences of a day: the latest that have ended
     earlier: int = 4  # and some that are drawn from all before them
     renew: int = 21  # days after which those are drawn anew
@@ -49,11 +52,16 @@ class XTrendConfig:
         check_known("contexts", self.contexts, get_args(Cut))
         check_widths(self, ("hidden", "heads", "embedding", "context_days", "recent"))
         check_counts(self, ("renew", "bank", "batch", "length", "epochs", "patience"))
-        check_shares(self, ("dropout", "embedding_dropout"))
+        check_counts(self, ("look_back", "shortest"))
+        check_shares(self, ("dropout", "embedding_dropout", "threshold"))
         check_positive(self, ("learning_rate", "max_norm"))
         check_penalties(self, ("embedding_decay", "likelihood", "train_cost_bps"))
         if self.earlier != 0:
             check_widths(self, ("earlier",))
+        if self.shortest > self.context_days:
+            raise ConfigError(
+                f"shortest is {self.shortest}, expected at most context_days, {self.context_days}."
+            )
         if self.hidden % self.heads:
             raise ConfigError(f"hidden is {self.hidden}, expected a multiple of heads, {self.heads}.")
 

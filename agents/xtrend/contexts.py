@@ -6,8 +6,6 @@ the day after the one on which its last next return was known.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from qn_env.arrays import IntArray

@@ -178,7 +178,7 @@ class Decoder(nn.Module):
         self.lstm = remembering(nn.LSTM(hidden, hidden, batch_first=True))
         self.norm = nn.LayerNorm(hidden)
         self.feed = GatedResidual(hidden, hidden, hidden, n_given)
-        self.position, self.forecast = nn.Linear(hidden, 1), nn.Linear(hidden, 2)
+        self.position, self.forecast = nn.Linear(2 * hidden, 1), nn.Linear(2 * hidden, 2)
 
     def forward(
         self, inputs: Tensor, found: Tensor, given: Tensor, state: State | None, drop: Drop
@@ -189,6 +189,8 @@ class Decoder(nn.Module):
         merged = self.merge(selected, asset)
         recent, state = run(self.lstm, merged, state)
         hidden = self.feed(self.norm(merged + drop(recent)), asset)
+        # Past the normalisations, which keep the direction of an input and lose its size.
+        hidden = torch.cat([hidden, selected], dim=-1)
         mean, spread = self.forecast(hidden).unbind(-1)
         deviation = functional.softplus(spread) + LEAST_DEVIATION
         return Outputs(self.position(hidden).squeeze(-1), mean, deviation), state
