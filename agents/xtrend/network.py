@@ -50,35 +50,40 @@ class Sets(NamedTuple):
 class GatedResidual(nn.Module):
     """LayerNorm(a + GLU(W1 ELU(W2 a + W3 c + b2) + b1)), a projected where the sizes differ (TFT)."""
 
-    def __init__(self, n_in: int, hidden: int, n_out: int, n_given: int = 0) -> None:
+    def __init__(self, drop: Drop, n_in: int, hidden: int, n_out: int, n_given: int) -> None:
         super().__init__()
+        self._drop = drop
         self.first, self.second = nn.Linear(n_in, hidden), nn.Linear(hidden, hidden)
-        self.given = nn.Linear(n_given, hidden, bias=False) if n_given else None
+        self.given = nn.Linear(n_given, hidden, bias=False)
         self.gate = nn.Linear(hidden, 2 * n_out)
         self.skip = nn.Identity() if n_in == n_out else nn.Linear(n_in, n_out)
         self.norm = nn.LayerNorm(n_out)
 
-    def forward(self, inputs: Tensor, given: Tensor | None = None) -> Tensor:
+    def forward(self, inputs: Tensor, given: Tensor) -> Tensor:
         """[..., n_in] and [..., n_given] -> [..., n_out]."""
-        hidden = self.first(inputs)
-        if self.given is not None and given is not None:
-            hidden = hidden + self.given(given)
-        hidden = self.second(functional.elu(hidden))
-        outputs: Tensor = self.norm(self.skip(inputs) + functional.glu(self.gate(hidden), dim=-1))
+        hidden = self.second(functional.elu(self.first(inputs) + self.given(given)))
+        outputs: Tensor = self.norm(self.skip(inputs) + functional.glu(self.gate(self._drop(hidden)), dim=-1))
         return outputs
 
 
 class Selection(nn.Module):
-    """sum_j v_j (e_j u_j + b_j), v = softmax(GRN(u, c)): every input embedded, times its weight."""
+    """sum_j v_j (e_j u_j + b_j), v = softmax(W1 ELU(W2 u + W3 c + b2) + b1): inputs embedded, times their weights.
+
+    All inputs weigh the same in the beginning.
+    """
 
     def __init__(self, n_in: int, hidden: int, n_given: int) -> None:
         super().__init__()
-        self.weigh = GatedResidual(n_in, hidden, n_in, n_given)
+        self.first, self.second = nn.Linear(n_in, hidden), nn.Linear(hidden, n_in)
+        self.given = nn.Linear(n_given, hidden, bias=False)
         self.embedding, self.offset = nn.Linear(n_in, hidden, bias=False), nn.Linear(n_in, hidden, bias=False)
+        nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)
 
     def forward(self, inputs: Tensor, given: Tensor) -> Tensor:
         """[..., n_in] and [..., n_given] -> [..., H]."""
-        weights = torch.softmax(self.weigh(inputs, given), dim=-1)
+        hidden = functional.elu(self.first(inputs) + self.given(given))
+        weights = torch.softmax(self.second(hidden), dim=-1)
         selected: Tensor = self.embedding(weights * inputs) + self.offset(weights)
         return selected
 
@@ -86,12 +91,12 @@ class Selection(nn.Module):
 class Encoder(nn.Module):
     """Selection, LSTM, feed-forward, each with a skip around it, conditioned on the asset."""
 
-    def __init__(self, n_in: int, hidden: int, n_given: int) -> None:
+    def __init__(self, drop: Drop, n_in: int, hidden: int, n_given: int) -> None:
         super().__init__()
         self.select = Selection(n_in, hidden, n_given)
         self.lstm = remembering(nn.LSTM(hidden, hidden, batch_first=True))
         self.norm = nn.LayerNorm(hidden)
-        self.feed = GatedResidual(hidden, hidden, hidden, n_given)
+        self.feed = GatedResidual(drop, hidden, hidden, hidden, n_given)
 
     def forward(
         self, inputs: Tensor, given: Tensor, *, scale: Tensor | None = None, state: State | None = None
@@ -170,30 +175,35 @@ class CrossAttention(nn.Module):
 class Decoder(nn.Module):
     """The target's inputs beside what was found, an LSTM, feed-forward; a position and a Gaussian."""
 
-    def __init__(self, n_in: int, hidden: int, n_given: int) -> None:
+    def __init__(self, drop: Drop, n_in: int, hidden: int, n_given: int) -> None:
         super().__init__()
+        self._drop = drop
         self.select = Selection(n_in, hidden, n_given)
         self.scale, self.shift = nn.Linear(hidden, hidden), nn.Linear(hidden, hidden, bias=False)
-        self.merge = GatedResidual(hidden, hidden, hidden, n_given)
+        self.merge = GatedResidual(drop, hidden, hidden, hidden, n_given)
         self.lstm = remembering(nn.LSTM(hidden, hidden, batch_first=True))
         self.norm = nn.LayerNorm(hidden)
-        self.feed = GatedResidual(hidden, hidden, hidden, n_given)
+        self.feed = GatedResidual(drop, hidden, hidden, hidden, n_given)
+        # They read the selected inputs, too, past the normalisations, which keep an input's direction and lose
+        # its size; and begin with these alone, so that a straight line comes first.
         self.position, self.forecast = nn.Linear(2 * hidden, 1), nn.Linear(2 * hidden, 2)
+        with torch.no_grad():
+            for head in (self.position, self.forecast):
+                head.weight[:, hidden:] = 0.0
 
     def forward(
-        self, inputs: Tensor, found: Tensor, given: Tensor, state: State | None, drop: Drop
+        self, inputs: Tensor, found: Tensor, given: Tensor, state: State | None
     ) -> tuple[Outputs, State]:
         """From inputs [B, L, F], what was found [B, L, H] and embeddings [B, E]."""
         asset = given[:, None].expand(-1, inputs.shape[1], -1)
         selected = self.select(inputs, asset) * (1.0 + self.scale(found)) + self.shift(found)
         merged = self.merge(selected, asset)
         recent, state = run(self.lstm, merged, state)
-        hidden = self.feed(self.norm(merged + drop(recent)), asset)
-        # Past the normalisations, which keep the direction of an input and lose its size.
-        hidden = torch.cat([hidden, selected], dim=-1)
-        mean, spread = self.forecast(hidden).unbind(-1)
+        hidden = self.feed(self.norm(merged + self._drop(recent)), asset)
+        both = torch.cat([selected, self._drop(hidden)], dim=-1)
+        mean, spread = self.forecast(both).unbind(-1)
         deviation = functional.softplus(spread) + LEAST_DEVIATION
-        return Outputs(self.position(hidden).squeeze(-1), mean, deviation), state
+        return Outputs(self.position(both).squeeze(-1), mean, deviation), state
 
 
 class XTrendNetwork(Dropping):
@@ -215,11 +225,11 @@ class XTrendNetwork(Dropping):
         """
         super().__init__(dropout)
         self.hidden = hidden
-        self.key, self.query = Encoder(n_in, hidden, embedding), Encoder(n_in, hidden, embedding)
-        self.value, self.pair = Encoder(n_in, hidden, embedding), nn.Linear(1, hidden)
+        self.key, self.query = Encoder(self.drop, n_in, hidden, embedding), Encoder(self.drop, n_in, hidden, embedding)
+        self.value, self.pair = Encoder(self.drop, n_in, hidden, embedding), nn.Linear(1, hidden)
         self.mix = SelfAttention(hidden, heads)
         self.cross = CrossAttention(hidden, heads, places)
-        self.decoder = Decoder(n_in, hidden, embedding)
+        self.decoder = Decoder(self.drop, n_in, hidden, embedding)
         self.assets = nn.Parameter(torch.zeros(assets, embedding))  # zero until they are learnt
 
     def given(self, asset: Tensor) -> Tensor:
@@ -264,7 +274,7 @@ class XTrendNetwork(Dropping):
         self, inputs: Tensor, found: Tensor, given: Tensor, state: State | None
     ) -> tuple[Outputs, State]:
         """The decoder on [B, L, F] and what the queries of these days found [B, L, H]."""
-        decoded: tuple[Outputs, State] = self.decoder(inputs, found, given, state, self.drop)
+        decoded: tuple[Outputs, State] = self.decoder(inputs, found, given, state)
         return decoded
 
 
