@@ -52,6 +52,8 @@ DMN: dict[str, dict[str, Any]] = {
     "wavenet": {"network": "wavenet"},
     "wavenet net of costs": {"network": "wavenet", "train_cost_bps": 5.0},
     "transformer": {"network": "transformer", "heads": 2, "context": 10},
+    "lstm with vectors of assets": {"network": "lstm", "static": 2},
+    "mlp with vectors of assets": {"network": "mlp", "static": 2},
 }
 MARKETS: dict[str, dict[str, Any]] = {
     "market": {},
@@ -118,12 +120,12 @@ def dmn_courses(model: str, members: int = K, *, precision: str = "float32", **m
     found = []
     batch = 16 if options["network"] in ("lstm", "transformer") else 512
     for k in range(members):
-        chosen = options | own(k, options.get("dropout", 0.2)) | {"l1": 1e-3 * k}
+        chosen = options | own(k, options.get("dropout", 0.2)) | {"l1": 1e-3 * k, "temperature": 1.0 + k}
         agent = DeepMomentum(
             hidden=6,
             length=30,
             batch=batch,
-            loss=("sharpe", "mse", "average", "binary")[k % 4],
+            loss=("sharpe", "mse", "average", "binary", "softmin")[k % 5],
             **({"epochs": 5} | chosen | more),
         )
         learn, held = environments(agent, lag)

@@ -21,7 +21,8 @@ from agents.dmn.losses import LOSSES, VOL_TARGET
 from agents.dmn.network import LinearNetwork, Memory, MlpNetwork, Network, WaveNetwork
 from agents.dmn.population import train_courses
 from agents.dmn.space import SPACES
-from agents.dmn.training_windows import DEFINED, FEATURES, mask_undefined
+from agents.dmn.statics import NUMBERS, Layout, StaticNetwork, layout_of, numbers, numbers_of
+from agents.dmn.training_windows import DEFINED, FEATURES, mask_undefined, with_numbers
 from agents.population.groups import fit_one, hand_out
 from agents.population.jobs import Fit
 from agents.space import Space
@@ -45,6 +46,7 @@ class Stored(TypedDict):
     """What a checkpoint says beside the weights."""
 
     config: dict[str, Any]
+    layout: NotRequired[list[list[str]]]  # market and name of the assets that have vectors of their own
     without: NotRequired[list[Annotated[int, Meta(ge=0, lt=len(FEATURE_NAMES))]]]  # inputs set to zero
 
 
@@ -69,9 +71,10 @@ class DeepMomentum:
         )
         self.warmup = INPUT_DAYS + READS_PAST.get(self.config.network, Network).past
         self.network: Network | None = None
+        self.layout_: Layout = []
         self.training_ = Training()
         self.monitor = Monitor()
-        self._earlier: Network | None = None
+        self._earlier: DeepMomentum | None = None
         self._hidden_inputs: tuple[int, ...] = ()
         self._memory: Memory | None = None
 
@@ -89,13 +92,15 @@ class DeepMomentum:
         Raises:
             ConfigError: a network of another shape, or one that is not trained.
         """
-        network = earlier._trained_network()
-        if _shapes(network) != _shapes(self._build(0)):
+        ours = _core(self._build(0))
+        if self.config.static != earlier.config.static or _shapes(
+            _core(earlier._trained_network())
+        ) != _shapes(ours):
             raise ConfigError(
                 f"{_describe(self.config)} cannot begin at the weights of {_describe(earlier.config)}; "
                 "give both the same network and width, or train from scratch."
             )
-        self._earlier = network
+        self._earlier = earlier
 
     def fit(self, env: TradingEnv, *, seed: int, validation: TradingEnv | None = None) -> Self:
         """Minimise the loss on `env`; keep the weights that do best on `validation`.
@@ -134,22 +139,24 @@ class DeepMomentum:
     def kin(self) -> tuple[object, ...]:
         """Agents of equal kin train as one programme."""
         config = self.config
-        names = ("network", "hidden", "heads", "context", "batch", "length", "split")
+        names = ("network", "hidden", "heads", "context", "static", "batch", "length", "split")
         return (type(self), *(getattr(config, name) for name in names), config.dropout > 0.0)
 
     def course(
         self, env: TradingEnv, seed: int, validation: TradingEnv | None = None, known: Known | None = None
     ) -> Course:
         """The training of `fit` before its first step; blocks that are `known` are not cut again."""
+        learn, held = (env, validation) if validation is not None else env.split()
+        self.layout_ = layout_of(env.panel) if self.config.static else []
         network = self._build(seed)
         if self._earlier is not None:
-            network.load_state_dict(self._earlier.state_dict())
-        learn, held = (env, validation) if validation is not None else env.split()
+            self._take_over(network, self._earlier)
         return Course.of(
             self.config,
             network,
             learn,
             held,
+            layout=self.layout_,
             seed=seed,
             monitor=self.monitor,
             known={} if known is None else known,
@@ -173,6 +180,7 @@ class DeepMomentum:
         if not isinstance(number, int) or not 0 <= number < len(names):
             raise ConfigError(f"feature is {feature!r}, expected 0 to {len(names) - 1} or one of {names}.")
         other = DeepMomentum(device=self.device, **asdict(self.config))
+        other.layout_ = self.layout_
         other.network = other._build(0)
         other.network.load_state_dict(self._trained_network().state_dict())
         other.network.eval()
@@ -189,6 +197,8 @@ class DeepMomentum:
         network = self._trained_network()
         features = observation["features"][-1]
         N = len(features)
+        if self.config.static:
+            features = with_numbers(features, self._own_numbers(N))
         if self._memory is None:
             self._memory = self._start(N)
         signals = np.zeros(N)
@@ -214,6 +224,8 @@ class DeepMomentum:
         """
         network = self._trained_network()
         features = panel.features(self.settings.features)
+        if self.config.static:
+            features = with_numbers(features, numbers_of(panel, self.layout_))
         active = panel.tradable & (features[..., DEFINED] > 0)
         days = int(active.sum(axis=0).max(initial=0))
         # Each asset's active days first, so that one pass serves all of them.
@@ -232,7 +244,8 @@ class DeepMomentum:
 
     def save(self, folder: Path) -> None:
         """Write configuration and weights."""
-        save_json(folder, {"config": asdict(self.config), "without": list(self._hidden_inputs)})
+        known = {"layout": self.layout_} if self.config.static else {}
+        save_json(folder, {"config": asdict(self.config), "without": list(self._hidden_inputs), **known})
         save_tensors(folder, self._trained_network().state_dict())
 
     @classmethod
@@ -240,7 +253,7 @@ class DeepMomentum:
         """Read what `save` wrote."""
         stored = load_json(folder, Stored)
         agent = cls(**stored["config"])
-        agent._hidden_inputs = tuple(stored.get("without", ()))
+        agent._hidden_inputs, agent.layout_ = tuple(stored.get("without", ())), stored.get("layout", [])
         agent.network = agent._build(0)
         agent.network.load_state_dict(load_tensors(folder))
         agent.network.eval()
@@ -248,7 +261,24 @@ class DeepMomentum:
 
     def _build(self, seed: int) -> Network:
         with global_seed(seed):
-            return build(self.config)
+            return build(self.config, self.layout_)
+
+    def _take_over(self, network: Network, earlier: DeepMomentum) -> None:
+        """Begin at an earlier agent's weights; vectors of assets that it did not know begin at zero."""
+        before = earlier._trained_network()
+        if isinstance(network, StaticNetwork) and isinstance(before, StaticNetwork):
+            network.take_over(before, self.layout_, earlier.layout_)
+        else:
+            network.load_state_dict(before.state_dict())
+
+    def _own_numbers(self, n: int) -> FloatArray:
+        """[N, 2] the numbers of the assets it was trained on, in their order."""
+        if n != len(self.layout_):
+            raise ConfigError(
+                f"{n} assets, expected the {len(self.layout_)} it was trained on, whose vectors are its "
+                "inputs; the whole history of other assets is played by signals."
+            )
+        return numbers(self.layout_, self.layout_)
 
     def _trained_network(self) -> Network:
         if self.network is None:
@@ -258,7 +288,8 @@ class DeepMomentum:
     def _start(self, rows: int) -> Memory:
         """A writable memory of assets before their first day."""
         network = self._trained_network()
-        zeros = torch.zeros(rows, network.past, len(FEATURE_NAMES))
+        inputs = len(FEATURE_NAMES) + (NUMBERS if self.config.static else 0)
+        zeros = torch.zeros(rows, network.past, inputs)
         return tuple(part.clone() for part in network.memory(zeros))
 
     def _as_inputs(self, features: FloatArray) -> Tensor:
@@ -270,6 +301,11 @@ class DeepMomentum:
     def _positions(self, z: Tensor) -> FloatArray:
         positions: FloatArray = LOSSES[self.config.loss].positions(z).double().numpy()
         return positions
+
+
+def _core(network: Network) -> Network:
+    """The network without the vectors of assets that stand before it."""
+    return network.inner if isinstance(network, StaticNetwork) else network
 
 
 def _shapes(network: Network) -> dict[str, torch.Size]:

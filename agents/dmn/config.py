@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
-from agents.limits import check_counts, check_penalties, check_positive, check_shares, check_widths
-from qn_env.checks import check_known
+from agents.limits import (
+    MOST_WIDTH,
+    check_counts,
+    check_penalties,
+    check_positive,
+    check_shares,
+    check_widths,
+)
+from qn_env.checks import check_known, check_whole
 
 NetworkName = Literal["linear", "mlp", "wavenet", "lstm", "transformer"]
-LossName = Literal["sharpe", "average", "mse", "binary"]
+LossName = Literal["sharpe", "average", "mse", "binary", "softmin"]
 SpaceName = Literal["dmn2019", "wood2022"]
 SplitName = Literal["date", "asset"]
 
@@ -18,6 +25,20 @@ FEATURE_NAMES = (
     *("return 1", "return 21", "return 63", "return 126", "return 252"),
     *("MACD 8-24", "MACD 16-48", "MACD 32-96"),
 )
+
+
+class Objective(NamedTuple):
+    """What is minimised: a loss by its name, and the numbers that the robust one has.
+
+    Attributes:
+        loss: its name.
+        robustness: what the smooth worst year counts beside the pooled Sharpe ratio, lambda.
+        temperature: tau of that smooth minimum, an annualised Sharpe ratio.
+    """
+
+    loss: LossName
+    robustness: float = 1.0
+    temperature: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +59,11 @@ class DmnConfig:
     epochs: int = 100
     patience: int = 25  # epochs without a better validation loss
     length: int = 63  # days of a trajectory
+    static: int = 0  # width of the learnt vectors of asset and market that are further inputs; 0: none
+    robustness: float = (
+        1.0  # of the loss "softmin": what the smooth worst year counts beside the pooled ratio
+    )
+    temperature: float = 1.0  # of that smooth minimum, an annualised Sharpe ratio
     split: SplitName = "date"  # selects on the given block, or on each asset's own last tenth
     search: SpaceName = "dmn2019"  # what a random search draws from
 
@@ -45,7 +71,16 @@ class DmnConfig:
         for name, kinds in KINDS.items():
             check_known(name, getattr(self, name), get_args(kinds))
         check_widths(self, ("hidden", "heads", "context"))
+        check_whole("static", self.static, 0, MOST_WIDTH)
+        check_positive(self, ("temperature",))
+        check_penalties(self, ("robustness",))
         check_training(self)
+
+    @property
+    def objective(self) -> Objective:
+        """What is minimised; without the numbers that its loss does not have."""
+        numbers = (self.robustness, self.temperature) if self.loss == "softmin" else ()
+        return Objective(self.loss, *numbers)
 
 
 KINDS = {"network": NetworkName, "loss": LossName, "search": SpaceName, "split": SplitName}
