@@ -521,17 +521,28 @@ register(
     quick={"epochs": 10, "patience": 4},
     learns=True,
 )
-for _name, _hidden in {"spatiotemporal": None, "spatiotemporal-mlp": 10}.items():
+_JOINT: dict[str, tuple[str, dict[str, object]]] = {
+    "spatiotemporal": ("linear (Tan et al. 2023)", {"hidden": None}),
+    "spatiotemporal-mlp": ("an MLP (Tan et al. 2023)", {"hidden": 10}),
+    "spatiotemporal-delayed": ("an MLP that sees the others a day later", {"hidden": 10, "delay": 1}),
+}
+for _name, (_about, _options) in _JOINT.items():
     register(
         _name,
         "agents.dmn:SpatioTemporal",
-        about="all assets' features of a date at once, "
-        + ("linear" if _hidden is None else "an MLP")
-        + " (Tan et al. 2023)",
-        options={"hidden": _hidden},
+        about=f"all assets' features of a date at once, {_about}",
+        options=_options,
         quick={"epochs": 30, "patience": 10},
         learns=True,
     )
+register(
+    "dmn-lstm-softmin",
+    "agents.dmn:DeepMomentum",
+    about="an LSTM, trained on the Sharpe ratio of all years together and of the worst ones (DeePM)",
+    options={"network": "lstm", "loss": "softmin"},
+    quick={"epochs": 10, "patience": 4},
+    learns=True,
+)
 register(
     "rrl",
     "agents.closed:ClosedLoop",

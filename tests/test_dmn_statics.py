@@ -142,8 +142,3 @@ def test_while_training_some_sequences_have_no_vectors_and_the_others_have_them_
     kept = (seen == whole).all(-1).all(-1)
     assert ((seen == 0).all(-1).all(-1) | kept).all()
     assert 0.7 < float(kept.float().mean()) < 0.9  # dropout 0.2
-
-
-def test_a_width_that_is_none_is_refused():
-    with pytest.raises(ConfigError, match="static"):
-        DeepMomentum(static=-1)
