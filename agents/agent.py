@@ -544,6 +544,14 @@ register(
     learns=True,
 )
 register(
+    "dmn-lstm-changepoints",
+    "agents.dmn:DeepMomentum",
+    about="an LSTM that sees where and how surely the law last changed (Wood et al. 2021)",
+    options={"network": "lstm", "changepoints": (21, 126)},
+    quick={"epochs": 10, "patience": 4},
+    learns=True,
+)
+register(
     "rrl",
     "agents.closed:ClosedLoop",
     about="a linear policy that reads what it holds, trained net of 2 bps (Moody and Saffell 2001)",

@@ -477,6 +477,7 @@ REFUSED = {
     "max_norm": ({"max_norm": float("inf")}, "max_norm is inf"),
     "l1": ({"l1": -1.0}, "l1 is -1.0, expected a number >= 0"),
     "train_cost_bps": ({"train_cost_bps": float("nan")}, "train_cost_bps is nan"),
+    "changepoints": ({"changepoints": (3,)}, "changepoints is 3, expected at least 4"),
     "static": ({"static": -1}, "static is -1, expected"),
     "robustness": ({"robustness": -0.5}, "robustness is -0.5, expected a number >= 0"),
     "temperature": ({"temperature": 0.0}, "temperature is 0.0, expected a number above 0"),

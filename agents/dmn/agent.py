@@ -15,14 +15,14 @@ from torch import Tensor
 from agents.agent import Settings, repr_of
 from agents.checkpoint import load_json, load_tensors, save_json, save_tensors
 from agents.device import resolve
-from agents.dmn.config import FEATURE_NAMES, DmnConfig
+from agents.dmn.config import DmnConfig
 from agents.dmn.course import Course, Known, build
 from agents.dmn.losses import LOSSES, VOL_TARGET
 from agents.dmn.network import LinearNetwork, Memory, MlpNetwork, Network, WaveNetwork
 from agents.dmn.population import train_courses
 from agents.dmn.space import SPACES
 from agents.dmn.statics import NUMBERS, Layout, StaticNetwork, layout_of, numbers, numbers_of
-from agents.dmn.training_windows import DEFINED, FEATURES, mask_undefined, with_numbers
+from agents.dmn.training_windows import DEFINED, features_of, mask_undefined, with_numbers
 from agents.population.groups import fit_one, hand_out
 from agents.population.jobs import Fit
 from agents.space import Space
@@ -47,7 +47,7 @@ class Stored(TypedDict):
 
     config: dict[str, Any]
     layout: NotRequired[list[list[str]]]  # market and name of the assets that have vectors of their own
-    without: NotRequired[list[Annotated[int, Meta(ge=0, lt=len(FEATURE_NAMES))]]]  # inputs set to zero
+    without: NotRequired[list[Annotated[int, Meta(ge=0)]]]  # numbers of inputs that are set to zero
 
 
 class DeepMomentum:
@@ -67,9 +67,14 @@ class DeepMomentum:
         self.config = DmnConfig(**options)
         self.device = check_device("device", device)
         self.settings = Settings(
-            window=1, features=FEATURES, vol_target=VOL_TARGET, train_cost_bps=self.config.train_cost_bps
+            window=1,
+            features=features_of(self.config.changepoints),
+            vol_target=VOL_TARGET,
+            train_cost_bps=self.config.train_cost_bps,
         )
-        self.warmup = INPUT_DAYS + READS_PAST.get(self.config.network, Network).past
+        self.warmup = (
+            max(INPUT_DAYS, *self.config.changepoints, 0) + READS_PAST.get(self.config.network, Network).past
+        )
         self.network: Network | None = None
         self.layout_: Layout = []
         self.training_ = Training()
@@ -139,7 +144,17 @@ class DeepMomentum:
     def kin(self) -> tuple[object, ...]:
         """Agents of equal kin train as one programme."""
         config = self.config
-        names = ("network", "hidden", "heads", "context", "static", "batch", "length", "split")
+        names = (
+            "network",
+            "hidden",
+            "heads",
+            "context",
+            "static",
+            "changepoints",
+            "batch",
+            "length",
+            "split",
+        )
         return (type(self), *(getattr(config, name) for name in names), config.dropout > 0.0)
 
     def course(
@@ -170,12 +185,12 @@ class DeepMomentum:
         """A copy that sees zero in place of one input at prediction (Exhibit 6).
 
         Args:
-            feature: one of `FEATURE_NAMES`, or its number.
+            feature: one of the configuration's `inputs`, or its number.
 
         Raises:
             ConfigError: there is no such input.
         """
-        names = list(FEATURE_NAMES)
+        names = list(self.config.inputs)
         number = names.index(feature) if feature in names else feature
         if not isinstance(number, int) or not 0 <= number < len(names):
             raise ConfigError(f"feature is {feature!r}, expected 0 to {len(names) - 1} or one of {names}.")
@@ -254,6 +269,10 @@ class DeepMomentum:
         stored = load_json(folder, Stored)
         agent = cls(**stored["config"])
         agent._hidden_inputs, agent.layout_ = tuple(stored.get("without", ())), stored.get("layout", [])
+        if max(agent._hidden_inputs, default=0) >= len(agent.config.inputs):
+            raise ConfigError(
+                f"without is {stored['without']}, expected numbers below {len(agent.config.inputs)}."
+            )
         agent.network = agent._build(0)
         agent.network.load_state_dict(load_tensors(folder))
         agent.network.eval()
@@ -288,7 +307,7 @@ class DeepMomentum:
     def _start(self, rows: int) -> Memory:
         """A writable memory of assets before their first day."""
         network = self._trained_network()
-        inputs = len(FEATURE_NAMES) + (NUMBERS if self.config.static else 0)
+        inputs = len(self.config.inputs) + (NUMBERS if self.config.static else 0)
         zeros = torch.zeros(rows, network.past, inputs)
         return tuple(part.clone() for part in network.memory(zeros))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
@@ -13,7 +14,10 @@ from agents.limits import (
     check_shares,
     check_widths,
 )
-from qn_env.checks import check_known, check_whole
+from qn_env.changepoints.evidence import FEWEST_DAYS, MOST_DAYS
+from qn_env.changepoints.feature import PARTS
+from qn_env.checks import check_items, check_known, check_whole
+from qn_env.errors import ConfigError
 
 NetworkName = Literal["linear", "mlp", "wavenet", "lstm", "transformer"]
 LossName = Literal["sharpe", "average", "mse", "binary", "softmin"]
@@ -59,10 +63,9 @@ class DmnConfig:
     epochs: int = 100
     patience: int = 25  # epochs without a better validation loss
     length: int = 63  # days of a trajectory
+    changepoints: tuple[int, ...] = ()  # look-backs whose severity and location of a changepoint are inputs
     static: int = 0  # width of the learnt vectors of asset and market that are further inputs; 0: none
-    robustness: float = (
-        1.0  # of the loss "softmin": what the smooth worst year counts beside the pooled ratio
-    )
+    robustness: float = 1.0  # of the loss "softmin": what the smooth worst year counts beside the pooled one
     temperature: float = 1.0  # of that smooth minimum, an annualised Sharpe ratio
     split: SplitName = "date"  # selects on the given block, or on each asset's own last tenth
     search: SpaceName = "dmn2019"  # what a random search draws from
@@ -72,15 +75,31 @@ class DmnConfig:
             check_known(name, getattr(self, name), get_args(kinds))
         check_widths(self, ("hidden", "heads", "context"))
         check_whole("static", self.static, 0, MOST_WIDTH)
+        object.__setattr__(self, "changepoints", _look_backs(self.changepoints))
         check_positive(self, ("temperature",))
         check_penalties(self, ("robustness",))
         check_training(self)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """What the inputs are called: the eight of the paper, then those of changepoints."""
+        parts = (f"changepoint {part} {days}" for days in self.changepoints for part in PARTS)
+        return (*FEATURE_NAMES, *parts)
 
     @property
     def objective(self) -> Objective:
         """What is minimised; without the numbers that its loss does not have."""
         numbers = (self.robustness, self.temperature) if self.loss == "softmin" else ()
         return Objective(self.loss, *numbers)
+
+
+def _look_backs(given: Iterable[int]) -> tuple[int, ...]:
+    """Look-backs of changepoints, each once; a checkpoint holds them as a list."""
+    days = check_items("changepoints", given, lambda one: True, "a list of days, e.g. 21,126")
+    found = tuple(check_whole("changepoints", one, FEWEST_DAYS, MOST_DAYS) for one in days)
+    if len(set(found)) < len(found):
+        raise ConfigError(f"changepoints: {', '.join(map(str, found))}; a look-back appears twice.")
+    return found
 
 
 KINDS = {"network": NetworkName, "loss": LossName, "search": SpaceName, "split": SplitName}

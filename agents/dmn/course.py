@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-from agents.dmn.config import FEATURE_NAMES, DmnConfig
+from agents.dmn.config import DmnConfig
 from agents.dmn.losses import value_of
 from agents.dmn.network import LinearNetwork, LstmNetwork, MlpNetwork, Network, WaveNetwork
 from agents.dmn.statics import Layout, StaticNetwork, numbers_of
-from agents.dmn.training_windows import AssetDays, TrainingWindows, cut_windows, join_blocks
+from agents.dmn.training_windows import AssetDays, TrainingWindows, cut_windows, features_of, join_blocks
 from agents.dmn.transformer import TransformerNetwork
 from agents.population.jobs import Job
 from agents.training import Monitor, Training
@@ -75,7 +75,8 @@ class Course:
         generator = torch.Generator().manual_seed(seed)
         network.generator.manual_seed(seed + 1)
         data = env.fingerprint + validation.fingerprint
-        key = (data, config.length, network.past, config.split, config.static > 0)
+        reads = (config.changepoints, config.static > 0)
+        key = (data, config.length, network.past, config.split, reads)
         if key not in known:
             known[key] = _cut(env, validation, config, network, layout)
         learn, held = known[key]
@@ -126,7 +127,8 @@ def _cut(
 
     def cut(block: TradingEnv) -> TrainingWindows:
         numbers = numbers_of(block.panel, layout) if config.static else None
-        return cut_windows(block, config.length, network.past, numbers=numbers)
+        shown = features_of(config.changepoints)
+        return cut_windows(block, config.length, network.past, features=shown, numbers=numbers)
 
     if config.split == "asset":
         learn, held = cut(join_blocks(env, validation)).split_by_asset()
@@ -144,8 +146,8 @@ def build(config: DmnConfig, layout: Sequence[Sequence[str]] = ()) -> Network:
         layout: the assets that have vectors of their own, where the configuration has any.
     """
     if not config.static:
-        return _network(config, len(FEATURE_NAMES))
-    return StaticNetwork(_network(config, len(FEATURE_NAMES) + config.static), layout, config.static)
+        return _network(config, len(config.inputs))
+    return StaticNetwork(_network(config, len(config.inputs) + config.static), layout, config.static)
 
 
 def _network(config: DmnConfig, n: int) -> Network:

@@ -12,16 +12,27 @@ from torch import Tensor
 from agents.dmn.losses import DayPairs, Pairs
 from agents.dmn.network import Network
 from qn_env.arrays import FloatArray, IntArray
+from qn_env.changepoints import Changepoint
 from qn_env.environment import TradingEnv
 from qn_env.episodes import Episode
 from qn_env.errors import ConfigError
-from qn_env.features import EwVolatility, Feature, dmn_features
+from qn_env.features import Defined, EwVolatility, Feature, dmn_features
 from qn_env.window_sources import Rows
 
 # The eight inputs, whether all of them are defined, and the daily volatility sigma_t that targets are divided
 # by: the paper's own, whatever volatility target the environment has. Further inputs stand behind the eight.
 FEATURES: tuple[Feature, ...] = (*dmn_features(), EwVolatility())
 DEFINED, SIGMA = -2, -1
+
+
+def features_of(changepoints: tuple[int, ...]) -> tuple[Feature, ...]:
+    """`FEATURES`, with severity and location of changepoints within look-backs behind the eight inputs."""
+    if not changepoints:
+        return FEATURES
+    pairs = ((Changepoint(days, "severity"), Changepoint(days, "location")) for days in changepoints)
+    both: tuple[Feature, ...] = tuple(one for pair in pairs for one in pair)
+    inputs: tuple[Feature, ...] = (*dmn_features()[:-1], *both)
+    return (*inputs, Defined(inputs), EwVolatility())
 
 
 Float32Array = NDArray[np.float32]
