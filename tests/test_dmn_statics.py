@@ -53,14 +53,14 @@ def test_assets_and_markets_are_numbered_from_one_and_unknown_ones_are_zero():
     assert numbers_of(panel, known[1:]).tolist() == [[0, 1], [1, 1], [0, 0], [2, 2], [3, 2]]
 
 
-def test_windows_hold_the_numbers_of_their_asset_on_every_day_whose_inputs_are_defined():
+def test_windows_hold_the_numbers_of_their_asset_on_every_day():
     env = environment(market())
     numbers = numbers_of(market(), layout_of(market()))
     bare, given = cut_windows(env, 63, 5), cut_windows(env, 63, 5, numbers=numbers)
     for seen, plain in ((given.inputs, bare.inputs), (given.past, bare.past)):
         assert torch.equal(seen[..., :-2], plain)
         own = torch.tensor(numbers, dtype=torch.float32)[given.asset, None].expand(-1, seen.shape[1], -1)
-        assert torch.equal(seen[..., -2:], own * (plain != 0).any(-1, keepdim=True))
+        assert torch.equal(seen[..., -2:], own)
 
 
 @every_network

@@ -21,8 +21,8 @@ from agents.dmn.losses import LOSSES, VOL_TARGET
 from agents.dmn.network import LinearNetwork, Memory, MlpNetwork, Network, WaveNetwork
 from agents.dmn.population import train_courses
 from agents.dmn.space import SPACES
-from agents.dmn.statics import NUMBERS, Layout, StaticNetwork, layout_of, numbers, numbers_of
-from agents.dmn.training_windows import DEFINED, features_of, mask_undefined, with_numbers
+from agents.dmn.statics import NUMBERS, Layout, StaticNetwork, layout_of, numbers_in, numbers_of
+from agents.dmn.training_windows import DEFINED, beside, features_of, mask_undefined
 from agents.population.groups import fit_one, hand_out
 from agents.population.jobs import Fit
 from agents.space import Space
@@ -211,16 +211,14 @@ class DeepMomentum:
         """Signals [N]: one more step for every asset that trades and whose features are defined."""
         network = self._trained_network()
         features = observation["features"][-1]
-        N = len(features)
-        if self.config.static:
-            features = with_numbers(features, self._own_numbers(N))
+        numbers = self._own_numbers(len(features))
         if self._memory is None:
-            self._memory = self._start(N)
-        signals = np.zeros(N)
+            self._memory = self._start(numbers)
+        signals = np.zeros(len(features))
         active = np.flatnonzero((observation["tradable"][-1] > 0) & (features[:, DEFINED] > 0))
         if len(active):
             before = tuple(part[active] for part in self._memory)
-            z, after = network(self._as_inputs(features[active, None]), before)
+            z, after = network(self._as_inputs(features[active, None], numbers[active]), before)
             for part, new in zip(self._memory, after, strict=True):
                 part[active] = new
             signals[active] = self._positions(z[:, 0])
@@ -239,19 +237,18 @@ class DeepMomentum:
         """
         network = self._trained_network()
         features = panel.features(self.settings.features)
-        if self.config.static:
-            features = with_numbers(features, numbers_of(panel, self.layout_))
+        numbers = numbers_of(panel, self.layout_)
         active = panel.tradable & (features[..., DEFINED] > 0)
         days = int(active.sum(axis=0).max(initial=0))
         # Each asset's active days first, so that one pass serves all of them.
         rows = np.argsort(~active, axis=0, kind="stable")
         rows = rows[np.minimum(np.arange(-(-days // CHUNK) * CHUNK), len(rows) - 1)]
-        memory = self._start(panel.shape[1])
+        memory = self._start(numbers)
         by_asset = np.zeros(rows.shape)
         for begin in range(0, len(rows), CHUNK):
             piece = slice(begin, begin + CHUNK)
             own = np.take_along_axis(features, rows[piece, :, None], axis=0)
-            z, memory = network(self._as_inputs(own.swapaxes(0, 1)), memory)
+            z, memory = network(self._as_inputs(own.swapaxes(0, 1), numbers), memory)
             by_asset[piece] = z.double().numpy().T
         outputs = np.zeros(panel.shape)
         np.put_along_axis(outputs, rows[:days], by_asset[:days], axis=0)
@@ -291,31 +288,33 @@ class DeepMomentum:
             network.load_state_dict(before.state_dict())
 
     def _own_numbers(self, n: int) -> FloatArray:
-        """[N, 2] the numbers of the assets it was trained on, in their order."""
+        """[N, 2] the numbers of the assets it was trained on, in their order; not read without vectors."""
+        if not self.config.static:
+            return np.zeros((n, NUMBERS))
         if n != len(self.layout_):
             raise ConfigError(
                 f"{n} assets, expected the {len(self.layout_)} it was trained on, whose vectors are its "
                 "inputs; the whole history of other assets is played by signals."
             )
-        return numbers(self.layout_, self.layout_)
+        return numbers_in(self.layout_, self.layout_)
 
     def _trained_network(self) -> Network:
         if self.network is None:
             raise ConfigError("this agent is not trained; call fit or load first.")
         return self.network
 
-    def _start(self, rows: int) -> Memory:
-        """A writable memory of assets before their first day."""
+    def _start(self, numbers: FloatArray) -> Memory:
+        """A writable memory of assets [N, 2] before their first day."""
         network = self._trained_network()
-        inputs = len(self.config.inputs) + (NUMBERS if self.config.static else 0)
-        zeros = torch.zeros(rows, network.past, inputs)
-        return tuple(part.clone() for part in network.memory(zeros))
+        zeros = torch.zeros(len(numbers), network.past, len(self.config.inputs))
+        past = beside(zeros, numbers) if self.config.static else zeros
+        return tuple(part.clone() for part in network.memory(past))
 
-    def _as_inputs(self, features: FloatArray) -> Tensor:
-        """What the network reads at prediction."""
+    def _as_inputs(self, features: FloatArray, numbers: FloatArray) -> Tensor:
+        """What the network reads at prediction, of features [B, L, ...] of assets [B, 2]."""
         inputs = mask_undefined(torch.tensor(features, dtype=torch.float32))
         inputs[..., list(self._hidden_inputs)] = 0.0
-        return inputs
+        return beside(inputs, numbers) if self.config.static else inputs
 
     def _positions(self, z: Tensor) -> FloatArray:
         positions: FloatArray = LOSSES[self.config.loss].positions(z).double().numpy()

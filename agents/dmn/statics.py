@@ -36,10 +36,10 @@ def markets_of(layout: Layout) -> list[str]:
 
 def numbers_of(panel: Panel, known: Layout) -> FloatArray:
     """[N, 2] the numbers of a panel's assets and of their markets in a layout, from 1 on; 0 where unknown."""
-    return numbers(layout_of(panel), known)
+    return numbers_in(layout_of(panel), known)
 
 
-def numbers(assets: Layout, known: Layout) -> FloatArray:
+def numbers_in(assets: Layout, known: Layout) -> FloatArray:
     """[N, 2] the same of some assets."""
     own = {(market, name): k for k, (market, name) in enumerate(known, 1)}
     markets = {name: k for k, name in enumerate(markets_of(known), 1)}

@@ -178,28 +178,23 @@ def cut_windows(
             "no asset has a day whose inputs are all defined and a day after it; the inputs need about 315 "
             f"trading days of history, and the panel has {len(env.panel.dates)} dates."
         )
-    shown = (
-        env.panel.features(features)
-        if numbers is None
-        else with_numbers(env.panel.features(features), numbers)
-    )
-    before = torch.tensor(_before(env, shown.astype(np.float32), length, past))[keep]
+    before = torch.tensor(_before(env, env.panel.features(features).astype(np.float32), length, past))[keep]
     episode, counted = episode.take(keep), counted[keep]
     windows = -(-env.tape.decides.sum(axis=0) // length)
     asset = torch.from_numpy(np.repeat(np.arange(len(windows)), windows))[keep]
     seen = episode.features[:, :, 0]
     year, years = _years(env, length, keep)
     pairs = Pairs(episode, counted, *_labels(episode, seen, counted), year, years)
+    inputs, earlier = mask_undefined(seen), mask_undefined(before)
     if numbers is not None:
-        own = torch.tensor(numbers, dtype=seen.dtype)[asset, None].expand(-1, length, -1)
-        seen = torch.cat([seen[..., :DEFINED], own, seen[..., DEFINED:]], dim=-1)
-    return TrainingWindows(pairs, mask_undefined(seen), mask_undefined(before), asset)
+        inputs, earlier = (beside(part, numbers[asset]) for part in (inputs, earlier))
+    return TrainingWindows(pairs, inputs, earlier, asset)
 
 
-def with_numbers(features: FloatArray, numbers: FloatArray) -> FloatArray:
-    """[T, N, F + k] features with further inputs [N, k] of each asset behind the others, before `DEFINED`."""
-    own = np.broadcast_to(numbers, (*features.shape[:-1], numbers.shape[-1]))
-    return np.concatenate([features[..., :DEFINED], own, features[..., DEFINED:]], axis=-1)
+def beside(inputs: Tensor, numbers: FloatArray) -> Tensor:
+    """[B, L, F + k] inputs, and further ones [B, k] of each sequence that are the same on all days."""
+    own = torch.tensor(numbers, dtype=inputs.dtype)[:, None].expand(-1, inputs.shape[1], -1)
+    return torch.cat([inputs, own], dim=-1)
 
 
 def join_blocks(env: TradingEnv, validation: TradingEnv) -> TradingEnv:
