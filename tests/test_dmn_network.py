@@ -16,7 +16,7 @@ from agents.lstm.masked import masked_lstm
 from agents.training import global_seed
 
 F, H = len(FEATURE_NAMES), 6
-NETWORKS = ("linear", "mlp", "wavenet", "lstm", "transformer")
+NETWORKS = ("linear", "mlp", "wavenet", "lstm", "transformer", "vsn-lstm", "tft", "xlstm")
 WITH_DROPOUT = NETWORKS[1:]
 every_network = pytest.mark.parametrize("name", NETWORKS)
 

@@ -52,6 +52,9 @@ DMN: dict[str, dict[str, Any]] = {
     "wavenet": {"network": "wavenet"},
     "wavenet net of costs": {"network": "wavenet", "train_cost_bps": 5.0},
     "transformer": {"network": "transformer", "heads": 2, "context": 10},
+    "vsn-lstm": {"network": "vsn-lstm"},
+    "tft": {"network": "tft", "heads": 2, "context": 10},
+    "xlstm": {"network": "xlstm", "heads": 2},
 }
 MARKETS: dict[str, dict[str, Any]] = {
     "market": {},
@@ -116,7 +119,7 @@ def dmn_courses(model: str, members: int = K, *, precision: str = "float32", **m
     lag = options.pop("execution_lag", 0)
     known: Any = {}
     found = []
-    batch = 16 if options["network"] in ("lstm", "transformer") else 512
+    batch = 512 if options["network"] in ("linear", "mlp", "wavenet") else 16
     for k in range(members):
         chosen = options | own(k, options.get("dropout", 0.2)) | {"l1": 1e-3 * k}
         agent = DeepMomentum(

@@ -12,8 +12,11 @@ from torch import Tensor
 from agents.dmn.config import FEATURE_NAMES, DmnConfig
 from agents.dmn.losses import LOSSES
 from agents.dmn.network import LinearNetwork, LstmNetwork, MlpNetwork, Network, WaveNetwork
+from agents.dmn.tft import TftNetwork
 from agents.dmn.training_windows import AssetDays, TrainingWindows, cut_windows, join_blocks
 from agents.dmn.transformer import TransformerNetwork
+from agents.dmn.vsn_lstm import VsnLstmNetwork
+from agents.dmn.xlstm import XlstmNetwork
 from agents.population.jobs import Job
 from agents.training import Monitor, Training
 from qn_env.environment import TradingEnv
@@ -141,3 +144,9 @@ def build(config: DmnConfig) -> Network:
             return LstmNetwork(n, hidden, dropout)
         case "transformer":
             return TransformerNetwork(n, hidden, dropout, heads=config.heads, context=config.context)
+        case "vsn-lstm":
+            return VsnLstmNetwork(n, hidden, dropout)
+        case "tft":
+            return TftNetwork(n, hidden, dropout, heads=config.heads, context=config.context)
+        case "xlstm":
+            return XlstmNetwork(n, hidden, dropout, heads=config.heads)

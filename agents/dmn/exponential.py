@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
 from qn_env.autograd import Context
 
@@ -44,9 +45,9 @@ def composed(given: Tensor, weights: Tensor, state: State) -> tuple[Tensor, Stat
     h, c, n, m = state
     states = []
     for today in given.unbind(0):
-        gates = torch.addmm(today, weights, h).unflatten(0, (4, -1))
+        gates = torch.addmm(today, weights, h).view(4, *h.shape)
         candidate, shown, forgotten, entered = gates.unbind(0)
-        before = torch.nn.functional.logsigmoid(forgotten) + m
+        before = functional.logsigmoid(forgotten) + m
         m = torch.maximum(entered, before).detach()
         entered, kept = torch.exp(entered - m), torch.exp(before - m)
         c = kept * c + entered * torch.tanh(candidate)
@@ -75,9 +76,10 @@ class _Recurrence(torch.autograd.Function):
         given = torch.cat([2.0 * given[:, :H], given[:, H:]], dim=1)
         for t in range(L):
             torch.addmm(given[t], doubled, hidden[t], out=gates[t])
-            gates[t, : 3 * H].sigmoid_()
+            gates[t, : 2 * H].sigmoid_()
             torch.add(minus, candidate[t], alpha=2.0, out=candidate[t])
-            torch.log(forgotten[t], out=before).add_(m)
+            forgotten[t].copy_(functional.logsigmoid(forgotten[t]))
+            torch.add(forgotten[t], m, out=before)
             m = torch.maximum(raw[t], before)
             torch.sub(raw[t], m, out=entered[t])
             torch.sub(before, m, out=kept[t])
@@ -102,7 +104,7 @@ class _Recurrence(torch.autograd.Function):
         to_cell = (shown / norms[1:]).unbind(0)
         to_shown = (ratios * shown * (1.0 - shown)).unbind(0)
         to_candidate = (entered * (1.0 - candidate * candidate)).unbind(0)
-        to_forgotten = (kept * (1.0 - forgotten)).unbind(0)
+        to_forgotten = (kept * -torch.expm1(forgotten)).unbind(0)  # 1 - f, which is small, from log f
         d_gates, d_h = torch.empty_like(gates), gradient.clone(memory_format=torch.contiguous_format)
         d_candidate, d_shown, d_forgotten, d_entered = (part.unbind(0) for part in d_gates.chunk(4, dim=1))
         d_cell, d_norm, turned = gradient.new_zeros(H, B), gradient.new_zeros(H, B), weights.T.contiguous()

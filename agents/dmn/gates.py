@@ -98,18 +98,19 @@ class VariableSelection(nn.Module):
     def forward(self, inputs: Tensor, context: Tensor | None = None) -> Tensor:
         """[B, L, n] -> [B, L, hidden]; the context is [B, L, context], or [B, 1, context] for all days."""
         weights = self.weights(inputs, context)
-        days = inputs.shape[:2]
+        B, L, n = inputs.shape
         u = inputs.flatten(0, 1).T[:, None]  # [n, 1, B * L]
         embedded, first = (line @ torch.cat([u, torch.ones_like(u)], 1) for line in self._lines())
-        hidden = self.second(functional.elu(first)).unflatten(2, days)
+        hidden = self.second(functional.elu(first)).view(n, -1, B, L)
         kept = self._drop(hidden).flatten(2)
         mixed = torch.addcmul(embedded, self.value(kept), torch.sigmoid(self.gate(kept)))
         # Layer normalisation; its scale and shift go with the weights.
         centred = mixed - mixed.mean(1, keepdim=True)
         size = torch.rsqrt((centred * centred).mean(1, keepdim=True) + EPSILON)
         shares = weights.flatten(0, 1).T[:, None] * size
-        chosen = torch.einsum("nh,nhr->rh", self.scale, centred * shares).unflatten(0, days)
-        return chosen + weights @ self.shift
+        chosen = torch.einsum("nh,nhr->rh", self.scale, centred * shares).view(B, L, -1)
+        selected: Tensor = chosen + weights @ self.shift
+        return selected
 
     def weights(self, inputs: Tensor, context: Tensor | None = None) -> Tensor:
         """[B, L, n] v_j, what each variable counts on each day; they add up to one."""
@@ -121,7 +122,7 @@ class VariableSelection(nn.Module):
         e, b = self.embedding.weight[..., 0], self.embedding.bias
         if not isinstance(line, nn.Linear):  # at a width of one there is nothing to project
             return inputs * e[:, 0] + b[:, 0]
-        by_variable = line.weight.unflatten(1, e.shape)  # [m, n, hidden]
+        by_variable = line.weight.view(-1, *e.shape)  # [m, n, hidden]
         bias = line.bias + (by_variable * b).sum((1, 2))
         return functional.linear(inputs, (by_variable * e).sum(-1), bias)
 

@@ -1,10 +1,10 @@
 """xLSTM, the extended LSTM (Beck et al. 2024, arXiv:2405.04517): exponential gates, a matrix for a memory.
 
 Residual blocks behind a layer normalisation, of two kinds. The mLSTM (Eqs. 19-27; block: Figure 11) writes
-keys and values into a matrix with gates that read no state, so that many days are one product (Appendix A.3);
-the sLSTM (Eqs. 8-17; block: Figure 10) has states that act on its gates, unit by unit of a head, and is a loop
-over days. Both hold their gates by a running maximum m. What comes out does not depend on m, only its
-rounding does, so that no derivative is taken through it.
+keys and values into a matrix with gates that read no state, so that many days are one product (Appendix
+A.3); the sLSTM (Eqs. 8-17; block: Figure 10) has states that act on the gates of their own head, and is a
+loop over days. Both hold their exponential gates by a running maximum m. What comes out does not depend on m,
+only its rounding does, so that no derivative is taken through it.
 
 Where we read: matrices of queries, keys, values and gates are whole, not of diagonal blocks (the equations
 have them so); forget gates are sigmoids, and begin at 3 to 6 as in the authors' code, open for weeks to
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import gcd
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -31,14 +31,15 @@ Kind = Literal["mlstm", "slstm"]
 PIECE = 16
 # Days that the convolution before an mLSTM reads.
 READS = 4
+# A logarithm whose number every precision holds: what is divided by more of it is nothing.
+LARGEST = 80.0
 # Where the biases of the forget gates begin, from the first unit or head to the last.
 OPEN = (3.0, 6.0)
 
 
 def apply_to_units(line: nn.Linear, values: Tensor) -> Tensor:
     """[L, n_in, B] -> [L, n_out, B]."""
-    weight = line.weight.expand(len(values), -1, -1)
-    return torch.baddbmm(line.bias[:, None], weight, values)
+    return torch.baddbmm(line.bias[:, None], line.weight.expand(len(values), -1, -1), values)
 
 
 class Norm(nn.Module):
@@ -51,10 +52,11 @@ class Norm(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """[L, heads * d, B] -> the same."""
-        by_head = values.unflatten(1, (self.heads, -1))
+        by_head = values.reshape(len(values), self.heads, -1, values.shape[2])
         centred = by_head - by_head.mean(2, keepdim=True)
         size = torch.rsqrt((centred * centred).mean(2, keepdim=True) + EPSILON)
-        return (centred * size).flatten(1, 2) * self.scale[:, None]
+        normed: Tensor = (centred * size).flatten(1, 2) * self.scale[:, None]
+        return normed
 
 
 def read_matrix(
@@ -62,40 +64,41 @@ def read_matrix(
 ) -> tuple[Tensor, Memory]:
     """h~_t of an mLSTM for some days at once, and the memory after them (Eqs. 19-21, stabilised as A.3).
 
-    With F_t = sum of log f up to t, D_tj = exp(F_t - F_j + log i_j - m_t) for j <= t is what of day j is left
-    on day t, and exp(F_t + m_0 - m_t) of the memory before: h~_t = (D o Q K')_t V / max(|n_t . q_t|,
+    With F_t the sum of log f up to t, exp(F_t - F_j + log i_j - m_t) is what of day j <= t is left on day t,
+    and exp(F_t + m_0 - m_t) of the memory before: a matrix D, and h~_t = (D o Q K')_t V / max(|n_t . q_t|,
     exp(-m_t)). m_t is the largest of these logarithms, the same as day after day max(log f_t + m_{t-1},
-    log i_t).
+    log i_t). F_t is in all of them, and only m_t - F_t, the running maximum of log i_j - F_j, is needed.
 
     Args:
         q: [B, heads, L, d] queries.
         k: [B, heads, L, d] keys, divided by sqrt(d).
-        v: [B, heads, L, d] values.
+        v: [B, heads, L, d + 1] values, and a one that makes n of the keys.
         entered: [B, heads, L] log i.
         kept: [B, heads, L] log f.
-        memory: C [B, heads, d, d] (keys by values), n [B, heads, d] and m [B, heads].
+        memory: C (keys by values) beside n, [B, heads, d, d + 1], and m [B, heads].
+
+    Returns:
+        [B, heads, L, d], and the memory.
     """
-    matrix, normaliser, largest = memory
-    L = q.shape[2]
-    total = kept.cumsum(-1)
+    matrix, before = memory
+    L, total = q.shape[2], kept.cumsum(-1)
+    logs = entered - total
+    largest = torch.maximum(logs.detach().cummax(-1).values, before.detach()[..., None])
     later = torch.full((L, L), NOTHING, dtype=q.dtype, device=q.device).triu(1)
-    left = total[..., None] + (entered - total)[..., None, :] + later
-    before = total + largest[..., None]
-    m = torch.maximum(left.detach().amax(-1), before.detach())
-    pattern = torch.exp(left - m[..., None]) * (q @ k.mT)
-    share = torch.exp(before - m)[..., None]
-    values = pattern @ v + share * (q @ matrix)
-    size = pattern.sum(-1) + (share * (q @ normaliser[..., None]))[..., 0]
-    outputs = values / torch.maximum(size.abs(), torch.exp(-m))[..., None]
-    last, m = total[..., -1:], m[..., -1]
-    written = k * torch.exp(last - total + entered - m[..., None])[..., None]
-    share = torch.exp(before[..., -1] - m)[..., None]
-    after = (share[..., None] * matrix + written.mT @ v, share * normaliser + written.sum(-2), m)
-    return outputs, after
+    left = torch.exp(logs[..., None, :] - largest[..., None] + later)
+    shares = torch.exp(before[..., None] - largest)
+    read = (left * (q @ k.mT)) @ v + shares[..., None] * (q @ matrix)
+    least = torch.exp((-largest - total).clamp(max=LARGEST))[..., None]
+    outputs = read[..., :-1] * torch.maximum(read[..., -1:].abs(), least).reciprocal()
+    written = k * torch.exp(logs - largest[..., -1:])[..., None]
+    after = shares[..., -1, None, None] * matrix + written.mT @ v
+    return outputs, (after, largest[..., -1] + total[..., -1])
 
 
 class MatrixBlock(nn.Module):
     """An mLSTM between an upward and a downward projection, which a second branch gates (Figure 11)."""
+
+    remembers = 3
 
     def __init__(self, drop: Drop, hidden: int, heads: int) -> None:
         super().__init__()
@@ -113,10 +116,9 @@ class MatrixBlock(nn.Module):
             self.gates.bias[self.heads :] = torch.linspace(*OPEN, self.heads)
 
     def memory(self, like: Tensor, rows: int) -> Memory:
-        """Nothing: rows of the convolution, matrix, normaliser, maximum; in the precision of a tensor."""
+        """Nothing: rows of the convolution, matrix beside normaliser, maximum; precise as a tensor is."""
         d = self.width // self.heads
-        sizes = ((READS - 1, self.width), (self.heads, d, d), (self.heads, d))
-        empty = (like.new_zeros(rows, *size) for size in sizes)
+        empty = (like.new_zeros(rows, *size) for size in ((READS - 1, self.width), (self.heads, d, d + 1)))
         return *empty, like.new_full((rows, self.heads), NOTHING)
 
     def forward(self, values: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
@@ -136,22 +138,26 @@ class MatrixBlock(nn.Module):
         """[L, width, B] of both -> h~ [L, width, B], piece by piece."""
         q, k = (self._by_head(apply_to_units(line, mixed)) for line in (self.queries, self.keys))
         v, k = self._by_head(apply_to_units(self.values, own)), k * k.shape[-1] ** -0.5
+        v = torch.cat([v, torch.ones_like(v[..., :1])], dim=-1)
         entered, kept = apply_to_units(self.gates, mixed).permute(2, 1, 0).chunk(2, dim=1)
         kept = functional.logsigmoid(kept)
         parts = []
         days = (part.split(PIECE, dim=2) for part in (q, k, v, entered, kept))
-        for some in zip(*days, strict=True):
-            part, memory = read_matrix(*some, memory)
+        for queries, keys, values, entering, keeping in zip(*days, strict=True):
+            part, memory = read_matrix(queries, keys, values, entering, keeping, memory)
             parts.append(part)
         return torch.cat(parts, dim=2).permute(2, 1, 3, 0).flatten(1, 2), memory
 
     def _by_head(self, values: Tensor) -> Tensor:
         """[L, width, B] -> [B, heads, L, d]."""
-        return values.unflatten(1, (self.heads, -1)).permute(3, 1, 0, 2).contiguous()
+        by_head = values.reshape(len(values), self.heads, -1, values.shape[2])
+        return by_head.permute(3, 1, 0, 2).contiguous()
 
 
 class ScalarBlock(nn.Module):
     """An sLSTM, then an upward and a downward projection with a gate between them (Figure 10)."""
+
+    remembers = 4
 
     def __init__(self, drop: Drop, hidden: int, heads: int) -> None:
         super().__init__()
@@ -225,19 +231,19 @@ class XlstmNetwork(Network):
         """
         super().__init__(dropout)
         self.embedding = nn.Linear(n_features + static, hidden)
-        self.blocks = nn.ModuleList(BLOCKS[kind](self.drop, hidden, heads) for kind in blocks)
+        self.blocks: Any = nn.ModuleList(BLOCKS[kind](self.drop, hidden, heads) for kind in blocks)
         self.norm = Norm(1, hidden)
         self.head = nn.Linear(hidden, 1)
 
     def memory(self, past: Tensor) -> Memory:
-        """What every block remembers, behind each other: four tensors each, of nothing."""
+        """What every block remembers, behind each other: nothing."""
         return tuple(part for block in self.blocks for part in block.memory(past, len(past)))
 
     def forward(self, inputs: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
         """Z_t of these days, and the memory after the last of them."""
         values = apply_to_units(self.embedding, inputs.permute(1, 2, 0).contiguous())
         after: list[Tensor] = []
-        for number, block in enumerate(self.blocks):
-            values, left = block(values, memory[4 * number : 4 * number + 4])
+        for block in self.blocks:
+            values, left = block(values, memory[len(after) : len(after) + block.remembers])
             after.extend(left)
         return apply_to_units(self.head, self.norm(values))[:, 0].mT, tuple(after)
