@@ -163,7 +163,7 @@ def test_exponential_gates_do_not_overflow(dtype, sign):
         for block in network.blocks:
             with torch.no_grad():
                 block.gates.weight.normal_(generator=torch.Generator().manual_seed(1)).mul_(size)
-                block.gates.bias.fill_(sign * size)
+                (block.bias if isinstance(block, ScalarBlock) else block.gates.bias).fill_(sign * size)
         u = 50.0 * randoms(6)(4, 200, 3).to(dtype)
         u[1], u[2] = 50.0, -50.0
         z, memory = network(u, network.memory(u[:, :0]))
@@ -231,7 +231,8 @@ def scalar_block_by_hand(a, rows, heads):
     for gate, head in np.ndindex(4, heads):
         mine = slice(head * d, (head + 1) * d)
         weights[gate * H + head * d : gate * H + (head + 1) * d, mine] = a["recurrent"][gate, head]
-    entering = [line(a, "gates", by_head(a["norm.scale"], x, 1)) for x in rows]
+    bias = np.r_[a["bias"], np.zeros(H)]  # candidate, output, forget, input
+    entering = [a["gates.weight"] @ by_head(a["norm.scale"], x, 1) + bias for x in rows]
     nothing = np.zeros(H), np.zeros(H), np.zeros(H), np.full(H, NOTHING)
     states, _ = scalar_by_hand(entering, weights, *nothing)
     found = []
@@ -277,7 +278,14 @@ def test_widths_that_heads_do_not_divide_have_as_many_as_divide_both(hidden, hea
 
 
 def test_forget_gates_begin_open():
-    for block in (MatrixBlock(lambda x: x, 8, 4), ScalarBlock(lambda x: x, 8, 4)):
-        n = block.heads if isinstance(block, MatrixBlock) else 8
-        begin = n if isinstance(block, MatrixBlock) else 2 * n
-        np.testing.assert_allclose(block.gates.bias.detach()[begin : begin + n], np.linspace(3.0, 6.0, n))
+    matrix, scalar = (kind(lambda x: x, 8, 4) for kind in (MatrixBlock, ScalarBlock))
+    np.testing.assert_allclose(matrix.gates.bias.detach()[4:], np.linspace(3.0, 6.0, 4))
+    np.testing.assert_allclose(scalar.bias.detach()[16:], np.linspace(3.0, 6.0, 8))
+
+
+@torch.no_grad()
+def test_a_bias_of_an_slstms_input_gates_would_do_nothing():
+    entering, weights, state = scalar_case(9, begun=False)
+    moved = entering.clone()
+    moved[:, 12:] += 0.7  # of four units
+    torch.testing.assert_close(recurrence(entering, weights, state)[0], recurrence(moved, weights, state)[0])

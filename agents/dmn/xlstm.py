@@ -38,7 +38,7 @@ OPEN = (3.0, 6.0)
 
 
 def apply_to_units(line: nn.Linear, values: Tensor) -> Tensor:
-    """[L, n_in, B] -> [L, n_out, B]."""
+    """[L, n_in, B] -> [L, n_out, B] of a line with a bias."""
     return torch.baddbmm(line.bias[:, None], line.weight.expand(len(values), -1, -1), values)
 
 
@@ -166,12 +166,14 @@ class ScalarBlock(nn.Module):
         self.heads = gcd(heads, hidden)
         d, inner = hidden // self.heads, -(-4 * hidden // 3)
         self.norm, self.each = Norm(1, hidden), Norm(self.heads, hidden)
-        self.gates = nn.Linear(hidden, 4 * hidden)  # candidate, output, forget, input
+        self.gates = nn.Linear(hidden, 4 * hidden, bias=False)  # candidate, output, forget, input
+        # None for the input: c and n would be multiplied alike, from the first day on.
+        self.bias = nn.Parameter(torch.empty(3 * hidden).uniform_(-(hidden**-0.5), hidden**-0.5))
         self.recurrent = nn.Parameter(torch.empty(4, self.heads, d, d).uniform_(-(d**-0.5), d**-0.5))
         self.up, self.beside = nn.Linear(hidden, inner), nn.Linear(hidden, inner)
         self.down = nn.Linear(inner, hidden)
         with torch.no_grad():
-            self.gates.bias[2 * hidden : 3 * hidden] = torch.linspace(*OPEN, hidden)
+            self.bias[2 * hidden :] = torch.linspace(*OPEN, hidden)
 
     def memory(self, like: Tensor, rows: int) -> Memory:
         """Nothing: state, cell, normaliser, maximum; in the precision of a tensor."""
@@ -182,7 +184,9 @@ class ScalarBlock(nn.Module):
     def forward(self, values: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
         """[L, H, B] -> the same, and the memory after the last day."""
         h, c, n, m = (part.mT for part in memory)
-        given = apply_to_units(self.gates, self.norm(values))
+        bias = functional.pad(self.bias, (0, values.shape[1]))
+        weight = self.gates.weight.expand(len(values), -1, -1)
+        given = torch.baddbmm(bias[:, None], weight, self.norm(values))
         states, after = self._run(given, self.recurrent_weights(), (h, c, n, m))
         states = self.each(states)
         gate = functional.gelu(apply_to_units(self.beside, states))
