@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.func import functional_call, vmap
 
 from agents.dmn.gates import GatedResidual, VariableSelection
 from agents.dmn.network import Network
 from agents.dmn.tft import TftNetwork
 from agents.dmn.vsn_lstm import VsnLstmNetwork
 from agents.dmn.xlstm import XlstmNetwork
+from agents.population.skeleton import for_members
 from agents.training import global_seed
 
 F, H, S, CONTEXT = 3, 4, 2, 5
@@ -290,3 +292,30 @@ def test_every_weight_that_reads_the_context_learns(name):
         # A bias that all keys share adds the same to every score, and does nothing.
         if key != "attention.keys.bias":
             assert float(p.grad.abs().max()) > 0.0, key
+
+
+@every_network
+def test_members_side_by_side_have_the_slopes_of_each_alone_by_their_contexts_too(name):
+    """The state before the first day among them, which a static context makes."""
+    members, frame = [made(name, static=S) for _ in range(3)], for_members(made(name, static=S))
+    for k, member in enumerate(members):
+        with torch.no_grad():
+            for p in member.parameters():
+                p *= 1.0 + 0.1 * k
+    u = torch.stack([inputs(static=S, seed=k) for k in range(3)])
+    weights = {
+        key: torch.stack([dict(m.named_parameters())[key].detach() for m in members]).requires_grad_()
+        for key, _ in frame.named_parameters()
+    }
+
+    def one(own, rows):
+        return functional_call(frame, own, (rows, frame.beginning(rows[:, :0])))[0]
+
+    z = vmap(one)(weights, u)
+    slopes = torch.autograd.grad(z.square().sum(), list(weights.values()))
+    for k, member in enumerate(members):
+        alone = member(u[k], member.beginning(u[k][:, :0]))[0]
+        torch.testing.assert_close(z[k], alone, rtol=0, atol=1e-12)
+        wanted = torch.autograd.grad(alone.square().sum(), list(member.parameters()))
+        for key, found, expected in zip(weights, slopes, wanted, strict=True):
+            torch.testing.assert_close(found[k], expected, rtol=0, atol=1e-10, msg=key)
