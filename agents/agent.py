@@ -606,3 +606,16 @@ register(
     quick={"timesteps": 50_000, "accounts": 256, "learning_rate": 3e-3},
     learns=True,
 )
+for _network, _about in {
+    "vsn-lstm": "variable selection and an LSTM (Lim et al. 2021)",
+    "tft": "a temporal fusion transformer (Lim et al. 2021)",
+    "xlstm": "an xLSTM (Beck et al. 2024)",
+}.items():
+    register(
+        f"dmn-{_network}",
+        "agents.dmn:DeepMomentum",
+        about=f"{_about}, trained on the Sharpe ratio",
+        options={"network": _network},
+        quick={"epochs": 10, "patience": 4},
+        learns=True,
+    )

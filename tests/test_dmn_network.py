@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
+from agents.dmn.architectures import build
 from agents.dmn.config import FEATURE_NAMES, DmnConfig
-from agents.dmn.course import build
 from agents.dmn.gated import gated
 from agents.dmn.network import LinearNetwork, MlpNetwork, Network, WaveNetwork
 from agents.dmn.transformer import Attention
@@ -16,7 +16,7 @@ from agents.lstm.masked import masked_lstm
 from agents.training import global_seed
 
 F, H = len(FEATURE_NAMES), 6
-NETWORKS = ("linear", "mlp", "wavenet", "lstm", "transformer")
+NETWORKS = ("linear", "mlp", "wavenet", "lstm", "transformer", "vsn-lstm", "tft", "xlstm")
 WITH_DROPOUT = NETWORKS[1:]
 every_network = pytest.mark.parametrize("name", NETWORKS)
 

@@ -11,8 +11,8 @@ import torch
 
 from agents.agent import play
 from agents.dmn import DeepMomentum
+from agents.dmn.architectures import build
 from agents.dmn.config import NetworkName
-from agents.dmn.course import build
 from agents.dmn.statics import StaticNetwork, layout_of, numbers_of
 from agents.dmn.training_windows import FEATURES, cut_windows
 from qn_env.environment import TradingEnv

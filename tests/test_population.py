@@ -54,6 +54,9 @@ DMN: dict[str, dict[str, Any]] = {
     "transformer": {"network": "transformer", "heads": 2, "context": 10},
     "lstm with vectors of assets": {"network": "lstm", "static": 2},
     "mlp with vectors of assets": {"network": "mlp", "static": 2},
+    "vsn-lstm": {"network": "vsn-lstm"},
+    "tft": {"network": "tft", "heads": 2, "context": 10},
+    "xlstm": {"network": "xlstm", "heads": 2},
 }
 MARKETS: dict[str, dict[str, Any]] = {
     "market": {},
@@ -118,7 +121,7 @@ def dmn_courses(model: str, members: int = K, *, precision: str = "float32", **m
     lag = options.pop("execution_lag", 0)
     known: Any = {}
     found = []
-    batch = 16 if options["network"] in ("lstm", "transformer") else 512
+    batch = 512 if options["network"] in ("linear", "mlp", "wavenet") else 16
     for k in range(members):
         chosen = options | own(k, options.get("dropout", 0.2)) | {"l1": 1e-3 * k, "temperature": 1.0 + k}
         agent = DeepMomentum(

@@ -15,10 +15,11 @@ from torch import Tensor
 from agents.agent import Settings, repr_of
 from agents.checkpoint import load_json, load_tensors, save_json, save_tensors
 from agents.device import resolve
+from agents.dmn.architectures import build, days_before
 from agents.dmn.config import DmnConfig
-from agents.dmn.course import Course, Known, build
+from agents.dmn.course import Course, Known
 from agents.dmn.losses import LOSSES, VOL_TARGET
-from agents.dmn.network import LinearNetwork, Memory, MlpNetwork, Network, WaveNetwork
+from agents.dmn.network import Memory, Network
 from agents.dmn.population import train_courses
 from agents.dmn.space import SPACES
 from agents.dmn.statics import NUMBERS, Layout, StaticNetwork, layout_of, numbers_in, numbers_of
@@ -39,7 +40,6 @@ CHUNK = 128
 
 # Trading days until the slowest input is defined.
 INPUT_DAYS = 315
-READS_PAST: dict[str, type[Network]] = {"linear": LinearNetwork, "mlp": MlpNetwork, "wavenet": WaveNetwork}
 
 
 class Stored(TypedDict):
@@ -72,9 +72,7 @@ class DeepMomentum:
             vol_target=VOL_TARGET,
             train_cost_bps=self.config.train_cost_bps,
         )
-        self.warmup = (
-            max(INPUT_DAYS, *self.config.changepoints, 0) + READS_PAST.get(self.config.network, Network).past
-        )
+        self.warmup = max((INPUT_DAYS, *self.config.changepoints)) + days_before(self.config)
         self.network: Network | None = None
         self.layout_: Layout = []
         self.training_ = Training()

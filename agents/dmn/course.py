@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 import torch
@@ -11,10 +11,9 @@ from torch import Tensor
 
 from agents.dmn.config import DmnConfig
 from agents.dmn.losses import value_of
-from agents.dmn.network import LinearNetwork, LstmNetwork, MlpNetwork, Network, WaveNetwork
-from agents.dmn.statics import Layout, StaticNetwork, numbers_of
+from agents.dmn.network import Network
+from agents.dmn.statics import Layout, numbers_of
 from agents.dmn.training_windows import AssetDays, TrainingWindows, cut_windows, features_of, join_blocks
-from agents.dmn.transformer import TransformerNetwork
 from agents.population.jobs import Job
 from agents.training import Monitor, Training
 from qn_env.environment import TradingEnv
@@ -136,31 +135,3 @@ def _cut(
         learn, held = cut(env), cut(validation)
     costless = learn.pairs.episode.terms.costs is None
     return (learn.asset_days() if network.reads_days and costless else learn), held
-
-
-def build(config: DmnConfig, layout: Sequence[Sequence[str]] = ()) -> Network:
-    """The network of a configuration, with weights from torch's global generator.
-
-    Args:
-        config: the hyperparameters.
-        layout: the assets that have vectors of their own, where the configuration has any.
-    """
-    if not config.static:
-        return _network(config, len(config.inputs))
-    return StaticNetwork(_network(config, len(config.inputs) + config.static), layout, config.static)
-
-
-def _network(config: DmnConfig, n: int) -> Network:
-    """The network that reads n inputs."""
-    hidden, dropout = config.hidden, config.dropout
-    match config.network:
-        case "linear":
-            return LinearNetwork(n)
-        case "mlp":
-            return MlpNetwork(n, hidden, dropout)
-        case "wavenet":
-            return WaveNetwork(n, hidden, dropout)
-        case "lstm":
-            return LstmNetwork(n, hidden, dropout)
-        case "transformer":
-            return TransformerNetwork(n, hidden, dropout, heads=config.heads, context=config.context)

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from agents.dmn.architectures import build
 from agents.dmn.config import Objective
-from agents.dmn.course import Course, build
+from agents.dmn.course import Course
 from agents.dmn.losses import DayPairs, Pairs, value_of
 from agents.dmn.network import Network, kept_of
 from agents.dmn.training_windows import AssetDays, TrainingWindows
