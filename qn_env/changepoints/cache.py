@@ -6,7 +6,7 @@ whatever their dates, names and costs; a return that differs anywhere is another
 or not at all, by any number of processes. One that is torn or foreign, as its checksum tells, counts as none:
 the fit is made again and takes its place.
 
-Nothing is kept unless a folder is named: to `cached`, or by the environment variable QN_ENV_CACHE for all that
+Nothing is kept unless a folder is named: to `cached`, or by the environment variable QN_ENV_CACHE for whoever
 reads the feature.
 """
 
@@ -20,6 +20,7 @@ import numpy as np
 from qn_env.arrays import FloatArray
 from qn_env.changepoints.evidence import FEWEST_DAYS, MOST_DAYS, fit
 from qn_env.checks import check_is, check_path, check_whole
+from qn_env.errors import FileError
 from qn_env.panel import Panel
 from qn_env.storage import SEAL, digest, make_folder, write_atomically
 from qn_env.year import bars_in
@@ -76,7 +77,11 @@ def kept(returns: FloatArray, days: int, folder: Path | None) -> tuple[FloatArra
     if found is None:
         found = fit(own, days)
         make_folder(path.parent)
-        _write(path, found)
+        try:
+            _write(path, found)
+        except FileError:  # a thread of this process has just put the same there
+            if not path.is_file():
+                raise
     severity, location = np.full(len(returns), np.nan), np.full(len(returns), np.nan)
     severity[:length], location[:length] = found
     return severity, location

@@ -13,8 +13,8 @@ nu = 1 - 1 / (1 + exp(-(nlml_C - nlml_M))). What they find by gradients is compu
    it could also have said, the Occam factor of a Bayesian comparison (MacKay 2003, chapter 28).
 3. One window in twenty is taken to hold a changepoint, as part of both marginal likelihoods. So nu is the
    probability that this one does, and near 0 on noise, where a few days alone cannot tell.
-4. Length-scales are a quarter and a year of rows, whatever the look-back: a curve that turns within a month
-   of returns could not be told from a break.
+4. Length-scales are half a year and two years of rows, whatever the look-back: a curve that turns within a
+   month of returns could not be told from a break.
 
 The location is the likeliest c. Nothing is drawn by chance, and there is no local optimum to end in.
 """
@@ -37,12 +37,15 @@ FEWEST_DAYS, MOST_DAYS = 2 * SHORTEST_HALF, 2_520  # of a look-back: some place 
 PRIOR = 0.05  # probability that a window holds a changepoint
 
 # The laws a stretch of returns may have: noise alone, with half of the weight, or a Matern curve beneath it.
-LENGTH_SCALES = (63.0, 252.0)  # rows
+LENGTH_SCALES = (126.0, 504.0)  # rows
 SIGNALS = (0.1, 0.3, 1.0)  # variance of the curve over that of the noise
 # The noise variance, in units of the window's variance, is inverse gamma with a mean of 1.
 SHAPE, SCALE = 2.0, 1.0
 
-WIDTH = 512  # windows computed at once: few enough for the caches
+WIDTH, STEP = (
+    512,
+    64,
+)  # windows computed at once, few enough for the caches; a block holds a multiple of these
 
 
 def changepoints(returns: FloatArray, days: int) -> tuple[FloatArray, FloatArray]:
@@ -83,8 +86,8 @@ def fit(returns: FloatArray, days: int) -> tuple[FloatArray, FloatArray]:
     begin, end = int(known[0]), int(known[-1]) + 1
     for first in range(begin, end - days + 1, WIDTH):
         windows = min(WIDTH, end - days + 1 - first)
-        block = np.full(WIDTH + days - 1, np.nan)  # of one shape always
         piece = returns[first : first + windows + days - 1]
+        block = np.full(-(-windows // STEP) * STEP + days - 1, np.nan)
         block[: len(piece)] = np.where(np.isfinite(piece), piece, np.nan)
         rows = slice(first + days - 1, first + days - 1 + windows)
         odds, before = log_odds(block, days)

@@ -46,8 +46,7 @@ class Processes:
             weights = np.hstack([weights - reflection * weights[:, ::-1], reflection])
             reflections[:, n] = reflection[:, 0]
             variances[:, n] = variances[:, n - 1] * (1.0 - reflection[:, 0] ** 2)
-        constant: FloatArray = np.cumprod(1.0 - reflections, axis=1)
-        return cls(reflections, variances, constant)
+        return cls(reflections, variances, np.multiply.accumulate(1.0 - reflections, axis=1))
 
 
 def prediction_errors(values: FloatArray, processes: Processes) -> Iterator[tuple[FloatArray, FloatArray]]:
