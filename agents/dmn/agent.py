@@ -39,6 +39,7 @@ CHUNK = 128
 # Trading days until the slowest input is defined.
 INPUT_DAYS = 315
 READS_PAST: dict[str, type[Network]] = {"linear": LinearNetwork, "mlp": MlpNetwork, "wavenet": WaveNetwork}
+READS_CONTEXT = ("patchtst", "lstm-patchtst", "dlinear", "itransformer")
 
 
 class Stored(TypedDict):
@@ -54,8 +55,8 @@ class DeepMomentum:
     Sixteen models: linear, MLP, WaveNet or LSTM, trained on the Sharpe ratio, the average return, the squared
     error of the next return or its sign; and the Momentum Transformer of the same group. Trained on
     non-overlapping trajectories of 63 of each asset's own trading days, selected on the validation block;
-    predicts in one streamed pass with a warm state. A network without a state of its own (all but LSTM and
-    transformer) reads the days before a trajectory too.
+    predicts in one streamed pass with a warm state. A network without a state of its own, and one that reads
+    windows beside its state, is given the days before a trajectory too.
     """
 
     learns = True
@@ -67,7 +68,7 @@ class DeepMomentum:
         self.settings = Settings(
             window=1, features=FEATURES, vol_target=VOL_TARGET, train_cost_bps=self.config.train_cost_bps
         )
-        self.warmup = INPUT_DAYS + READS_PAST.get(self.config.network, Network).past
+        self.warmup = INPUT_DAYS + days_before(self.config)
         self.network: Network | None = None
         self.training_ = Training()
         self.monitor = Monitor()
@@ -270,6 +271,13 @@ class DeepMomentum:
     def _positions(self, z: Tensor) -> FloatArray:
         positions: FloatArray = LOSSES[self.config.loss].positions(z).double().numpy()
         return positions
+
+
+def days_before(config: DmnConfig) -> int:
+    """Days before its first valid one that the network of a configuration wants to see (`Network.past`)."""
+    if config.network in READS_CONTEXT:
+        return config.context - 1
+    return READS_PAST.get(config.network, Network).past
 
 
 def _shapes(network: Network) -> dict[str, torch.Size]:

@@ -8,7 +8,18 @@ from typing import Literal, get_args
 from agents.limits import check_counts, check_penalties, check_positive, check_shares, check_widths
 from qn_env.checks import check_known
 
-NetworkName = Literal["linear", "mlp", "wavenet", "lstm", "transformer"]
+NetworkName = Literal[
+    "linear",
+    "mlp",
+    "wavenet",
+    "lstm",
+    "transformer",
+    "patchtst",
+    "lstm-patchtst",
+    "dlinear",
+    "itransformer",
+    "mamba2",
+]
 LossName = Literal["sharpe", "average", "mse", "binary"]
 SpaceName = Literal["dmn2019", "wood2022"]
 SplitName = Literal["date", "asset"]
@@ -30,8 +41,8 @@ class DmnConfig:
     dropout: float = 0.2  # one rate for all masks; the linear model has none
     l1: float = 1e-5  # penalty on the linear model's weights (Eq. 19), in units of the loss
     train_cost_bps: float = 0.0  # c of the turnover regularisation (Eqs. 35-36)
-    heads: int = 4  # of the transformer's attention
-    context: int = 63  # days the transformer attends to
+    heads: int = 4  # of attention, or of a state space
+    context: int = 63  # days that attention or a window reaches back to, today among them
     batch: int = 256  # of a step: trajectories of an LSTM or transformer, asset-days of the others
     learning_rate: float = 1e-2
     max_norm: float = 1.0  # of the gradient

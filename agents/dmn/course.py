@@ -10,8 +10,12 @@ import torch
 from torch import Tensor
 
 from agents.dmn.config import FEATURE_NAMES, DmnConfig
+from agents.dmn.dlinear import DLinearNetwork
+from agents.dmn.itransformer import ITransformerNetwork
 from agents.dmn.losses import LOSSES
+from agents.dmn.mamba import MambaNetwork
 from agents.dmn.network import LinearNetwork, LstmNetwork, MlpNetwork, Network, WaveNetwork
+from agents.dmn.patchtst import LstmPatchTstNetwork, PatchTstNetwork
 from agents.dmn.training_windows import AssetDays, TrainingWindows, cut_windows, join_blocks
 from agents.dmn.transformer import TransformerNetwork
 from agents.population.jobs import Job
@@ -141,3 +145,13 @@ def build(config: DmnConfig) -> Network:
             return LstmNetwork(n, hidden, dropout)
         case "transformer":
             return TransformerNetwork(n, hidden, dropout, heads=config.heads, context=config.context)
+        case "patchtst":
+            return PatchTstNetwork(n, hidden, dropout, heads=config.heads, context=config.context)
+        case "lstm-patchtst":
+            return LstmPatchTstNetwork(n, hidden, dropout, heads=config.heads, context=config.context)
+        case "dlinear":
+            return DLinearNetwork(n, hidden, dropout, context=config.context)
+        case "itransformer":
+            return ITransformerNetwork(n, hidden, dropout, heads=config.heads, context=config.context)
+        case "mamba2":
+            return MambaNetwork(n, hidden, dropout, heads=config.heads)

@@ -1,0 +1,147 @@
+"""Mamba-2 (Dao and Gu 2024, arXiv:2405.21060): a state space whose steps and directions come from the inputs.
+
+h_t = exp(-a d_t) h_{t-1} + d_t x_t B_t', y_t = h_t C_t + D x_t, per head with one number a; d_t = softplus(.).
+Inside a chunk of days that is one masked product of matrices, the duality of the paper's title; from chunk to
+chunk the state is carried on (its section 6). Around it the paper's block: one projection for gate, x, B, C
+and d, a short causal convolution of x, B and C, the norm behind the gate.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from agents.dmn.network import Memory, Network
+
+LAYERS = 2
+# Inner width of a block in widths of the network, and numbers of the state for each inner one.
+WIDER, STATE = 2, 16
+KERNEL = 4  # days of the convolution
+CHUNK = 16  # days whose products are taken at once
+# Where the first values of d and a lie, as in the authors' code.
+STEPS, RATES = (1e-3, 1e-1), (1.0, 16.0)
+
+
+class MambaNetwork(Network):
+    """Inputs embedded by a line, two blocks with a skip around each, Z_t = w' norm(x_t) + b."""
+
+    def __init__(
+        self,
+        n_features: int,
+        hidden: int,
+        dropout: float,
+        *,
+        static: int = 0,
+        context: int = 63,
+        heads: int = 4,
+    ) -> None:
+        """Of so many features and static inputs; its state reaches back as far as it learns to, not `context`."""
+        del context
+        super().__init__(dropout)
+        self.embedding = nn.Linear(n_features + static, hidden)
+        self.blocks = nn.ModuleList(MambaBlock(hidden, heads) for _ in range(LAYERS))
+        self.norm = nn.RMSNorm(hidden)
+        self.head = nn.Linear(hidden, 1)
+
+    def memory(self, past: Tensor) -> Memory:
+        """No day behind the convolutions, and zero states."""
+        return tuple(past.new_zeros(len(past), *shape) for block in self.blocks for shape in block.kept)
+
+    def forward(self, inputs: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+        """Z_t of these days, and the memory after the last of them."""
+        rows, after = self.drop(self.embedding(inputs)), []
+        for block, *before in zip(self.blocks, memory[::2], memory[1::2], strict=True):
+            added, *kept = block(rows, *before)
+            rows = rows + self.drop(added)
+            after += kept
+        return self.head(self.norm(rows)).squeeze(-1), tuple(after)
+
+
+class MambaBlock(nn.Module):
+    """The block of Mamba-2 without its skip.
+
+    Attributes:
+        kept: shapes of what it keeps of a sequence: the convolution's last rows, and the state.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads, self.size = heads, max(WIDER * width // heads, 1)
+        self.inner = heads * self.size
+        mixed = self.inner + 2 * STATE
+        self.kept = (KERNEL - 1, mixed), (heads, self.size, STATE)
+        self.before = nn.RMSNorm(width)
+        self.project = nn.Linear(width, self.inner + mixed + heads, bias=False)
+        reach = KERNEL**-0.5
+        self.kernel = nn.Parameter(torch.empty(KERNEL, mixed).uniform_(-reach, reach))
+        self.offset = nn.Parameter(torch.empty(mixed).uniform_(-reach, reach))
+        steps = torch.empty(heads).uniform_(*map(math.log, STEPS)).exp()
+        self.step = nn.Parameter(steps + torch.log(-torch.expm1(-steps)))  # softplus gives `steps`
+        self.rate = nn.Parameter(torch.empty(heads).uniform_(*RATES).log())
+        self.skip = nn.Parameter(torch.ones(heads))
+        self.behind = nn.RMSNorm(self.inner)
+        self.out = nn.Linear(self.inner, width, bias=False)
+
+    def forward(self, rows: Tensor, earlier: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """[B, L, width] -> the same, and what is kept.
+
+        Args:
+            rows: the days.
+            earlier: [B, KERNEL - 1, mixed] what the convolution reads of the days before.
+            state: [B, heads, size, STATE] after the day before.
+        """
+        L = rows.shape[1]
+        gate, given, step = self.project(self.before(rows)).split(
+            [self.inner, self.inner + 2 * STATE, self.heads], dim=-1
+        )
+        given = torch.cat([earlier, given], dim=1)
+        kernel = self.kernel.unbind(0)
+        mixed = sum((given[:, k : k + L] * kernel[k] for k in range(1, KERNEL)), given[:, :L] * kernel[0])
+        x, b, c = functional.silu(mixed + self.offset).split([self.inner, STATE, STATE], dim=-1)
+        x = x.unflatten(-1, (self.heads, self.size))
+        y, state = scan(x, functional.softplus(step + self.step), self.rate.exp(), b, c, state)
+        y = (y + self.skip[:, None] * x).flatten(2)
+        return self.out(self.behind(y * functional.silu(gate))), given[:, L:], state
+
+
+def scan(
+    x: Tensor, step: Tensor, rate: Tensor, b: Tensor, c: Tensor, state: Tensor, chunk: int = CHUNK
+) -> tuple[Tensor, Tensor]:
+    """h_t = exp(-a d_t) h_{t-1} + d_t x_t B_t', y_t = h_t C_t, by chunks of days.
+
+    Args:
+        x: [B, L, heads, P].
+        step: [B, L, heads] d, not negative.
+        rate: [heads] a, positive.
+        b: [B, L, n], the same for all heads.
+        c: [B, L, n], the same for all heads.
+        state: [B, heads, P, n] before the first day.
+        chunk: days of a chunk; any gives the same numbers.
+
+    Returns:
+        y [B, L, heads, P] and the state after the last day.
+    """
+    L = x.shape[1]
+    days = min(chunk, L)
+    # A day with d = 0 leaves the state as it is.
+    x, step, b, c = (
+        functional.pad(part, (0, 0) * (part.ndim - 2) + (0, -L % days)).unflatten(1, (-1, days))
+        for part in (x, step, b, c)
+    )
+    given = (x * step[..., None]).transpose(2, 3)  # [B, chunks, heads, days, P]
+    fallen = (-rate * step).cumsum(2).transpose(2, 3)  # [B, chunks, heads, days] log of the decay since the begin
+    total = fallen[..., -1:]
+    earlier = torch.ones(days, days, dtype=torch.bool, device=x.device).tril()
+    since = torch.where(earlier, fallen[..., :, None] - fallen[..., None, :], -torch.inf)
+    inside = ((c @ b.mT)[:, :, None] * since.exp()) @ given
+    added = (given * (total - fallen).exp()[..., None]).mT @ b[:, :, None]  # [B, chunks, heads, P, n]
+    before = []
+    for new, kept in zip(added.unbind(1), total.exp()[..., None].unbind(1), strict=True):
+        before.append(state)
+        state = kept * state + new
+    carried = c[:, :, None] @ torch.stack(before, dim=1).mT  # [B, chunks, heads, days, P]
+    y = inside + fallen.exp()[..., None] * carried
+    return y.transpose(2, 3).flatten(1, 2)[:, :L], state
