@@ -52,6 +52,11 @@ DMN: dict[str, dict[str, Any]] = {
     "wavenet": {"network": "wavenet"},
     "wavenet net of costs": {"network": "wavenet", "train_cost_bps": 5.0},
     "transformer": {"network": "transformer", "heads": 2, "context": 10},
+    "patchtst": {"network": "patchtst", "heads": 2, "context": 24, "epochs": 3},
+    "lstm-patchtst": {"network": "lstm-patchtst", "heads": 2, "context": 10, "epochs": 3},
+    "dlinear net of costs": {"network": "dlinear", "train_cost_bps": 5.0, "epochs": 3},
+    "itransformer": {"network": "itransformer", "heads": 2, "epochs": 3},
+    "mamba2": {"network": "mamba2", "heads": 2, "epochs": 3},
 }
 MARKETS: dict[str, dict[str, Any]] = {
     "market": {},
@@ -116,7 +121,7 @@ def dmn_courses(model: str, members: int = K, *, precision: str = "float32", **m
     lag = options.pop("execution_lag", 0)
     known: Any = {}
     found = []
-    batch = 16 if options["network"] in ("lstm", "transformer") else 512
+    batch = 16 if options["network"] in ("lstm", "transformer", "lstm-patchtst", "mamba2") else 512
     for k in range(members):
         chosen = options | own(k, options.get("dropout", 0.2)) | {"l1": 1e-3 * k}
         agent = DeepMomentum(

@@ -129,9 +129,10 @@ class _Attend(torch.autograd.Function):
         info: Any, in_dims: tuple[int | None, ...], *given: Tensor
     ) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
         """Members of a population are further heads: none sees another either."""
-        heads = (
-            (one.expand(info.batch_size, *one.shape) if place is None else one.movedim(place, 0)).flatten(0, 1)
+        members = (
+            one.expand(info.batch_size, *one.shape) if place is None else one.movedim(place, 0)
             for one, place in zip(given, in_dims, strict=True)
         )
-        mixed, pattern = (part.unflatten(0, (info.batch_size, -1)) for part in _attend(*heads))
+        found = _attend(*(one.flatten(0, 1) for one in members))
+        mixed, pattern = (part.view(info.batch_size, -1, *part.shape[1:]) for part in found)
         return (mixed, pattern), (0, 0)

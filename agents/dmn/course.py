@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
 import torch
@@ -21,6 +21,15 @@ from agents.dmn.transformer import TransformerNetwork
 from agents.population.jobs import Job
 from agents.training import Monitor, Training
 from qn_env.environment import TradingEnv
+
+# Named by who published them later; all are built alike.
+LATER: dict[str, Callable[..., Network]] = {
+    "patchtst": PatchTstNetwork,
+    "lstm-patchtst": LstmPatchTstNetwork,
+    "dlinear": DLinearNetwork,
+    "itransformer": ITransformerNetwork,
+    "mamba2": MambaNetwork,
+}
 
 # Blocks that were cut, by what decides them.
 Known = dict[tuple[object, ...], tuple[TrainingWindows | AssetDays, TrainingWindows]]
@@ -145,13 +154,5 @@ def build(config: DmnConfig) -> Network:
             return LstmNetwork(n, hidden, dropout)
         case "transformer":
             return TransformerNetwork(n, hidden, dropout, heads=config.heads, context=config.context)
-        case "patchtst":
-            return PatchTstNetwork(n, hidden, dropout, heads=config.heads, context=config.context)
-        case "lstm-patchtst":
-            return LstmPatchTstNetwork(n, hidden, dropout, heads=config.heads, context=config.context)
-        case "dlinear":
-            return DLinearNetwork(n, hidden, dropout, context=config.context)
-        case "itransformer":
-            return ITransformerNetwork(n, hidden, dropout, heads=config.heads, context=config.context)
-        case "mamba2":
-            return MambaNetwork(n, hidden, dropout, heads=config.heads)
+        case name:
+            return LATER[name](n, hidden, dropout, heads=config.heads, context=config.context)

@@ -1,9 +1,9 @@
 """iTransformer (Liu, Hu, Zhang, Wu, Wang, Ma, Long 2024, arXiv:2310.06625): a feature is a token.
 
-A feature's whole window is embedded as one token, attention is among features, and what is specific to each is
-left to the feed-forward part. The paper first brings every series to mean 0 and deviation 1 of its window and
-undoes it on the forecast; momentum features come scaled, and how large they are is what they say: they are
-taken as they are.
+A feature's whole window is embedded as one token, attention is among features, and what is specific to each
+is left to the feed-forward part. The paper first brings every series to mean 0 and deviation 1 of its window
+and undoes it on the forecast. Momentum features come scaled, and their size is what they say: they are taken
+as they are.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Mamba-2 (Dao and Gu 2024, arXiv:2405.21060): a state space whose steps and directions come from the inputs.
+"""Mamba-2 (Dao and Gu 2024, arXiv:2405.21060): a state space whose steps and directions are the inputs'.
 
-h_t = exp(-a d_t) h_{t-1} + d_t x_t B_t', y_t = h_t C_t + D x_t, per head with one number a; d_t = softplus(.).
+h_t = exp(-a d_t) h_{t-1} + d_t x_t B_t', y_t = h_t C_t + D x_t, a one number of a head, d_t a softplus.
 Inside a chunk of days that is one masked product of matrices, the duality of the paper's title; from chunk to
 chunk the state is carried on (its section 6). Around it the paper's block: one projection for gate, x, B, C
 and d, a short causal convolution of x, B and C, the norm behind the gate.
@@ -38,17 +38,18 @@ class MambaNetwork(Network):
         context: int = 63,
         heads: int = 4,
     ) -> None:
-        """Of so many features and static inputs; its state reaches back as far as it learns to, not `context`."""
+        """Of so many features and static inputs; how far it looks back is learnt, not `context`."""
         del context
         super().__init__(dropout)
         self.embedding = nn.Linear(n_features + static, hidden)
-        self.blocks = nn.ModuleList(MambaBlock(hidden, heads) for _ in range(LAYERS))
+        blocks = [MambaBlock(hidden, heads) for _ in range(LAYERS)]
+        self.blocks, self._kept = nn.ModuleList(blocks), [shape for block in blocks for shape in block.kept]
         self.norm = nn.RMSNorm(hidden)
         self.head = nn.Linear(hidden, 1)
 
     def memory(self, past: Tensor) -> Memory:
         """No day behind the convolutions, and zero states."""
-        return tuple(past.new_zeros(len(past), *shape) for block in self.blocks for shape in block.kept)
+        return tuple(past.new_zeros(len(past), *shape) for shape in self._kept)
 
     def forward(self, inputs: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
         """Z_t of these days, and the memory after the last of them."""
@@ -94,14 +95,13 @@ class MambaBlock(nn.Module):
             state: [B, heads, size, STATE] after the day before.
         """
         L = rows.shape[1]
-        gate, given, step = self.project(self.before(rows)).split(
-            [self.inner, self.inner + 2 * STATE, self.heads], dim=-1
-        )
+        sizes = [self.inner, self.inner + 2 * STATE, self.heads]
+        gate, given, step = torch.split(self.project(self.before(rows)), sizes, dim=-1)
         given = torch.cat([earlier, given], dim=1)
         kernel = self.kernel.unbind(0)
         mixed = sum((given[:, k : k + L] * kernel[k] for k in range(1, KERNEL)), given[:, :L] * kernel[0])
-        x, b, c = functional.silu(mixed + self.offset).split([self.inner, STATE, STATE], dim=-1)
-        x = x.unflatten(-1, (self.heads, self.size))
+        x, b, c = torch.split(functional.silu(mixed + self.offset), [self.inner, STATE, STATE], dim=-1)
+        x = x.reshape(*x.shape[:2], self.heads, self.size)
         y, state = scan(x, functional.softplus(step + self.step), self.rate.exp(), b, c, state)
         y = (y + self.skip[:, None] * x).flatten(2)
         return self.out(self.behind(y * functional.silu(gate))), given[:, L:], state
@@ -128,11 +128,13 @@ def scan(
     days = min(chunk, L)
     # A day with d = 0 leaves the state as it is.
     x, step, b, c = (
-        functional.pad(part, (0, 0) * (part.ndim - 2) + (0, -L % days)).unflatten(1, (-1, days))
+        functional.pad(part, (0, 0) * (part.ndim - 2) + (0, -L % days)).reshape(
+            len(part), -1, days, *part.shape[2:]
+        )
         for part in (x, step, b, c)
     )
     given = (x * step[..., None]).transpose(2, 3)  # [B, chunks, heads, days, P]
-    fallen = (-rate * step).cumsum(2).transpose(2, 3)  # [B, chunks, heads, days] log of the decay since the begin
+    fallen = (-rate * step).cumsum(2).transpose(2, 3)  # logs of decays, [B, chunks, heads, days]
     total = fallen[..., -1:]
     earlier = torch.ones(days, days, dtype=torch.bool, device=x.device).tril()
     since = torch.where(earlier, fallen[..., :, None] - fallen[..., None, :], -torch.inf)

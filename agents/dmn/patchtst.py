@@ -2,12 +2,12 @@
 
 Each feature for itself, with weights that all share: its window is cut into patches, they are embedded as
 tokens with positions, and a transformer encoder reads them. Where we differ: one head over the tokens of all
-features, since one position is wanted and not a forecast of each; layer norms instead of batch norms; features
-are taken as they are instead of at mean 0 and deviation 1 of each window, since how large they are is what
-they say.
+features, since one position is wanted and not a forecast of each; layer norms instead of batch norms; and
+features are taken as they are instead of at mean 0 and deviation 1 of each window: their size is what they
+say.
 
-LSTM + PatchTST is a row of the comparison in arXiv:2603.01820. Our reading: the tokens of the window that ends
-today beside the LSTM's state of today, under one head.
+LSTM + PatchTST is a row of the comparison in arXiv:2603.01820. Our reading: the tokens of the window that
+ends today beside the LSTM's state of today, under one head.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ class PatchEncoder(nn.Module):
 
     def forward(self, windows: Tensor) -> Tensor:
         """Patches, embedding, positions and encoder of the paper's section 3.1."""
-        B, L, F, _ = windows.shape
+        B, L, F = windows.shape[:3]
         patches = cut_patches(windows, self.length).permute(3, 0, 1, 2, 4).flatten(2, 3)  # [N, B, L * F, P]
         tokens = self._drop(self.embedding(patches) + self.position[:, None, None])
         for layer in self.layers:
             tokens = layer(tokens)
-        return tokens.unflatten(2, (L, F)).permute(1, 2, 3, 0, 4).flatten(2)
+        return tokens.view(self.count, B, L, F, -1).permute(1, 2, 3, 0, 4).flatten(2)
 
 
 def cut_patches(windows: Tensor, length: int) -> Tensor:
