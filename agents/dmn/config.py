@@ -43,7 +43,7 @@ class DmnConfig:
     train_cost_bps: float = 0.0  # c of the turnover regularisation (Eqs. 35-36)
     heads: int = 4  # of attention, or of a state space
     context: int = 63  # days that attention or a window reaches back to, today among them
-    batch: int = 256  # of a step: trajectories of an LSTM or transformer, asset-days of the others
+    batch: int = 256  # of a step: trajectories of a network with a state, asset-days of the others
     learning_rate: float = 1e-2
     max_norm: float = 1.0  # of the gradient
     epochs: int = 100

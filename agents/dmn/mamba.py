@@ -134,16 +134,26 @@ def scan(
         for part in (x, step, b, c)
     )
     given = (x * step[..., None]).transpose(2, 3)  # [B, chunks, heads, days, P]
-    fallen = (-rate * step).cumsum(2).transpose(2, 3)  # logs of decays, [B, chunks, heads, days]
-    total = fallen[..., -1:]
-    earlier = torch.ones(days, days, dtype=torch.bool, device=x.device).tril()
-    since = torch.where(earlier, fallen[..., :, None] - fallen[..., None, :], -torch.inf)
-    inside = ((c @ b.mT)[:, :, None] * since.exp()) @ given
-    added = (given * (total - fallen).exp()[..., None]).mT @ b[:, :, None]  # [B, chunks, heads, P, n]
+    falls = (-rate * step).transpose(2, 3)  # logs of the days' decays, [B, chunks, heads, days]
+    decay = _decays(falls)
+    inside = ((c @ b.mT)[:, :, None] * decay) @ given
+    added = (given * decay[..., -1, :, None]).mT @ b[:, :, None]  # [B, chunks, heads, P, n]
+    since = falls.cumsum(-1).exp()[..., None]
     before = []
-    for new, kept in zip(added.unbind(1), total.exp()[..., None].unbind(1), strict=True):
+    for new, kept in zip(added.unbind(1), since[:, :, :, -1:].unbind(1), strict=True):
         before.append(state)
         state = kept * state + new
     carried = c[:, :, None] @ torch.stack(before, dim=1).mT  # [B, chunks, heads, days, P]
-    y = inside + fallen.exp()[..., None] * carried
+    y = inside + since * carried
     return y.transpose(2, 3).flatten(1, 2)[:, :L], state
+
+
+def _decays(falls: Tensor) -> Tensor:
+    """[..., t, s] what day t has of day s: exp of the sum of falls [..., T] behind s up to t, 0 where s > t.
+
+    Sums of their own, as in the paper's listing: differences of sums from the first day would lose digits.
+    """
+    days = falls.shape[-1]
+    there = torch.ones(days, days, dtype=torch.bool, device=falls.device).tril()
+    sums = (falls[..., :, None] * there.tril(-1)).cumsum(-2)
+    return sums.exp() * there

@@ -37,4 +37,6 @@ SPACES = {"dmn2019": dmn2019, "wood2022": wood2022}
 def _of_model(config: DmnConfig, hidden: tuple[int, ...]) -> dict[str, Distribution]:
     if config.network == "linear":
         return {"l1": Choice(L1)}
+    if config.network == "dlinear":  # which has no width either
+        return {"dropout": Choice(DROPOUT)}
     return {"hidden": Choice(hidden), "dropout": Choice(DROPOUT)}

@@ -11,7 +11,7 @@ from torch import Tensor
 from agents.dmn.network import Memory, Network
 
 # Windows handled at once where no slopes are asked for; bounds memory.
-AT_ONCE = 1024
+AT_ONCE = 256
 
 
 class WindowNetwork(Network):
