@@ -606,16 +606,45 @@ register(
     quick={"timesteps": 50_000, "accounts": 256, "learning_rate": 3e-3},
     learns=True,
 )
-for _network, _about in {
-    "vsn-lstm": "variable selection and an LSTM (Lim et al. 2021)",
-    "tft": "a temporal fusion transformer (Lim et al. 2021)",
-    "xlstm": "an xLSTM (Beck et al. 2024)",
-}.items():
+_BRIEF: dict[str, object] = {"epochs": 10}
+# The architectures of arXiv:2603.01820 beside the LSTM; quick trainings of those that read windows are short.
+_OTHERS: dict[str, tuple[str, dict[str, object], dict[str, object]]] = {
+    "vsn-lstm": ("variable selection and an LSTM (Lim et al. 2021)", {}, _BRIEF),
+    "tft": ("a temporal fusion transformer (Lim et al. 2021)", {}, _BRIEF),
+    "xlstm": ("an xLSTM (Beck et al. 2024)", {}, _BRIEF),
+    "patchtst": (
+        "a transformer over patches of each feature's window (Nie et al. 2023)",
+        {"hidden": 16, "heads": 2, "patience": 6, **_ONE_BY_ONE},
+        {"hidden": 8, "context": 24, **_QUICK_ONE_BY_ONE},
+    ),
+    "lstm-patchtst": (
+        "an LSTM beside a transformer over patches of the window (Nie et al. 2023)",
+        {"hidden": 16, "heads": 2, "batch": 64, "learning_rate": 1e-3, "patience": 6},
+        {"hidden": 8, "context": 24, "batch": 16, "learning_rate": 1e-2},
+    ),
+    "dlinear": (
+        "linear maps of a window's moving average and of what remains (Zeng et al. 2023)",
+        {**_ONE_BY_ONE},
+        {**_QUICK_ONE_BY_ONE},
+    ),
+    "itransformer": (
+        "attention among features, a whole window each (Liu et al. 2024)",
+        {"hidden": 16, "heads": 2, **_ONE_BY_ONE},
+        {"hidden": 8, **_QUICK_ONE_BY_ONE},
+    ),
+    "mamba2": (
+        "a selective state space (Dao and Gu 2024)",
+        {"hidden": 16, "batch": 64, "learning_rate": 3e-3},
+        {"hidden": 8, "batch": 16, "learning_rate": 1e-2},
+    ),
+}
+for _network, (_about, _chosen, _quick) in _OTHERS.items():
     register(
         f"dmn-{_network}",
         "agents.dmn:DeepMomentum",
-        about=f"{_about}, trained on the Sharpe ratio",
-        options={"network": _network},
-        quick={"epochs": 10, "patience": 4},
+        about=_about,
+        options={"network": _network, "patience": 10, **_chosen},
+        quick={"epochs": 5, "patience": 4, **_quick},
         learns=True,
+        queue=4 if "patchtst" in _network else QUEUE,
     )

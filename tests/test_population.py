@@ -19,6 +19,7 @@ import agents.population.loop as loop
 from agents import make_agent
 from agents.audit import audit_agent
 from agents.dmn import DeepMomentum
+from agents.dmn.architectures import ARCHITECTURES
 from agents.dmn.course import Course
 from agents.dmn.network import Dropping, kept_of
 from agents.dmn.population import train_courses
@@ -57,6 +58,11 @@ DMN: dict[str, dict[str, Any]] = {
     "vsn-lstm": {"network": "vsn-lstm"},
     "tft": {"network": "tft", "heads": 2, "context": 10},
     "xlstm": {"network": "xlstm", "heads": 2},
+    "patchtst": {"network": "patchtst", "heads": 2, "context": 24, "epochs": 3},
+    "lstm-patchtst": {"network": "lstm-patchtst", "heads": 2, "context": 10, "epochs": 3},
+    "dlinear net of costs": {"network": "dlinear", "train_cost_bps": 5.0, "epochs": 3},
+    "itransformer": {"network": "itransformer", "heads": 2, "epochs": 3},
+    "mamba2": {"network": "mamba2", "heads": 2, "epochs": 3},
 }
 MARKETS: dict[str, dict[str, Any]] = {
     "market": {},
@@ -121,7 +127,7 @@ def dmn_courses(model: str, members: int = K, *, precision: str = "float32", **m
     lag = options.pop("execution_lag", 0)
     known: Any = {}
     found = []
-    batch = 512 if options["network"] in ("linear", "mlp", "wavenet") else 16
+    batch = 512 if ARCHITECTURES[options["network"]].one_by_one else 16
     for k in range(members):
         chosen = options | own(k, options.get("dropout", 0.2)) | {"l1": 1e-3 * k, "temperature": 1.0 + k}
         agent = DeepMomentum(

@@ -496,6 +496,23 @@ def test_no_network_finds_anything_in_noise(network, loss, record_property):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("probe", ["trend", "reversal"])
+def test_an_lstm_beside_patches_finds_the_best_sizes(probe, record_property):
+    share = mean_figures(probe, "dmn-lstm-patchtst")["share"]
+    record_property("share_of_optimum", round(share, 3))
+    assert share >= 0.75
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", ["patchtst", "lstm-patchtst", "dlinear", "itransformer", "mamba2"])
+def test_no_later_network_finds_anything_in_noise(network, record_property):
+    found = mean_figures("noise", f"dmn-{network}")
+    error = found["error"] / len(SEEDS) ** 0.5
+    record_property("sharpe_in_standard_errors", round(found["sharpe"] / error, 2))
+    assert abs(found["sharpe"]) <= 2.0 * error
+
+
+@pytest.mark.slow
 def test_learning_under_costs_trades_less_and_keeps_more(record_property):
     # The turnover regularisation of Deep Momentum Networks (Eqs. 34-36), judged at the costs it knows.
     turnover, net = np.zeros((2, len(REGULARISED_SEEDS), 2))

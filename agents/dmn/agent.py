@@ -56,8 +56,8 @@ class DeepMomentum:
     Sixteen models: linear, MLP, WaveNet or LSTM, trained on the Sharpe ratio, the average return, the squared
     error of the next return or its sign; and the Momentum Transformer of the same group. Trained on
     non-overlapping trajectories of 63 of each asset's own trading days, selected on the validation block;
-    predicts in one streamed pass with a warm state. A network without a state of its own (all but LSTM and
-    transformer) reads the days before a trajectory too.
+    predicts in one streamed pass with a warm state. A network without a state of its own, and one that reads
+    windows beside its state, is given the days before a trajectory too.
     """
 
     learns = True

@@ -19,7 +19,21 @@ from qn_env.changepoints.feature import PARTS
 from qn_env.checks import check_items, check_known, check_whole
 from qn_env.errors import ConfigError
 
-NetworkName = Literal["linear", "mlp", "wavenet", "lstm", "transformer", "vsn-lstm", "tft", "xlstm"]
+NetworkName = Literal[
+    "linear",
+    "mlp",
+    "wavenet",
+    "lstm",
+    "transformer",
+    "vsn-lstm",
+    "tft",
+    "xlstm",
+    "lstm-patchtst",
+    "patchtst",
+    "dlinear",
+    "itransformer",
+    "mamba2",
+]
 LossName = Literal["sharpe", "average", "mse", "binary", "softmin"]
 SpaceName = Literal["dmn2019", "wood2022"]
 SplitName = Literal["date", "asset"]
@@ -55,9 +69,9 @@ class DmnConfig:
     dropout: float = 0.2  # one rate for all masks; the linear model has none
     l1: float = 1e-5  # penalty on the linear model's weights (Eq. 19), in units of the loss
     train_cost_bps: float = 0.0  # c of the turnover regularisation (Eqs. 35-36)
-    heads: int = 4  # of attention, and of an xLSTM's memory
-    context: int = 63  # days that attention reaches
-    batch: int = 256  # of a step: trajectories of an LSTM or transformer, asset-days of the others
+    heads: int = 4  # of attention, of an xLSTM's memory, of a state space
+    context: int = 63  # days that attention or a window reaches back to, today among them
+    batch: int = 256  # of a step: trajectories of a network with a state, asset-days of the others
     learning_rate: float = 1e-2
     max_norm: float = 1.0  # of the gradient
     epochs: int = 100

@@ -41,6 +41,8 @@ def _of_model(config: DmnConfig, hidden: tuple[int, ...]) -> dict[str, Distribut
     own: dict[str, Distribution] = {"hidden": Choice(hidden), "dropout": Choice(DROPOUT)}
     if config.network == "linear":
         own = {"l1": Choice(L1)}
+    if config.network == "dlinear":  # which has no width either
+        own = {"dropout": Choice(DROPOUT)}
     if config.loss == "softmin":
         own |= {"robustness": Choice(ROBUSTNESS), "temperature": Choice(TEMPERATURE)}
     if config.static:
