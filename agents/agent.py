@@ -606,12 +606,13 @@ register(
     quick={"timesteps": 50_000, "accounts": 256, "learning_rate": 3e-3},
     learns=True,
 )
+_LATER: dict[str, object] = {"search": "wood2022"}  # trajectories, as that grid counts a batch
 _BRIEF: dict[str, object] = {"epochs": 10}
 # The architectures of arXiv:2603.01820 beside the LSTM; quick trainings of those that read windows are short.
 _OTHERS: dict[str, tuple[str, dict[str, object], dict[str, object]]] = {
-    "vsn-lstm": ("variable selection and an LSTM (Lim et al. 2021)", {}, _BRIEF),
-    "tft": ("a temporal fusion transformer (Lim et al. 2021)", {}, _BRIEF),
-    "xlstm": ("an xLSTM (Beck et al. 2024)", {}, _BRIEF),
+    "vsn-lstm": ("variable selection and an LSTM (Lim et al. 2021)", _LATER, _BRIEF),
+    "tft": ("a temporal fusion transformer (Lim et al. 2021)", _LATER, _BRIEF),
+    "xlstm": ("an xLSTM (Beck et al. 2024)", _LATER, _BRIEF),
     "patchtst": (
         "a transformer over patches of each feature's window (Nie et al. 2023)",
         {"hidden": 16, "heads": 2, "patience": 6, **_ONE_BY_ONE},
@@ -619,22 +620,22 @@ _OTHERS: dict[str, tuple[str, dict[str, object], dict[str, object]]] = {
     ),
     "lstm-patchtst": (
         "an LSTM beside a transformer over patches of the window (Nie et al. 2023)",
-        {"hidden": 16, "heads": 2, "batch": 64, "learning_rate": 1e-3, "patience": 6},
+        {"hidden": 16, "heads": 2, "batch": 64, "learning_rate": 1e-3, "patience": 6, **_LATER},
         {"hidden": 8, "context": 24, "batch": 16, "learning_rate": 1e-2},
     ),
     "dlinear": (
         "linear maps of a window's moving average and of what remains (Zeng et al. 2023)",
-        {**_ONE_BY_ONE},
+        {"patience": 10, **_ONE_BY_ONE},
         {**_QUICK_ONE_BY_ONE},
     ),
     "itransformer": (
         "attention among features, a whole window each (Liu et al. 2024)",
-        {"hidden": 16, "heads": 2, **_ONE_BY_ONE},
+        {"hidden": 16, "heads": 2, "patience": 10, **_ONE_BY_ONE},
         {"hidden": 8, **_QUICK_ONE_BY_ONE},
     ),
     "mamba2": (
         "a selective state space (Dao and Gu 2024)",
-        {"hidden": 16, "batch": 64, "learning_rate": 3e-3},
+        {"hidden": 16, "batch": 64, "learning_rate": 3e-3, "patience": 10, **_LATER},
         {"hidden": 8, "batch": 16, "learning_rate": 1e-2},
     ),
 }
@@ -643,7 +644,7 @@ for _network, (_about, _chosen, _quick) in _OTHERS.items():
         f"dmn-{_network}",
         "agents.dmn:DeepMomentum",
         about=_about,
-        options={"network": _network, "patience": 10, **_chosen},
+        options={"network": _network, **_chosen},
         quick={"epochs": 5, "patience": 4, **_quick},
         learns=True,
         queue=4 if "patchtst" in _network else QUEUE,

@@ -9,6 +9,8 @@ DROPOUT = (0.1, 0.2, 0.3, 0.4, 0.5)
 L1 = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 # Ours: no paper prints a grid of these.
 ROBUSTNESS, TEMPERATURE, STATIC = (0.25, 0.5, 1.0, 2.0), (0.25, 0.5, 1.0, 2.0), (2, 4, 8)
+# Architectures of later papers, whose heads are searched over, too.
+HEADS, WITH_HEADS = (1, 2, 4), ("tft", "xlstm", "lstm-patchtst", "patchtst", "itransformer", "mamba2")
 
 
 def dmn2019(config: DmnConfig) -> dict[str, Distribution]:
@@ -43,6 +45,8 @@ def _of_model(config: DmnConfig, hidden: tuple[int, ...]) -> dict[str, Distribut
         own = {"l1": Choice(L1)}
     if config.network == "dlinear":  # which has no width either
         own = {"dropout": Choice(DROPOUT)}
+    if config.network in WITH_HEADS:
+        own |= {"heads": Choice(HEADS)}
     if config.loss == "softmin":
         own |= {"robustness": Choice(ROBUSTNESS), "temperature": Choice(TEMPERATURE)}
     if config.static:
