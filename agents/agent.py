@@ -597,6 +597,6 @@ for _network, _about in {
         "agents.dmn:DeepMomentum",
         about=f"{_about}, trained on the Sharpe ratio",
         options={"network": _network},
-        quick={"epochs": 10, "patience": 4},
+        quick={"epochs": 6, "patience": 4, "hidden": 10},
         learns=True,
     )

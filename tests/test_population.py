@@ -52,9 +52,9 @@ DMN: dict[str, dict[str, Any]] = {
     "wavenet": {"network": "wavenet"},
     "wavenet net of costs": {"network": "wavenet", "train_cost_bps": 5.0},
     "transformer": {"network": "transformer", "heads": 2, "context": 10},
-    "vsn-lstm": {"network": "vsn-lstm"},
-    "tft": {"network": "tft", "heads": 2, "context": 10},
-    "xlstm": {"network": "xlstm", "heads": 2},
+    "vsn-lstm": {"network": "vsn-lstm", "epochs": 3},
+    "tft": {"network": "tft", "heads": 2, "context": 10, "epochs": 3},
+    "xlstm": {"network": "xlstm", "heads": 2, "epochs": 3},
 }
 MARKETS: dict[str, dict[str, Any]] = {
     "market": {},
