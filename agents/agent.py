@@ -607,7 +607,7 @@ register(
     learns=True,
 )
 _LATER: dict[str, object] = {"search": "wood2022"}  # trajectories, as that grid counts a batch
-_BRIEF: dict[str, object] = {"epochs": 10}
+_BRIEF: dict[str, object] = {"epochs": 6, "hidden": 10}
 # The architectures of arXiv:2603.01820 beside the LSTM; quick trainings of those that read windows are short.
 _OTHERS: dict[str, tuple[str, dict[str, object], dict[str, object]]] = {
     "vsn-lstm": ("variable selection and an LSTM (Lim et al. 2021)", _LATER, _BRIEF),

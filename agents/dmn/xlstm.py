@@ -39,7 +39,7 @@ OPEN = (3.0, 6.0)
 
 def apply_to_units(line: nn.Linear, values: Tensor) -> Tensor:
     """[L, n_in, B] -> [L, n_out, B] of a line with a bias."""
-    return torch.baddbmm(line.bias[:, None], line.weight.expand(len(values), -1, -1), values)
+    return torch.baddbmm(line.bias[:, None], line.weight.expand(values.shape[0], -1, -1), values)
 
 
 class Norm(nn.Module):
@@ -52,7 +52,7 @@ class Norm(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """[L, heads * d, B] -> the same."""
-        by_head = values.reshape(len(values), self.heads, -1, values.shape[2])
+        by_head = values.reshape(values.shape[0], self.heads, -1, values.shape[2])
         centred = by_head - by_head.mean(2, keepdim=True)
         size = torch.rsqrt((centred * centred).mean(2, keepdim=True) + EPSILON)
         normed: Tensor = (centred * size).flatten(1, 2) * self.scale[:, None]
@@ -124,7 +124,7 @@ class MatrixBlock(nn.Module):
     def forward(self, values: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
         """[L, H, B] -> the same, and the memory after the last day."""
         before, *state = memory
-        L, normed = len(values), self.norm(values)
+        L, normed = values.shape[0], self.norm(values)
         own = apply_to_units(self.up, normed)
         rows = torch.cat([before.permute(1, 2, 0), own])
         lags = enumerate(self.convolution.unbind(0))
@@ -150,7 +150,7 @@ class MatrixBlock(nn.Module):
 
     def _by_head(self, values: Tensor) -> Tensor:
         """[L, width, B] -> [B, heads, L, d]."""
-        by_head = values.reshape(len(values), self.heads, -1, values.shape[2])
+        by_head = values.reshape(values.shape[0], self.heads, -1, values.shape[2])
         return by_head.permute(3, 1, 0, 2).contiguous()
 
 
@@ -185,7 +185,7 @@ class ScalarBlock(nn.Module):
         """[L, H, B] -> the same, and the memory after the last day."""
         h, c, n, m = (part.mT for part in memory)
         bias = functional.pad(self.bias, (0, values.shape[1]))
-        weight = self.gates.weight.expand(len(values), -1, -1)
+        weight = self.gates.weight.expand(values.shape[0], -1, -1)
         given = torch.baddbmm(bias[:, None], weight, self.norm(values))
         states, after = self._run(given, self.recurrent_weights(), (h, c, n, m))
         states = self.each(states)
