@@ -107,11 +107,12 @@ class Forward(PanelConfig):
         check_flag("repair", self.repair)
 
 
-def forward(config: Forward, now: datetime | None = None) -> int:
+def forward(config: Forward, *, panel: Panel | None = None, now: datetime | None = None) -> int:
     """Check the record, add today's line where a run is named, and print what earlier ones earned.
 
     Args:
         config: the command.
+        panel: the data; default: what the command names.
         now: the time; default: the clock's.
 
     Raises:
@@ -129,7 +130,7 @@ def forward(config: Forward, now: datetime | None = None) -> int:
         print(f"Repaired: {cut:,} bytes of a line that was not written to its end are cut off.")
     record = read_record(config.record)
     _check_head(config, record)
-    panel = load_panel(config)
+    panel = load_panel(config) if panel is None else panel
     if config.run is not None:
         record = _add_line(config, record, panel, config.run, now or datetime.now(UTC))
     elif record is None:
@@ -239,7 +240,7 @@ def _declared(config: Forward, folder: RunFolder, panel: Panel, now: datetime) -
 def _refuse_other_terms(config: Forward, header: Header) -> None:
     """Refuse options that say otherwise than the first line."""
     told = {
-        "agents": (config.agents or None, tuple(header.agents)),
+        "agents": (tuple(sorted(config.agents)) or None, tuple(sorted(header.agents))),
         "costs": (config.costs, header.costs),
         "evidence_cost": (config.evidence_cost, header.evidence.cost),
         "execution": (config.execution, header.evidence.execution),

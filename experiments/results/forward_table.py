@@ -10,6 +10,7 @@ import pandas as pd
 
 from experiments.results.books import at_level, cost_column
 from experiments.results.metrics import growth_of_one
+from experiments.settings.config import EXECUTIONS
 from experiments.statistics import (
     MIN_DAYS,
     anytime_p_values,
@@ -30,7 +31,7 @@ class Scored(NamedTuple):
     """What an agent's recorded weights earned.
 
     Attributes:
-        portfolio: `portfolio_table` of the days that all markets have reached.
+        portfolio: `portfolio_table` of the days that all assets have reached.
         scale: [D] standard deviation of the book held on each of its days, in the execution of the evidence,
             over the days before; decimal.
         young: [D] exposure of that book in assets too young to have one.
@@ -49,27 +50,24 @@ def forward_table(scored: Mapping[str, Scored], header: Header) -> pd.DataFrame:
         (compounded); of the evidence wealth, largest, reached (the day on which it first was 20), p_value and
         p_holm (over the agents). With several agents one more row: the mean of their wealth.
     """
-    rows = [
-        {"agent": label, "execution": execution, "cost_bps": cost} | _figures(days, header.bars_per_year)
-        for label, one in scored.items()
-        for (execution, cost), days in one.portfolio.groupby(
-            ["execution", "cost_bps"], sort=False, dropna=False
-        )
-    ]
-    wealth = {label: wealth_of(one, header.evidence) for label, one in scored.items()}
+    terms = header.evidence
+    wealth = {label: wealth_of(one, terms) for label, one in scored.items()}
     p_values = holm([anytime_p_values(path)[-1] for path in wealth.values()])
-    adjusted = dict(zip(wealth, p_values, strict=True))
+    dates = _evident(next(iter(scored.values())).portfolio, terms)["date"]
+    declared = {"execution": terms.execution, "cost_bps": cost_column(terms.cost)}
+    rows = []
+    for (label, one), adjusted in zip(scored.items(), p_values, strict=True):
+        for execution in EXECUTIONS:
+            for level in header.costs:
+                days = at_level(one.portfolio[one.portfolio["execution"] == execution], level)
+                row = {"agent": label, "execution": execution, "cost_bps": cost_column(level)}
+                row |= _figures(days, header.bars_per_year)
+                if (execution, level) == (terms.execution, terms.cost):
+                    row |= _proof(wealth[label], dates) | {"p_holm": adjusted}
+                rows.append(row)
     if len(wealth) > 1:
-        wealth[MEAN] = np.mean(list(wealth.values()), axis=0)
-    dates = _evident(next(iter(scored.values())).portfolio, header.evidence)["date"]
-    proof = [
-        _proof(path, dates)
-        | {"agent": label, "p_holm": adjusted.get(label, np.nan)}
-        | {"execution": header.evidence.execution, "cost_bps": cost_column(header.evidence.cost)}
-        for label, path in wealth.items()
-    ]
-    keys = ["agent", "execution", "cost_bps"]
-    return pd.DataFrame(rows).merge(pd.DataFrame(proof), on=keys, how="outer", sort=False)
+        rows.append({"agent": MEAN, **declared} | _proof(np.mean(list(wealth.values()), axis=0), dates))
+    return pd.DataFrame(rows)
 
 
 def wealth_of(scored: Scored, terms: Terms) -> FloatArray:
@@ -85,7 +83,7 @@ def _evident(portfolio: pd.DataFrame, terms: Terms) -> pd.DataFrame:
     return at_level(portfolio[portfolio["execution"] == terms.execution], terms.cost)
 
 
-def _figures(days: pd.DataFrame, bars_per_year: float) -> dict[str, float]:
+def _figures(days: pd.DataFrame, bars_per_year: float) -> dict[str, object]:
     net = days["net"].to_numpy()
     series = net[None, :, None]
     low, high = np.nan, np.nan

@@ -2,8 +2,9 @@
 
 A weight stands until the next one that was recorded in time, or until its asset is delisted; a day without a
 line trades nothing. A line counts for a market if it was written before the close of the market's next date
-could be known; one that was late decides nothing there. Days enter once every market has reached them, so
-that they do not change when the rest of a day's data comes in.
+could be known; one that was late decides nothing there. Days enter once every asset has reached them, so
+that they do not change when the rest of a day's data comes in, or when an asset turns out to have been halted
+and not delisted.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from qn_env.year import is_intraday
 
 FIRST_LINE = 2  # of decisions
 YOUNG_DAYS = 20  # own days before which an asset has no deviation of its own
-QUIET_DAYS = 14  # calendar days without a trade, and two bars, after which a market is taken to have ended
+QUIET_DAYS = 14  # calendar days without a trade, and two bars, after which an asset is taken to have ended
 
 
 class Late(NamedTuple):
@@ -61,7 +62,7 @@ class Standing(NamedTuple):
         rows: of every market that a line counts in, the line's index and its row among the market's dates.
         late: lines that do not.
         start: of every market with days to score, the day from which on they count.
-        until: the last date that all markets have reached.
+        until: the last date that all assets have reached.
     """
 
     rows: dict[str, list[tuple[int, int]]]
@@ -135,10 +136,12 @@ def _is_day(date: np.datetime64) -> bool:
 
 
 def _reached(panel: Panel) -> np.datetime64:
-    """The last date that all markets have reached, but for those that ended."""
-    ends = [own[-1] for own in panel.own_dates.values()]
+    """The last date that all assets have reached, but for those that ended."""
+    last = len(panel.dates) - 1 - np.argmax(panel.tradable[::-1], axis=0)
+    ends = panel.dates[last[panel.tradable.any(axis=0)]]
     quiet = np.timedelta64(QUIET_DAYS + round(2 * 366 / panel.bars_per_year), "D")
-    return min(end for end in ends if end >= panel.dates[-1] - quiet)
+    reached: np.datetime64 = ends[ends >= panel.dates[-1] - quiet].min()
+    return reached
 
 
 def score(record: Record, standing: Standing, panel: Panel, label: str) -> Scored | None:

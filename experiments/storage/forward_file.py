@@ -88,8 +88,8 @@ def _is_there(record: Record, last: Entry, entry: Entry) -> bool:
             then, now = last.agents[label].weights[place], decided.weights[place]
             raise ConfigError(
                 f"{record.last_line}: is of the same day, and says otherwise: {label!r} gave {asset} a "
-                f"weight of {then} there and gives it {now} now (revised data, or other code). A line is never "
-                "replaced; that of the next day can be added."
+                f"weight of {then} there and gives it {now} now (revised data, or other code). A line is "
+                "never replaced; that of the next day can be added."
             )
     return True
 
