@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tyro
+from finished import as_an_earlier_version, edit_json, resealed
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,7 +24,7 @@ from experiments.cli import main
 from experiments.commands.forward import Forward, forward
 from experiments.results.forward_table import MEAN, Scored, forward_table, wealth_of
 from experiments.running.forward_entries import decide, histories, recorded_panel
-from experiments.running.forward_scores import book_scale, revised, score, stand
+from experiments.running.forward_scores import book_scale, revised, score, stand, standing_weights
 from experiments.running.runner import run
 from experiments.running.today import _starts, signals_every_day, units_of
 from experiments.running.units import Variant
@@ -40,7 +41,7 @@ from qn_env.sources import embedded, ragged
 from qn_env.storage import digest
 from qn_env.tape import Tape, backtest
 
-BEGIN, DAYS = 1290, 42  # of the record, among the panel's dates
+BEGIN, DAYS = 1290, 37  # of the record, among the panel's dates
 LEVELS = (0.0, 5.0, MARKET)
 AGENTS = ("dmn", "macd")
 VARIANTS = {"dmn": Variant("dmn-linear-sharpe", {"epochs": 1, "patience": 1})}
@@ -263,7 +264,7 @@ def test_a_line_written_when_the_next_close_could_be_known_decides_nothing(
     path, other = tmp_path / "record.jsonl", tmp_path / "without.jsonl"
     for one in (path, other):
         add(folder, one, whole.until(whole.dates[BEGIN]))
-    for day in range(BEGIN + 1, BEGIN + 8):
+    for day in range(BEGIN + 1, BEGIN + 6):
         cut = whole.until(whole.dates[day])
         following = datetime.fromisoformat(f"{whole.dates[day + 1]}T03:00:00").replace(tzinfo=UTC)
         line_of(folder, path, cut, now=following if day == BEGIN + 3 else None)
@@ -283,6 +284,30 @@ def test_a_line_written_when_the_next_close_could_be_known_decides_nothing(
     assert f"Late entry, left out: line {line}, written {whole.dates[BEGIN + 4]}T03:00:00Z" in (
         capsys.readouterr().out
     )
+
+
+def test_days_count_for_all_markets_from_the_first_line_that_was_in_time_for_any(
+    folder: Path, whole: Panel, tmp_path: Path
+) -> None:
+    """M2's data come late, so that the first line is late for it: until the second one it is flat."""
+    path, panel = tmp_path / "record.jsonl", replace(whole, own_costs=None)
+    late = {name: whole.dates[BEGIN - (9 if name == "M2" else 0)] for name in whole.markets}
+    add(folder, path, panel.until(late), costs=(0.0,), now=evening(panel.until(whole.dates[BEGIN])))
+    line_of(folder, path, panel.until(whole.dates[BEGIN + 3]))
+    later = panel.until(whole.dates[BEGIN + 12])
+    standing = stand(known(path), later)
+    assert {(one.line, one.market) for one in standing.late} == {(2, "M2")}
+    seen = whole.own_dates["M0"][whole.own_dates["M0"] <= whole.dates[BEGIN]][-1]
+    assert standing.start == {"M0": seen + 1, "M2": seen + 1}, "M1 has ended"
+    narrow = later.select(standing.start)
+    weights = standing_weights(known(path), standing, narrow, "macd")
+    before = narrow.dates <= whole.dates[BEGIN + 2]
+    assert not weights[before][:, narrow.markets["M2"].columns].any()
+    assert weights[before][:, narrow.markets["M0"].columns].any()
+    assert weights[~before][:, narrow.markets["M2"].columns].any()
+    table = scored(path, later, "macd").portfolio
+    assert table["date"].min() > pd.Timestamp(seen)
+    assert (table["markets"] == 2).all()
 
 
 def test_a_second_earlier_it_was_in_time_and_the_header_says_what_is_late(
@@ -411,10 +436,12 @@ def test_what_the_first_line_declares_holds_for_good(folder: Path, whole: Panel,
 def test_another_run_is_refused(folder: Path, whole: Panel, copy: Path, tmp_path: Path) -> None:
     again = Path(shutil.copytree(folder, tmp_path / "again"))
     add(again, copy, whole.until(whole.dates[BEGIN + DAYS]))  # a copy is the same run
-    config = RunConfig(agents=AGENTS, seeds=1, costs=LEVELS, jobs=1, out=tmp_path / "other")
-    other = run(config, whole.until(whole.dates[BEGIN - 20]), variants=VARIANTS)
-    with pytest.raises(ConfigError, match=r"other: its agent 'dmn' is another one than the record was begun"):
-        add(other, copy, whole.until(whole.dates[BEGIN + DAYS + 1]))
+    edit_json(again / "units" / "dmn-seed1" / "audit.json", lambda audit: audit.update(active=1))
+    with pytest.raises(FileError, match="changed since it was written"):
+        add(again, copy, whole.until(whole.dates[BEGIN + DAYS + 1]))
+    resealed(again)
+    with pytest.raises(ConfigError, match=r"again: its agent 'dmn' is another one than the record was begun"):
+        add(again, copy, whole.until(whole.dates[BEGIN + DAYS + 1]))
     assert len(known(copy).entries) == DAYS + 1
 
 
@@ -705,8 +732,6 @@ def test_whatever_stands_in_a_line_is_a_record_or_refused_by_its_number(
 
 
 def test_a_run_without_checksums_is_no_identity(folder: Path, whole: Panel, tmp_path: Path) -> None:
-    from finished import as_an_earlier_version
-
     old = Path(shutil.copytree(folder, tmp_path / "old"))
     as_an_earlier_version(old)
     with pytest.raises(ConfigError, match="so nothing says which agents these are"):

@@ -59,9 +59,10 @@ class Standing(NamedTuple):
     """Which lines count, and from when.
 
     Attributes:
-        rows: of every market that a line counts in, the line's index and its row among the market's dates.
+        rows: of every market, the index of each line that counts in it, and its row among the market's dates.
         late: lines that do not.
-        start: of every market with days to score, the day from which on they count.
+        start: of every market with days to score, the day from which on they count: for all of them that
+            after the dates of the first line that counts anywhere.
         until: the last date that all assets have reached.
     """
 
@@ -89,7 +90,7 @@ def refuse_older(record: Record, panel: Panel) -> None:
 
 def stand(record: Record, panel: Panel) -> Standing:
     """Which lines of a record count on a panel (`recorded_panel`) that goes on from its last line."""
-    rows: dict[str, list[tuple[int, int]]] = {}
+    rows: dict[str, list[tuple[int, int]]] = {name: [] for name in panel.markets}
     late: list[Late] = []
     for name, own in panel.own_dates.items():
         for k, entry in _decided(record, name):
@@ -98,12 +99,13 @@ def stand(record: Record, panel: Panel) -> Standing:
             if following is not None and stamped(entry.written) >= _closed(following, record.header):
                 late.append(Late(k + FIRST_LINE, name, entry.as_of[name], entry.written, following))
             elif row >= 0:
-                rows.setdefault(name, []).append((k, row))
-    start = {
-        name: _next(panel.own_dates[name][lines[0][1]])
-        for name, lines in rows.items()
-        if lines[0][1] + 1 < len(panel.own_dates[name])
-    }
+                rows[name].append((k, row))
+    ends = {name: len(own) - 1 for name, own in panel.own_dates.items()}
+    followed = [k for name, lines in rows.items() for k, row in lines if row < ends[name]]
+    start = {}
+    if followed:
+        first = max(map(moment, record.entries[min(followed)].as_of.values()))
+        start = {name: _next(first) for name, own in panel.own_dates.items() if own[-1] > first}
     return Standing(rows, sorted(late), start, _reached(panel))
 
 
