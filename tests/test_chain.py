@@ -247,7 +247,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(st.dictionaries(st.sampled_from(["number", "previous", "digest", "x"]), JSON))
 def test_json_that_is_no_line_is_refused(content: dict[str, Any]) -> None:
     text = json.dumps(content, sort_keys=True, separators=(",", ":")).encode() + b"\n"

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import tyro
 from finished import as_an_earlier_version, edit_json, resealed
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.agent import load_agent
@@ -32,7 +32,14 @@ from experiments.settings.config import EXECUTIONS, MARKET
 from experiments.storage import chain
 from experiments.storage.chain import Line, canonical, opened_chain, read_chain
 from experiments.storage.forward_file import add_entry, read_record
-from experiments.storage.forward_record import Record
+from experiments.storage.forward_record import (
+    Decision,
+    Entry,
+    Header,
+    Record,
+    RecordedAgent,
+    Terms,
+)
 from experiments.storage.store import RunFolder
 from qn_env.costs import CostTable, own_costs
 from qn_env.errors import ConfigError, FileError
@@ -69,8 +76,8 @@ def evening(panel: Panel) -> datetime:
     return datetime.fromisoformat(f"{panel.dates[-1]}T22:00:00").replace(tzinfo=UTC)
 
 
-def add(folder: Path, path: Path, panel: Panel, *, now: datetime | None = None, **settings: Any) -> None:
-    config = Forward(run=folder, record=path, **settings)
+def add(folder: Path, path: Path, panel: Panel, *, now: datetime | None = None, **options: Any) -> None:
+    config = Forward(run=folder, record=path, **options)
     assert forward(config, panel=panel, now=now or evening(panel)) == 0
 
 
@@ -233,6 +240,62 @@ def test_the_scale_is_of_the_book_held_over_the_days_before_and_of_no_later_one(
     later = whole.with_future_scrambled(whole.dates[699])
     moved = book_scale(later, whole.dates[rows[2:3]], book[2:3], 252)
     np.testing.assert_array_equal(moved[0], scale[2:3])
+
+
+@pytest.mark.parametrize("lag", [0, 1])
+@pytest.mark.parametrize("hourly", [False, True])
+def test_weights_of_any_calendar_and_lag_earn_what_the_backtest_says(*, lag: int, hourly: bool) -> None:
+    """A record made by hand: of days, and of bars within days, which are in time until the next bar."""
+    rng, T = np.random.default_rng(lag), 140
+    days = np.datetime64("2020-01-06") + np.arange(T // 7)
+    bars = (days.astype("datetime64[s]")[:, None] + np.arange(14, 21) * np.timedelta64(3600, "s")).ravel()
+    dates = bars if hourly else np.datetime64("2020-01-06") + np.arange(T)
+    returns = rng.standard_normal((T, 2)) / 100
+    panel = Panel.build(dates, ["A", "B"], ["M", "M"], returns, bars_per_year=1764.0 if hourly else 365.0)
+    weights = rng.standard_normal((T, 2))
+    terms = Terms(cost=3.0, execution="on-time", largest_loss=20.0, scale_days=50, widest_days=5, bets=(1.0,))
+    agent = RecordedAgent(agent="macd", seeds=(0,), vol_target=None, units={})
+    header = Header(
+        created="2020-01-01T00:00:00Z",
+        run="0" * 64,
+        run_panel="",
+        agents={"macd": agent},
+        assets=(("M", "A"), ("M", "B")),
+        costs=(3.0,),
+        execution_lag=lag,
+        bars_per_year=panel.bars_per_year,
+        closes="03:00",
+        evidence=terms,
+        versions={},
+    )
+    entries = [
+        Entry(
+            written=f"{np.datetime64(dates[t], 's') + np.timedelta64(60, 's')}Z",
+            run="0" * 64,
+            as_of={"M": str(dates[t])},
+            history=dict(
+                zip(["M"], histories(panel, {"M": [str(dates[t])]}, priced=False)["M"], strict=True)
+            ),
+            returns=tuple(returns[t].tolist()),
+            agents={"macd": Decision(signals=(0.5, 0.5), weights=tuple(weights[t].tolist()))},
+        )
+        for t in range(100, 139)
+    ]
+    record = Record.of(Path("r"), sealed([_content(header), *(_content(entry) for entry in entries)]))
+    assert record is not None
+    standing = stand(record, panel)
+    assert standing.late == []
+    assert revised(record, panel) is None
+    found = score(record, standing, panel, "macd")
+    assert found is not None
+    tape = Tape.of(panel, cost_bps=3.0, start=dates[101], execution_lag=lag).of_market(panel.markets["M"])
+    for execution, more in (("on-time", 0), ("late", 1)):
+        held = np.where(np.arange(T)[:, None] >= 100, weights, 0.0)
+        expected = backtest(replace(tape, lag=lag + more), held).net[100:].mean(axis=1)
+        own = found.portfolio[found.portfolio["execution"] == execution]
+        np.testing.assert_array_equal(own["date"].to_numpy().astype(dates.dtype), dates[101:])
+        np.testing.assert_allclose(own["net"], expected, rtol=0, atol=1e-15)
+    assert len(found.scale) == 39
 
 
 @pytest.mark.slow
@@ -419,16 +482,16 @@ def _content(line: Any) -> dict[str, Any]:
 
 def test_what_the_first_line_declares_holds_for_good(folder: Path, whole: Panel, copy: Path) -> None:
     panel = whole.until(whole.dates[BEGIN + DAYS])
-    for settings, says in (
+    for options, says in (
         ({"agents": ("macd",)}, r"agents is .*'macd'.*, and the record was begun with .*'dmn', 'macd'"),
         ({"costs": (0.0,)}, "costs is "),
         ({"evidence_cost": 0.0}, "evidence_cost is 0.0, and the record was begun with market"),
         ({"execution": "on-time"}, "execution is on-time, and the record was begun with late"),
     ):
         with pytest.raises(ConfigError, match=says):
-            add(folder, copy, panel, **settings)
+            add(folder, copy, panel, **options)
         with pytest.raises(ConfigError, match=says):
-            forward(Forward(record=copy, **settings), panel=panel)
+            forward(Forward(record=copy, **options), panel=panel)
     add(folder, copy, panel, agents=("macd", "dmn"), costs=LEVELS, execution="late")
     assert len(known(copy).entries) == DAYS + 1
 
@@ -706,6 +769,7 @@ def test_a_whole_chain_that_holds_no_record_is_refused_by_line(
         Record.of(life, sealed(contents))
 
 
+@settings(max_examples=30)
 @given(data=st.data())
 def test_whatever_stands_in_a_line_is_a_record_or_refused_by_its_number(
     life: Path, data: st.DataObject

@@ -25,7 +25,7 @@ from qn_env.checks import MOST_DAYS, check_number, check_whole
 from qn_env.errors import ConfigError, DataError
 
 BETS = (0.5, 1.0)  # shares of the largest stake, a half of the wealth on each
-LARGEST_LOSS = 20.0  # standard deviations: more than the S&P 500 lost on 19 October 1987
+LARGEST_LOSS = 20.0  # standard deviations of the book in the year before
 SCALE_DAYS = 252  # days before a day that the standard deviation of its book is of
 WIDEST_DAYS = 21  # up to a day, of which the widest book counts
 THRESHOLD = 20.0  # of wealth: 1 / 5%
