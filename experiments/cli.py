@@ -20,6 +20,7 @@ from experiments.commands.agents import Agents, list_agents
 from experiments.commands.audit import Audit, audit
 from experiments.commands.compare import Compare, compare_runs
 from experiments.commands.cross_validate import CrossValidate, cross_validate
+from experiments.commands.forward import Forward, forward
 from experiments.commands.new_agent import NewAgent, new_agent
 from experiments.commands.panel import (
     PanelDownload,
@@ -77,6 +78,7 @@ COMMANDS = (
     Command("compare", Compare, compare_runs),
     Command("cross-validate", CrossValidate, cross_validate, takes_file=True),
     Command("signal", Signal, signal),
+    Command("forward", Forward, forward),
     Command("agents", Agents, list_agents),
     Command("new-agent", NewAgent, new_agent),
     Command("audit", Audit, audit),
