@@ -59,6 +59,11 @@ CONTRACT = (
     Part("space", "no search", "what `qn search` draws its options from (`agents.space`)"),
     Part("start_from(earlier)", "from scratch", "called before `fit` in a run with warm starts"),
     Part(
+        "adapt(env, *, seed, learn, validation=None) -> agent",
+        "rules alone play `unseen`",
+        "one for the markets of `env`, which it was not trained on; `learn`: it learns from their days too",
+    ),
+    Part(
         "__init__(..., device)",
         "not told",
         "where `fit` trains, as `--device` says: cpu, or a card, cuda:0; signals are made on the CPU",

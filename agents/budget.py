@@ -121,6 +121,22 @@ class Budget(Around):
                 self.agent, self.price_bps_, self.turnover_ = agent, between, found
         return self
 
+    @property
+    def adapt(self) -> Callable[..., Budget]:
+        """As `agents.adapting.adapted`: the agent for other markets, at the price that was found."""
+        inner: Callable[..., Agent] = self.agent.adapt  # type: ignore[attr-defined] # optional
+
+        def adapted(
+            env: TradingEnv, *, seed: int, learn: bool, validation: TradingEnv | None = None
+        ) -> Budget:
+            other = copy.copy(self)
+            held_out = None if validation is None else _at_price(validation, self.price_bps_)
+            dear = _at_price(env, self.price_bps_)
+            other.agent = inner(dear, seed=seed, learn=learn, validation=held_out)
+            return other
+
+        return adapted
+
     def reset(self) -> None:
         """Let the agent forget its episode."""
         self.agent.reset()

@@ -20,6 +20,7 @@ arithmetic in the same order.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -238,6 +239,20 @@ class Less(Around):
     def kin(self) -> object:
         """Trainings of equal kin may share a programme (`agents.population`)."""
         return kin_of(self.agent)
+
+    @property
+    def adapt(self) -> Callable[..., Less]:
+        """As `agents.adapting.adapted`: the rule around the agent for other markets, where it has one."""
+        inner: Callable[..., Agent] = self.agent.adapt  # type: ignore[attr-defined] # optional
+
+        def adapted(env: TradingEnv, *, seed: int, learn: bool, validation: TradingEnv | None = None) -> Less:
+            other = copy.copy(self)
+            (given,) = self.trainings(Fit(self, env, seed, validation))
+            other.agent = inner(given.env, seed=seed, learn=learn, validation=given.validation)
+            other.columns_ = columns_of(env.panel)
+            return other
+
+        return adapted
 
     def reset(self) -> None:
         """Hold nothing, and let the agent forget its episode."""

@@ -94,6 +94,25 @@ class SeedMean:
         return [fit._replace(agent=m, seed=seed) for m, seed in zip(self.members, seeds, strict=True)]
 
     @property
+    def adapt(self) -> Callable[..., SeedMean]:
+        """As `agents.adapting.adapted`: the mean of the members for other markets, where they have it."""
+        each: list[Callable[..., Agent]] = self._each("adapt")
+
+        def adapted(
+            env: TradingEnv, *, seed: int, learn: bool, validation: TradingEnv | None = None
+        ) -> SeedMean:
+            other = copy.copy(self)
+            for number, member in enumerate(self.members):
+                watch(member, self._watched(number))
+            other.members = [
+                adapt(env, seed=member_seed(seed, number), learn=learn, validation=validation)
+                for number, adapt in enumerate(each)
+            ]
+            return other
+
+        return adapted
+
+    @property
     def kin(self) -> object:
         """Trainings of equal kin may share a programme (`agents.population`)."""
         return kin_of(self.members[0])

@@ -11,6 +11,7 @@ from typing import Any, Self, TypedDict
 import torch
 from torch import Tensor, nn
 
+from agents.adapting import fine_tuned
 from agents.agent import Settings, repr_of
 from agents.checkpoint import load_json, load_tensors, save_json, save_tensors
 from agents.closed.config import ClosedConfig
@@ -175,6 +176,12 @@ class ClosedLoop(Stepwise[Memory]):
         self.trader, self._targeted = trader, targeted
         self.reset()
         return self
+
+    def adapt(
+        self, env: TradingEnv, *, seed: int, learn: bool, validation: TradingEnv | None = None
+    ) -> ClosedLoop:
+        """An agent for any assets: this one, or one that has gone on learning on theirs."""
+        return fine_tuned(self, env, seed=seed, validation=validation) if learn else self
 
     def save(self, folder: Path) -> None:
         """Write configuration and weights."""

@@ -12,6 +12,7 @@ import torch
 from msgspec import Meta
 from torch import Tensor
 
+from agents.adapting import fine_tuned
 from agents.agent import Settings, repr_of
 from agents.checkpoint import load_json, load_tensors, save_json, save_tensors
 from agents.device import resolve
@@ -119,6 +120,12 @@ class DeepMomentum:
         course = self.course(env, seed=seed, validation=validation)
         self.take(course, course.alone())
         return self
+
+    def adapt(
+        self, env: TradingEnv, *, seed: int, learn: bool, validation: TradingEnv | None = None
+    ) -> DeepMomentum:
+        """An agent for any assets: this one, or one that has gone on learning on theirs."""
+        return fine_tuned(self, env, seed=seed, validation=validation) if learn else self
 
     @classmethod
     def fit_together(

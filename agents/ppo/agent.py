@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Self, TypedDict
 
 import numpy as np
 import torch
 
+from agents.adapting import FEW, fine_tuned
 from agents.agent import Settings, repr_of
 from agents.checkpoint import load_json, load_tensors, save_json, save_tensors
 from agents.closed.bands import observe, to_band
@@ -140,6 +142,16 @@ class DevicePPO(Stepwise[None]):
         self.policy, self._targeted = policy.cpu(), targeted
         self.reset()
         return self
+
+    def adapt(
+        self, env: TradingEnv, *, seed: int, learn: bool, validation: TradingEnv | None = None
+    ) -> DevicePPO:
+        """An agent for any assets: this one, or one that has learnt a tenth of the timesteps on theirs."""
+        if not learn:
+            return self
+        shorter = copy.copy(self)
+        shorter.config = replace(self.config, timesteps=-(-self.config.timesteps // FEW))
+        return fine_tuned(shorter, env, seed=seed, validation=validation)
 
     def save(self, folder: Path) -> None:
         """Write configuration and weights."""

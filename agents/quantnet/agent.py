@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self, TypedDict
@@ -200,6 +200,27 @@ class QuantNet:
         self.training_ = grown.training_
         return self
 
+    @property
+    def adapt(self) -> Callable[..., QuantNet]:
+        """As `agents.adapting.adapted`: a copy for the markets of `env`, of shared weights alone.
+
+        Markets that it does not know have zero embeddings, as by `add_market` without steps; to learn, it
+        learns the embeddings of these markets, and nothing else.
+        """
+        if not self._kind.plays_unseen:
+            raise AttributeError("adapt")
+        return self._adapted
+
+    def _adapted(
+        self, env: TradingEnv, *, seed: int, learn: bool, validation: TradingEnv | None = None
+    ) -> QuantNet:
+        other, network = self._copy(), self._trained_network()
+        other._grow([name for name in env.panel.markets if name not in network.names], env.panel, seed=seed)
+        if learn:
+            given, held = (env, validation) if validation is not None else env.split()
+            other._train_only(list(env.panel.markets), given, held, seed=seed, steps=self.config.steps)
+        return other
+
     def without_embeddings(self) -> QuantNet:
         """A copy with shared weights that treats every market as one it never saw.
 
@@ -295,7 +316,7 @@ class QuantNet:
         other.network = network.eval()
         return other
 
-    def _grow(self, new: Sequence[str], panel: Panel, *, seed: int, like: str | None) -> None:
+    def _grow(self, new: Sequence[str], panel: Panel, *, seed: int, like: str | None = None) -> None:
         """Take markets in, untrained or with the weights of a known one."""
         network, known = self._trained_network(), dict(self.unit_)
         self._learn_layout(panel)

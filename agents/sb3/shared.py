@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -12,6 +13,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.vec_env import VecEnv
 
+from agents.adapting import FEW
 from agents.agent import Settings
 from agents.checkpoint import JSON_NAME, load_json, load_tensors, save_json, save_tensors
 from agents.closed.bands import observe, signals_of_actions
@@ -112,6 +114,7 @@ class SharedSB3Agent(SB3Learner, Stepwise[State]):
             window=1, features=FEATURES, vol_target=VOL_TARGET, train_cost_bps=train_cost_bps
         )
         self._flat = False
+        self._earlier: dict[str, torch.Tensor] | None = None
 
     @property
     def space(self) -> Space:
@@ -142,6 +145,21 @@ class SharedSB3Agent(SB3Learner, Stepwise[State]):
         self._flat = best.score <= 0.0
         self.reset()
         return self
+
+    def adapt(self, env: TradingEnv, *, seed: int, learn: bool, validation: TradingEnv | None = None) -> Self:
+        """An agent for any assets: this one, or one that has learnt a tenth of the timesteps on theirs.
+
+        It goes on from the policy alone: what an off-policy algorithm remembers of other assets is forgotten,
+        and the days before it begins to learn are a tenth of those of a training, too.
+        """
+        if not learn:
+            return self
+        fresh = copy.copy(self)
+        fresh._earlier = self._trained_policy().state_dict()
+        fresh.timesteps = -(-self.timesteps // FEW)
+        if (waits := self.options.get("learning_starts")) is not None:
+            fresh.options = {**self.options, "learning_starts": waits // FEW}
+        return fresh.fit(env, seed=seed, validation=validation)
 
     def save(self, folder: Path) -> None:
         """Write configuration and the policy's weights."""
@@ -194,6 +212,8 @@ class SharedSB3Agent(SB3Learner, Stepwise[State]):
         model = super()._build(venv, seed)
         if self._learner.options.get("action_noise", 0) is None and not self._learner.explores:
             model.action_noise = NormalActionNoise(np.zeros(2), np.full(2, EXPLORATION))
+        if self._earlier is not None:
+            model.policy.load_state_dict(self._earlier)
         return model
 
     def _begin(self, n_assets: int) -> State:

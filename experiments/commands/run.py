@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from experiments.settings.config import Execution, RunConfig
+from experiments.settings.config import IN_WORDS, Execution, RunConfig, in_bp
 from experiments.settings.configfile import write_config
 from qn_env.extras import PAGE, check_installed
 
@@ -29,6 +29,7 @@ def run_command(config: RunConfig) -> int:
     """
     from experiments.report import write_report
     from experiments.results.leaderboard import duplicates_in_words
+    from experiments.results.unseen import unseen_in_words
     from experiments.running.runner import failed_lookahead, failure_in_words, load_panel, run
     from experiments.running.terminal import EXIT_FAILED, EXIT_LOOKAHEAD, print_wrapped
     from experiments.storage.store import RunFolder
@@ -44,8 +45,11 @@ def run_command(config: RunConfig) -> int:
     write_config(folder.path / "config.json", ["run"], config)
     folder.enter("config.json")
     _print_leaderboard(folder)
+    _print_ways(folder)
     _print_findings(folder)
     record = folder.record()
+    for note in unseen_in_words(record):
+        print_wrapped(f"Unseen: {note}")
     failed = record["failed"]
     for note in folder.unreadable_checkpoints():
         print_wrapped(f"Note: {note}")
@@ -58,6 +62,26 @@ def run_command(config: RunConfig) -> int:
     if failed_lookahead(failed):
         return EXIT_LOOKAHEAD
     return EXIT_FAILED if failed else 0
+
+
+def _print_ways(folder: RunFolder) -> None:
+    """What knowing the markets is worth, of a run on markets that nobody was trained on."""
+    from experiments.artefacts.columns import Column, as_text, estimate_column
+    from experiments.artefacts.numbers import align_columns
+    from experiments.results.run import read_run
+    from experiments.results.unseen import TITLES, ways_table
+
+    run = read_run(folder.path)
+    if "unseen" not in run.about:
+        return
+    ways = ways_table(run.about, run.ranking(run.headline), None)
+    if ways.empty:
+        return
+    known = [way for way in TITLES if ways[way].notna().any()]
+    columns = [Column("", "agent"), *(estimate_column(TITLES[way], way, ".2f") for way in known)]
+    text = as_text(ways, columns)
+    print(f"What knowing the markets is worth, net of {in_bp(run.headline)}, {IN_WORDS[run.execution]}")
+    print("\n".join(align_columns([list(text.columns), *text.to_numpy().tolist()])), end="\n\n")
 
 
 def _print_findings(folder: RunFolder) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypedDict, get_args
 
 from tyro.constructors import PrimitiveConstructorSpec
 
-from experiments.settings.config import DivisionConfig, check_counts, take_paths
+from experiments.settings.config import BY_DATES, UNSEEN, DivisionConfig, check_counts, take_paths
 from qn_env.checks import (
     MOST_COST_BPS,
     check_device,
@@ -123,6 +123,11 @@ class SearchConfig(DivisionConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.protocol == UNSEEN:
+            raise ConfigError(
+                f"{UNSEEN} judges on other markets than it learns from; a search looks for options on the "
+                f"selection blocks of one division by dates: take {', '.join(BY_DATES)}."
+            )
         check_counts(self, "trials", "seed", "population", "jobs")
         take_paths(self, "out")
         check_text("agent", self.agent)

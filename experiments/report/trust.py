@@ -16,6 +16,7 @@ from experiments.artefacts.files import write_items
 from experiments.artefacts.items import Table
 from experiments.artefacts.numbers import UNDEFINED, format_interval, format_money, format_value
 from experiments.report.data import CLOSES, FINDINGS, data_tables
+from experiments.report.folds import FOLDS, unseen_tables
 from experiments.report.spreads import CHARGED, THIRDS, spread_tables
 from experiments.results.evidence import SWEEP_BPS, Evidence, capital_table, cost_curve
 from experiments.results.headings import LEADERBOARD, SIGNALS, pick
@@ -34,6 +35,7 @@ OF_BOTH = (
     CLOSES,
     CHARGED,
     THIRDS,
+    FOLDS,
 )  # tables that are the same for both executions
 PROBES = ("probe", "agent", "measure", "seeds", "value", "low", "high", "bar", "verdict")
 
@@ -122,6 +124,7 @@ def tables(run: Run, evidence: Evidence) -> list[Table]:
         *_capital(run),
         *_signals(run),
         *([probes] if probes is not None else []),
+        *unseen_tables(run, evidence),
         *data_tables(run),
         *spread_tables(run),
     ]

@@ -21,6 +21,7 @@ from experiments.results.delays import after_entry, delay
 from experiments.results.metrics import break_even_bps
 from experiments.results.run import Run
 from experiments.results.series import asset_sharpes, market_sharpes
+from experiments.results.unseen import pairs
 from experiments.settings.config import MARKET, Execution, Level, level_name
 from experiments.statistics import (
     MIN_DAYS,
@@ -157,7 +158,10 @@ def gather_evidence(runs: Mapping[Execution, Run], execution: Execution | None =
         tried=tried,
         agents=pd.DataFrame(rows),
         differences=_differences(
-            {agent: daily[agent].net(cost) for agent in best_first}, against, run.bars_per_year
+            {agent: daily[agent].net(cost) for agent in best_first},
+            against,
+            [pair for pair in pairs(run.about) if daily.keys() >= {*pair}],
+            run.bars_per_year,
         ),
         delays=_delays(best_first, both["on-time"], both["late"], kept, cost, run.bars_per_year),
         paired=paired_tests(assets.loc[best_first].T, against=best_first[0]),
@@ -360,16 +364,18 @@ def _over_markets(scores: pd.DataFrame, agent: str, reference: str, *, seed: int
 
 
 def _differences(
-    net: Mapping[str, FloatArray], references: Sequence[str], bars_per_year: float
+    net: Mapping[str, FloatArray],
+    references: Sequence[str],
+    others: Sequence[tuple[str, str]],
+    bars_per_year: float,
 ) -> pd.DataFrame:
-    """Every agent against every reference, each pair once, with Holm's correction over all rows."""
+    """Every agent against every reference, and other pairs; each once, Holm's correction over all rows."""
     rows: dict[frozenset[str], dict[str, str | float]] = {}
-    for right in references:
-        for left in net:
-            pair = frozenset((left, right))
-            if len(pair) == 2 and pair not in rows:
-                both = _all_pairs(net[left], net[right])
-                rows[pair] = {"left": left, "right": right, **_gap(*both, bars_per_year)}
+    for left, right in [*others, *((left, right) for right in references for left in net)]:
+        pair = frozenset((left, right))
+        if len(pair) == 2 and pair not in rows:
+            both = _all_pairs(net[left], net[right])
+            rows[pair] = {"left": left, "right": right, **_gap(*both, bars_per_year)}
     table = pd.DataFrame(list(rows.values()), columns=["left", "right", "difference", "error", "p_value"])
     return table.assign(p_holm=holm(table["p_value"].to_numpy(dtype=np.float64)))
 

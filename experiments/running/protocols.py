@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
 import pandas as pd
 
-from experiments.settings.config import CALENDARS, PROTOCOLS, Calendar, DivisionConfig
+from experiments.settings.config import BY_DATES, CALENDARS, Calendar, DivisionConfig
 from qn_env.arrays import DateArray, IntArray
 from qn_env.checks import MOST_BARS, MOST_DAYS, MOST_YEARS, check_is, check_known, check_number, check_whole
 from qn_env.dates import DateLike, as_day
@@ -24,6 +24,51 @@ NEEDED_DAYS = {"train": MIN_TRAIN_DAYS, "select": 1, "test": 1}  # a market's ow
 
 
 @dataclass(frozen=True, eq=False)
+class Lessons:
+    """What is learnt from and selected on.
+
+    Attributes:
+        train: the panel up to the end of each market's training block, without reference to the rest.
+        select: the panel up to the end of the selection block; days before `select_start` are history.
+        select_start: first day of each market's selection block.
+        train_start: first day of each market's training block; days before it are history. None: all are.
+    """
+
+    train: Panel
+    select: Panel
+    select_start: Mapping[str, np.datetime64]
+    train_start: Mapping[str, np.datetime64] | None = None
+
+    def afresh(self) -> Lessons:
+        """As `Fold.afresh`."""
+        return replace(self, train=replace(self.train), select=replace(self.select))
+
+
+@dataclass(frozen=True, eq=False)
+class Own:
+    """What there is of a fold's markets before they are judged, where the fold learns from other ones.
+
+    Attributes:
+        cut: nothing of this day or of a later one is learnt from.
+        known: the fold's markets up to the cut.
+        few: their last days before it, of who learns from few; None: of nobody.
+        together: all markets, the fold's among them, of who is trained on them.
+        without: markets of the panel with too few days before the cut to be learnt from, and how many.
+    """
+
+    cut: np.datetime64
+    known: Panel
+    few: Lessons | None
+    together: Lessons
+    without: Mapping[str, int]
+
+    def afresh(self) -> Own:
+        """As `Fold.afresh`."""
+        few = None if self.few is None else self.few.afresh()
+        return replace(self, known=replace(self.known), few=few, together=self.together.afresh())
+
+
+@dataclass(frozen=True, eq=False)
 class Fold:
     """One division of a panel into blocks, each made of a market's own trading days.
 
@@ -35,6 +80,7 @@ class Fold:
         test_start: first day of each market's test block.
         blocks: one row per market: days and dates of its blocks, and whether they were shortened.
         name: of the window, "" where there is one only.
+        own: where `train` and `select` are of other markets than `test`, what there is of the latter before.
     """
 
     train: Panel
@@ -44,6 +90,17 @@ class Fold:
     test_start: Mapping[str, np.datetime64]
     blocks: pd.DataFrame
     name: str = ""
+    own: Own | None = None
+
+    @property
+    def lessons(self) -> Lessons:
+        """What is learnt from and selected on."""
+        return Lessons(self.train, self.select, self.select_start)
+
+    def afresh(self) -> Fold:
+        """The same data, of which nothing is computed yet; what is (features, say) goes with this object."""
+        panels = {name: replace(getattr(self, name)) for name in ("train", "select", "test")}
+        return replace(self, **panels, own=None if self.own is None else self.own.afresh())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +133,8 @@ class Protocol:
     embargo: int = 0
 
     def __post_init__(self) -> None:
-        check_known("protocol", self.name, PROTOCOLS)
-        _check_blocks(self.calendar, self.purge, self.embargo)
+        check_known("protocol", self.name, BY_DATES)
+        check_blocks(self.calendar, self.purge, self.embargo)
         for name, day in (("begin", self.begin), ("test_from", self.test_from)):
             if day is not None:
                 as_day(day, name)
@@ -146,12 +203,12 @@ class Protocol:
         earliest = panel.dates[0] if self.name == "expanding" else years_after(begin, -self.train_years)
         cuts = {}
         for name, market in panel.markets.items():
-            dates, places = _calendar_of(panel, market, self.calendar)
+            dates, places = calendar_of(panel, market, self.calendar)
             a, b, c = np.searchsorted(dates, [earliest, begin, end])
             held = max(int((b - a) * self.select), 1)
             edges = np.searchsorted(places, [a, b - held, b, c])
-            cut = _cut(edges, purge=self.purge, embargo=self.embargo)
-            if _too_short(cut) is None:
+            cut = cut_at(edges, purge=self.purge, embargo=self.embargo)
+            if too_short(cut) is None:
                 cuts[name] = cut
         if not cuts:
             return None
@@ -189,15 +246,15 @@ def holdout(
     if days is None:
         days = bars_in(BLOCK_DAYS, panel.bars_per_year)
     check_whole("days", days, 1, MOST_BARS)
-    _check_blocks(calendar, purge, embargo)
+    check_blocks(calendar, purge, embargo)
     cuts = {}
     for name, market in panel.markets.items():
-        dates, places = _calendar_of(panel, market, calendar)
+        dates, places = calendar_of(panel, market, calendar)
         T = len(dates)
         block = min(days, T // 4)
         edges = np.searchsorted(places, [0, T - 2 * block, T - block, T])
-        cut = _cut(edges, purge=purge, embargo=embargo, shortened=block < days)
-        if (part := _too_short(cut)) is not None:
+        cut = cut_at(edges, purge=purge, embargo=embargo, shortened=block < days)
+        if (part := too_short(cut)) is not None:
             raise DataError(
                 f"market {name!r} has {len(places)} trading days, which leaves {len(getattr(cut, part))} to "
                 f"{part} on; expected at least {NEEDED_DAYS[part]}. Leave it out with --exclude {name!r} "
@@ -219,14 +276,19 @@ def years_after(day: np.datetime64, years: int) -> np.datetime64:
     return np.datetime64(date.replace(year=date.year + years, day=28 if leap else date.day), "D")
 
 
-def _check_blocks(calendar: str, purge: int, embargo: int) -> None:
+def check_blocks(calendar: str, purge: int, embargo: int) -> None:
+    """Refuse what no block can be counted on, or have left out of it.
+
+    Raises:
+        ConfigError: an unknown calendar, a number of days that is none.
+    """
     check_known("calendar", calendar, CALENDARS)
     check_whole("purge", purge, 0, MOST_DAYS)
     check_whole("embargo", embargo, 0, MOST_DAYS)
 
 
 @dataclass(frozen=True)
-class _Cut:
+class Cut:
     """Numbers of one market's own days."""
 
     train: range
@@ -235,17 +297,17 @@ class _Cut:
     shortened: bool
 
 
-def _calendar_of(panel: Panel, market: Market, calendar: Calendar) -> tuple[DateArray, IntArray]:
+def calendar_of(panel: Panel, market: Market, calendar: Calendar) -> tuple[DateArray, IntArray]:
     """The dates that days of a block are counted on, and [T_i] where the market's own days stand on them."""
     if calendar == "union":
         return panel.dates, market.rows
     return panel.dates[market.rows], np.arange(len(market.rows))
 
 
-def _cut(edges: IntArray, *, purge: int, embargo: int, shortened: bool = False) -> _Cut:
+def cut_at(edges: IntArray, *, purge: int, embargo: int, shortened: bool = False) -> Cut:
     """The blocks between [4] edges: own days at which training, selection and test begin, and test ends."""
     train, select, test, end = edges.tolist()
-    return _Cut(
+    return Cut(
         train=range(train, select - purge),
         select=range(select + embargo, test - purge),
         test=range(test + embargo, end),
@@ -253,23 +315,32 @@ def _cut(edges: IntArray, *, purge: int, embargo: int, shortened: bool = False) 
     )
 
 
-def _too_short(cut: _Cut) -> str | None:
+def too_short(cut: Cut) -> str | None:
     """The first block with fewer days than are needed, if there is one."""
     return next((part for part, least in NEEDED_DAYS.items() if len(getattr(cut, part)) < least), None)
 
 
-def _fold(panel: Panel, cuts: Mapping[str, _Cut], *, name: str) -> Fold:
-    own = {market: panel.dates[held.rows] for market, held in panel.markets.items()}
+def lessons_of(panel: Panel, cuts: Mapping[str, Cut]) -> Lessons:
+    """The training and the selection blocks of all markets of a panel."""
 
     def days(part: str, place: int) -> dict[str, np.datetime64]:
-        return {market: own[market][getattr(cut, part)[place]] for market, cut in cuts.items()}
+        return {name: dates[getattr(cuts[name], part)[place]] for name, dates in panel.own_dates.items()}
 
-    return Fold(
+    return Lessons(
         panel.until(days("train", -1)).since(days("train", 0)),
         panel.until(days("select", -1)),
         days("select", 0),
-        panel.until(days("test", -1)),
-        days("test", 0),
+    )
+
+
+def _fold(panel: Panel, cuts: Mapping[str, Cut], *, name: str) -> Fold:
+    own, learnt = panel.own_dates, lessons_of(panel, cuts)
+    return Fold(
+        learnt.train,
+        learnt.select,
+        learnt.select_start,
+        panel.until({market: own[market][cut.test[-1]] for market, cut in cuts.items()}),
+        {market: own[market][cut.test[0]] for market, cut in cuts.items()},
         pd.DataFrame(
             [
                 block_row(

@@ -8,7 +8,7 @@ import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -36,19 +36,27 @@ from experiments.results.tables import market_days, portfolio_table, results_tab
 from experiments.running.executors import run_in_processes
 from experiments.running.fanout import Failure, Task
 from experiments.running.populations import Waiting, most_together, train_in_populations
-from experiments.running.protocols import Fold, Protocol
+from experiments.running.protocols import Fold
 from experiments.running.settling import carry_over
 from experiments.running.units import Unit, Variant, place, prepare_unit, run_chain, takes_a_start
+from experiments.running.unseen import Unseen, division_of, ways_of
 from experiments.settings.config import (
     DEFAULT_COSTS,
     MARKET,
+    WAYS,
     WITHOUT_EFFECT,
     Level,
     PanelConfig,
     RunConfig,
     check_levels,
 )
-from experiments.storage.records import AgentRecord, DeviceRecord, DuplicateRecord, FailureRecord
+from experiments.storage.records import (
+    AgentRecord,
+    DeviceRecord,
+    DuplicateRecord,
+    FailureRecord,
+    UnseenRecord,
+)
 from experiments.storage.store import RunFolder, unit_name
 from qn_env.checks import check_is, check_names, check_path
 from qn_env.costs import COST_FIELDS, CostTable, SaidImpact, own_costs, table_of
@@ -153,15 +161,17 @@ def run(
     config = replace(config, costs=levels)
     if MARKET not in (*levels, config.train_costs) and not config.capital:
         panel = without_costs(panel)
-    folds = {fold.name: fold for fold in Protocol.of(config).folds(panel)}
+    division = division_of(config)
+    folds = {fold.name: fold for fold in division.folds(panel)}
     data = checked_data(panel)
-    units = _units(config, named, list(folds))
+    units, left_out = _units(config, named, folds)
+    plan = plan_of(config, named, panel) | _dealt(folds)
     if resume or config.resume:
-        folder = RunFolder.resume(config.folder, plan_of(config, named, panel))
+        folder = RunFolder.resume(config.folder, plan)
         if folder.finished:
             return folder.path
     else:
-        folder = RunFolder.create(config.folder).with_plan(plan_of(config, named, panel))
+        folder = RunFolder.create(config.folder).with_plan(plan)
     folder.write_panel_audit(data)
     started, clock = datetime.now(UTC), time.perf_counter()
     for name, training in (begun or {}).items():
@@ -176,6 +186,7 @@ def run(
     again = {(one["agent"], one["seed"]) for one in duplicates}
     units = [unit for unit in units if (unit.label, unit.seed) not in again]
     record = _record(config, panel, folds, units) | {
+        **({"unseen": _unseen(division, panel, folds, left_out)} if isinstance(division, Unseen) else {}),
         "device": device,
         "failed": failed,
         "duplicates": duplicates,
@@ -264,16 +275,26 @@ def refuse_unsaid_costs(panel: Panel) -> None:
     own_costs(panel)
 
 
-def _units(config: RunConfig, variants: Mapping[str, Variant], windows: Sequence[str]) -> list[Unit]:
-    units = []
+def _units(
+    config: RunConfig, variants: Mapping[str, Variant], folds: Mapping[str, Fold]
+) -> tuple[list[Unit], list[str]]:
+    """The units, and the labels of agents that cannot play markets they are not trained on, if they have to.
+
+    Raises:
+        ConfigError: an agent that cannot be built; all agents are left out.
+    """
+    units, left_out, windows = [], [], list(folds)
+    apart = any(fold.own is not None for fold in folds.values())
     for label, variant in variants.items():
         agent = make_agent(variant.agent, quick=config.quick, options=variant.options)
+        ways = ways_of(agent, config.shots) if apart else (None,)
+        left_out += [] if ways else [label]
         target = config.vol_target if config.vol_target is not None else settings_of(agent).vol_target
         seeds = config.seed_list if learns(agent) else config.seed_list[:1]
         before = {later: earlier for earlier, later in pairwise(windows)} if _warm(config, agent) else {}
         units += [
             Unit(
-                label,
+                label if way is None else f"{label}{WAYS[way]}",
                 variant,
                 seed,
                 target,
@@ -285,11 +306,18 @@ def _units(config: RunConfig, variants: Mapping[str, Variant], windows: Sequence
                 scalars=config.tensorboard,
                 after=before.get(window),
                 device=config.device,
+                way=way,
             )
+            for way in ways
             for window in windows
             for seed in seeds
         ]
-    return sorted(units, key=lambda unit: place(unit.variant.agent))
+    if not units:
+        raise ConfigError(
+            f"{', '.join(left_out)}: none of the agents plays a market that it was not trained on (qn agents "
+            "--contract: adapt). Name one that does, or take another protocol."
+        )
+    return sorted(units, key=lambda unit: place(unit.variant.agent)), left_out
 
 
 def _warm(config: RunConfig, agent: Agent) -> bool:
@@ -330,8 +358,8 @@ def _train_together(
     most = most_together(config.population, config.device)
     if most == 1 and not on_card(config.device):
         return list(units)
-    followed = {unit.predecessor for unit in units}
-    free = [unit for unit in units if unit.after is None and unit.name not in followed]
+    followed = {unit.predecessor for unit in units if unit.way is None}
+    free = [unit for unit in units if unit.predecessor is None and unit.name not in followed]
     order = sorted(free, key=lambda unit: (place(unit.variant.agent), list(folds).index(unit.window)))
     waiting = [
         Waiting(unit.name, unit.agent(), partial(prepare_unit, unit, folds[unit.window], folder))
@@ -362,10 +390,10 @@ def _unfinished(chain: Sequence[Unit], failure: Failure, folder: RunFolder) -> I
     """The unit of a task that failed, and those behind it that were not begun, each with the reason."""
     failed, *behind = (unit for unit in chain if not folder.has_unit(unit.name))
     yield failed, failure
-    error = (
-        f"{QnError.__name__}: not run; a warm start waits for the window before, and window {failed.window} "
-        "failed."
+    waits = (
+        "few shots wait for the agent of none" if failed.way else "a warm start waits for the window before"
     )
+    error = f"{QnError.__name__}: not run; {waits}, and window {failed.window} failed."
     for unit in behind:
         yield unit, Failure(QnError.__name__, error, f"{error}\n")
 
@@ -422,7 +450,7 @@ def _write_tables(
     results, portfolios, markets = [], [], {}
     year, costs = next(iter(folds.values())).test.bars_per_year, config.costs
     assert costs is not None, "chosen by `run`"
-    order = {label: i for i, label in enumerate(dict.fromkeys([*config.agents, *(u.label for u in done)]))}
+    order = {label: i for i, label in enumerate(_in_order(config, (unit.label for unit in done)))}
     for unit in sorted(done, key=lambda u: (order[u.label], u.seed)):
         days = _agent_days(folder, folds, unit)
         decided = hashlib.sha256(days["signal"].to_numpy().tobytes()).digest()
@@ -519,8 +547,10 @@ def _record(
             "warm_start": _warm(config, agent),
             "seeds": sorted({u.seed for u in units if u.label == unit.label}),
         }
+        if unit.way is not None:
+            entry["way"] = unit.way
         agents.setdefault(unit.label, entry)
-    order = dict.fromkeys([*config.agents, *agents])
+    order = [label for label in _in_order(config, agents) if label in agents]
     return {
         "config": _plain(config),
         "panel": {
@@ -540,6 +570,42 @@ def _record(
         "agents": {label: agents[label] for label in order},
         "versions": _versions(),
         "git": _git_state(),
+    }
+
+
+def _in_order(config: RunConfig, labels: Iterable[str]) -> list[str]:
+    """The agents of a run as they were named, each in all its ways, then the others."""
+    named = [f"{label}{behind}" for label in config.agents for behind in WAYS.values()]
+    known = {*config.agents, *(given := list(labels))}
+    return list(dict.fromkeys([*(label for label in named if label in known), *given]))
+
+
+def _dealt(folds: Mapping[str, Fold]) -> dict[str, object]:
+    """Of folds of markets, which they are; nothing where windows are spans of dates."""
+    dealt = {name: list(fold.test.markets) for name, fold in folds.items() if fold.own is not None}
+    return {"folds": dealt} if dealt else {}
+
+
+def _unseen(
+    division: Unseen, panel: Panel, folds: Mapping[str, Fold], left_out: Sequence[str]
+) -> UnseenRecord:
+    """How markets were dealt into folds, what was learnt from for each, and what was left out."""
+    return {
+        "rule": division.rule,
+        "shots": division.shots,
+        "folds": [
+            {
+                "window": name,
+                "markets": list(fold.test.markets),
+                "cut": str(fold.own.cut),
+                "learnt": list(fold.train.markets),
+                "without": dict(fold.own.without),
+            }
+            for name, fold in folds.items()
+            if fold.own is not None
+        ],
+        "not_judged": division.not_judged(panel),
+        "left_out": list(left_out),
     }
 
 

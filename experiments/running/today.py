@@ -19,6 +19,7 @@ from agents.agent import (
 )
 from experiments.running.runner import failed_lookahead
 from experiments.running.units import Unit, Variant, environment
+from experiments.settings.config import BY_DATES
 from experiments.storage.positions import Positions
 from experiments.storage.records import RunRecord
 from experiments.storage.store import RunFolder
@@ -60,11 +61,12 @@ def todays_signals(
 
     Raises:
         FileError: a file of the run is not what was written.
-        ConfigError: an agent that is not registered nor trusted; an agent or a seed the run has not, or
-            that failed; a panel older than the run's; markets or assets that a trained agent does not know,
-            or lacks.
+        ConfigError: a run of folds of markets; an agent that is not registered nor trusted; an agent or a
+            seed the run has not, or that failed; a panel older than the run's; markets or assets that a
+            trained agent does not know, or lacks.
     """
     record, given = folder.record(), panel
+    _refuse_folds(record)
     units = units_of(record, label, seed)
     refuse_untrusted(units[0].variant.agent, folder.path / "run.json", trust)
     agents = {unit.seed: _load(folder, unit) for unit in units}
@@ -223,6 +225,15 @@ def _as_trained(panel: Panel, layout: Mapping[str, Sequence[str]], label: str) -
                 f"trained with, in their order: {', '.join(layout[name])}."
             )
     return panel.select(layout)
+
+
+def _refuse_folds(record: RunRecord) -> None:
+    """Refuse a run of folds of markets: each of its agents was trained for one of them."""
+    if "unseen" in record:
+        raise ConfigError(
+            "the run learns for every fold of markets on the others, and no agent of it knows all markets; "
+            f"train one to be used by a run under {', '.join(BY_DATES)}."
+        )
 
 
 def _refuse_older(record: RunRecord, panel: Panel) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
+from agents.adapting import adapted
 from agents.agent import (
     AGENTS,
     QUEUE,
     Agent,
+    class_of,
     load_agent,
     make_agent,
     settings_of,
@@ -23,9 +25,9 @@ from agents.audit import AgentAudit, audit_agent
 from agents.layers import base_of
 from agents.population.jobs import Fit
 from agents.training import Monitor, Progress
-from experiments.running.protocols import Fold
+from experiments.running.protocols import Fold, Lessons
 from experiments.running.settling import settle_block
-from experiments.settings.config import MARKET, Execution, Level
+from experiments.settings.config import MARKET, WAYS, Execution, Level, Way
 from experiments.storage.store import RunFolder, unit_name
 from qn_env.costs import Cost, own_costs
 from qn_env.environment import TradingEnv
@@ -66,6 +68,9 @@ class Unit:
     """What is run: `label` names it in every table.
 
     With `after`, a window of the same agent and seed, the training begins at the weights that one ended with.
+    `way` is what it knows of the markets it is judged on, where a fold learns from others (`unseen`); few
+    shots are learnt by the agent that the unit of zero shots has trained. None: it learns from the markets it
+    is judged on, or is a rule.
     """
 
     label: str
@@ -80,6 +85,7 @@ class Unit:
     scalars: bool = False
     after: str | None = None
     device: str = "cpu"  # where it is trained
+    way: Way | None = None
 
     @property
     def name(self) -> str:
@@ -94,7 +100,15 @@ class Unit:
     @property
     def predecessor(self) -> str | None:
         """The folder of the unit at whose weights it begins; None: from scratch."""
+        if self.way == "few-shot":
+            return self.zero_shot.name
         return None if self.after is None else unit_name(self.label, self.seed, self.after)
+
+    @property
+    def zero_shot(self) -> Unit:
+        """The unit that trains the agent of this one, which learns from a few days more."""
+        assert self.way == "few-shot"
+        return replace(self, label=self.label.removesuffix(WAYS[self.way]), way="zero-shot")
 
     def agent(self) -> Agent:
         """The agent, untrained."""
@@ -107,8 +121,10 @@ def run_chain(
 ) -> None:
     """Run units one after the other, each of which may begin where the one before ended.
 
-    The first error ends it; what was finished by then stays.
+    The first error ends it; what was finished by then stays. Folds of markets have many panels each, no two
+    of them alike: what is computed of them is not kept for other units.
     """
+    folds = {name: fold if fold.own is None else fold.afresh() for name, fold in folds.items()}
     for unit in units:
         run_unit(unit, folds[unit.window], folder, report)
 
@@ -145,17 +161,23 @@ def train_agent(
 ) -> Agent:
     """The unit's agent, fitted to the training block and selected on the next.
 
+    Where it learns from other markets than it is judged on, it is adapted to the latter.
+
     Args:
         unit: which agent, and its seed.
         fold: the blocks.
-        earlier: a trained agent at whose weights the training begins; None: from scratch.
+        earlier: a trained agent at whose weights the training begins, or that learns from a few days; None:
+            from scratch.
         monitor: of the training, for an agent that has one; None: its own.
     """
+    if unit.way == "few-shot":
+        earlier = train_agent(unit.zero_shot, fold) if earlier is None else earlier
+        return _shown(_after_few(earlier, unit, fold, monitor), unit, fold)
     fit = fit_of(unit, fold, monitor)
     if earlier is not None and (start_from := getattr(fit.agent, "start_from", None)) is not None:
         start_from(earlier)
     trained: Agent = fit.agent.fit(fit.env, seed=fit.seed, validation=fit.validation)
-    return trained
+    return trained if unit.way is None else _shown(trained, unit, fold)
 
 
 def fit_of(unit: Unit, fold: Fold, monitor: Monitor | None = None) -> Fit:
@@ -163,9 +185,35 @@ def fit_of(unit: Unit, fold: Fold, monitor: Monitor | None = None) -> Fit:
     agent = unit.agent()
     if monitor is not None:
         watch(agent, monitor)
-    train = training_environment(unit, agent, fold.train, None)
-    select = training_environment(unit, agent, fold.select, fold.select_start)
+    if fold.own is not None and unit.way is None:  # a rule, which is shown the markets that it plays
+        return Fit(agent, training_environment(unit, agent, fold.own.known, None), unit.seed, None)
+    if fold.own is not None and unit.way == "trained":
+        return _lessons(unit, agent, fold.own.together)
+    return _lessons(unit, agent, fold.lessons)
+
+
+def _lessons(unit: Unit, agent: Agent, lessons: Lessons) -> Fit:
+    """What an agent learns from and is selected on."""
+    train = training_environment(unit, agent, lessons.train, lessons.train_start)
+    select = training_environment(unit, agent, lessons.select, lessons.select_start)
     return Fit(agent, train, unit.seed, select)
+
+
+def _after_few(agent: Agent, unit: Unit, fold: Fold, monitor: Monitor | None) -> Agent:
+    """An agent that has learnt from a few days of the markets it is judged on, on the CPU."""
+    assert fold.own is not None
+    assert fold.own.few is not None
+    if monitor is not None:
+        watch(agent, monitor)
+    few = _lessons(unit, agent, fold.own.few)
+    return adapted(agent, few.env, seed=few.seed, learn=True, validation=few.validation)
+
+
+def _shown(agent: Agent, unit: Unit, fold: Fold) -> Agent:
+    """An agent for the markets it is judged on, which learns nothing of them but where their assets stand."""
+    assert fold.own is not None
+    env = training_environment(unit, agent, fold.own.known, None)
+    return adapted(agent, env, seed=unit.seed, learn=False)
 
 
 def training_environment(unit: Unit, agent: Agent, panel: Panel, start: Start) -> TradingEnv:
@@ -181,8 +229,14 @@ def takes_a_start(agent: Agent) -> bool:
 
 
 def _earlier(unit: Unit, folder: RunFolder) -> Agent | None:
-    """The finished agent at whose weights a unit begins, from its checkpoint; None: there is none."""
+    """The finished agent at whose weights a unit begins, from its checkpoint; None: there is none.
+
+    Few shots are learnt by an agent of zero shots that keeps no checkpoint, too: it is trained again.
+    """
     if unit.predecessor is None:
+        return None
+    checkpoint = folder.checkpoint(unit.predecessor)
+    if unit.way == "few-shot" and (checkpoint is None or not hasattr(class_of(unit.variant.agent), "load")):
         return None
     return load_agent(unit.variant.agent, folder.check_unit(unit.predecessor) / "checkpoint")
 

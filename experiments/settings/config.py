@@ -53,7 +53,14 @@ DEFAULT_AGENTS = (
     "sgn-returns",
     "macd",
 )
-PROTOCOLS = ("holdout", "expanding", "rolling")
+BY_DATES = ("holdout", "expanding", "rolling")  # protocols whose windows are spans of dates
+UNSEEN = "unseen"  # the one whose windows are folds of markets
+PROTOCOLS = (*BY_DATES, UNSEEN)
+FEWEST_FOLDS, SOME_FOLDS = 2, 5  # of markets: at least, and unless said otherwise
+# What an agent knows of the markets it is judged on under `unseen`: nothing, a few days, or it is trained on
+# them too. And what stands behind its name in every table.
+Way = Literal["zero-shot", "few-shot", "trained"]
+WAYS: Mapping[Way, str] = {"zero-shot": "", "few-shot": " few-shot", "trained": " trained"}
 # On which days a block is counted: those of each market, or all dates of the panel.
 Calendar = Literal["market", "union"]
 CALENDARS: tuple[Calendar, ...] = get_args(Calendar)
@@ -83,6 +90,8 @@ WHOLE = {
     "train_years": (1, MOST_YEARS),
     "purge": (0, MOST_DAYS),
     "embargo": (0, MOST_DAYS),
+    "folds": (FEWEST_FOLDS, MOST_DAYS),
+    "shots": (0, MOST_DAYS),
     "execution_lag": (0, MOST_LAG),
     "window": (1, MOST_WINDOW),
     "days": (1, MOST_DAYS),
@@ -95,10 +104,10 @@ WHOLE = {
 SEEDS = 5  # fewer, and a learnt agent's figures are not comparable
 QUICK_SEEDS = 2
 # Settings that change no figure of a run, but for its rounding (device, population); its data are recorded by
-# their fingerprint.
+# their fingerprint, and groups by the markets of every fold.
 WITHOUT_EFFECT = (
     *("out", "jobs", "panel", "risk_free", "cost_table", "tensorboard", "resume", "rank_by"),
-    *("device", "population"),
+    *("device", "population", "groups"),
 )
 
 # How a comma-separated list is read from the command line.
@@ -227,7 +236,8 @@ class DivisionConfig(PanelConfig):
 
     protocol: str = "holdout"
     """holdout: the last 752 days to test, the 752 before them to select, the rest to learn from; expanding:
-    years to test after everything before them, again and again; rolling: after the last years before them."""
+    years to test after everything before them, again and again; rolling: after the last years before them;
+    unseen (qn run alone): the last days of some markets to test, after what was learnt on the others."""
 
     calendar: Calendar = "market"
     """What the days of a block are counted on: each market's own trading days, or the dates of all markets
@@ -272,6 +282,17 @@ class RunConfig(DivisionConfig):
 
     agents: Annotated[tuple[str, ...], NAMES] = DEFAULT_AGENTS
     """Registered names or import paths, package.module:Class."""
+
+    folds: int | None = None
+    """Folds of markets of unseen; as many as markets: each by itself. Default: 5, or as many as there are."""
+
+    shots: int = 252
+    """Days of a fold's own markets, before all that is judged, that few-shot learns from under unseen; 0: it
+    is left out."""
+
+    groups: str | None = None
+    """The folds of unseen: a CSV or Parquet file with the columns market and group, or a column of the table
+    meta in the panel's folder; default: folds of equally many markets."""
 
     costs: Annotated[tuple[Level, ...], LEVELS] | None = None
     """Costs per unit of turnover, in basis points, or market: what the data say that each asset costs;
@@ -341,6 +362,8 @@ class RunConfig(DivisionConfig):
         for name in ("quick", "warm_start", "tensorboard", "resume"):
             check_flag(name, getattr(self, name))
         check_counts(self, "seeds", "seed", "population", "jobs")
+        check_counts(self, "folds", "shots")
+        self._check_unseen()
         if self.warm_start and self.protocol == "holdout":
             raise ConfigError(
                 "warm_start goes on from the window before, and holdout has one window; take expanding or "
@@ -348,6 +371,27 @@ class RunConfig(DivisionConfig):
             )
         if self.resume and self.out is None:
             raise ConfigError("resume goes on with a run that was begun; it needs --out, the run's folder.")
+
+    def _check_unseen(self) -> None:
+        """Refuse what unseen cannot have, and what is for unseen alone.
+
+        Raises:
+            ConfigError: with the setting's name.
+        """
+        if self.groups is not None:
+            check_text("groups", self.groups)
+        if self.protocol == UNSEEN:
+            if self.warm_start:
+                raise ConfigError(
+                    "warm_start goes on from the window before, and the windows of unseen are of other "
+                    "markets, at other times; take expanding or rolling."
+                )
+            if None not in (self.folds, self.groups):
+                raise ConfigError("groups are the folds; give --groups or --folds, not both.")
+            return
+        for name in ("folds", "groups"):
+            if getattr(self, name) is not None:
+                raise ConfigError(f"{name} deals markets into folds; it needs --protocol {UNSEEN}.")
 
     @property
     def seed_list(self) -> tuple[int, ...]:

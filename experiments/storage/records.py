@@ -91,6 +91,27 @@ class AgentRecord(TypedDict):
     built_with: NotRequired[dict[str, object]]  # every option, registered ones included
     source: NotRequired[str]  # SHA-256 of the file its class is in
     seeds: list[int]
+    way: NotRequired[str]  # what it knows of the markets it is judged on, under `unseen`
+
+
+class UnseenFoldRecord(TypedDict):
+    """One fold of markets: which they are, and what was learnt from for them."""
+
+    window: str
+    markets: list[str]
+    cut: str  # all that is learnt from lies before it
+    learnt: list[str]  # the markets of who learns from others
+    without: dict[str, int]  # markets with too few days before the cut to be learnt from, and how many
+
+
+class UnseenRecord(TypedDict):
+    """Folds of markets, and who and what was left out."""
+
+    rule: str
+    shots: int
+    folds: list[UnseenFoldRecord]
+    not_judged: dict[str, str]  # markets that are in no fold, and why
+    left_out: list[str]  # agents that play only markets they are trained on
 
 
 class DeviceRecord(TypedDict):
@@ -149,6 +170,7 @@ class RunRecord(TypedDict):
     device: NotRequired[DeviceRecord]
     git: dict[str, str | bool] | None
     failed: list[FailureRecord]
+    unseen: NotRequired[UnseenRecord]
     duplicates: NotRequired[list[DuplicateRecord]]
     started: str
     seconds: float

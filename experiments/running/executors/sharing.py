@@ -103,7 +103,9 @@ def _load(place: Path) -> Fold:
         costs = CostTable(pd.read_parquet(place / COSTS), about["cost_default"])
         panels = {name: replace(panel, own_costs=costs) for name, panel in panels.items()}
     return Fold(
-        **panels,
+        train=panels["train"],
+        select=panels["select"],
+        test=panels["test"],
         select_start=_as_days(about["select_start"]),
         test_start=_as_days(about["test_start"]),
         blocks=pd.DataFrame(about["blocks"]),
