@@ -57,6 +57,8 @@ TRAININGS: dict[str, tuple[str, dict[str, Any]]] = {
     "lstm": ("dmn-lstm-sharpe", {"split": "asset"}),
     "lstm without dropout": ("dmn-lstm-mse", {"dropout": 0.0, "train_cost_bps": 2.0}),
     "transformer": ("momentum-transformer", {"context": 10}),
+    "vsn-lstm": ("dmn-vsn-lstm", {}),
+    "xlstm": ("dmn-xlstm", {}),
     "spatiotemporal": ("spatiotemporal", {}),
     "spatiotemporal-mlp": ("spatiotemporal-mlp", {"train_cost_bps": 2.0}),
     "rrl": ("rrl", {}),
