@@ -495,6 +495,28 @@ def test_no_network_finds_anything_in_noise(network, loss, record_property):
     assert abs(found["sharpe"]) <= 2.95 * error
 
 
+# Architectures of arXiv:2603.01820, by the share of the optimum that each has to reach.
+LATER_BARS = {"vsn-lstm": 0.85, "tft": 0.75, "xlstm": 0.75}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("probe", ["trend", "reversal"])
+@pytest.mark.parametrize("network", LATER_BARS)
+def test_a_later_network_finds_the_best_sizes(network, probe, record_property):
+    share = mean_figures(probe, f"dmn-{network}")["share"]
+    record_property("share_of_optimum", round(share, 3))
+    assert share >= LATER_BARS[network]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", LATER_BARS)
+def test_no_later_network_finds_anything_in_noise(network, record_property):
+    found = mean_figures("noise", f"dmn-{network}")
+    error = found["error"] / len(SEEDS) ** 0.5
+    record_property("sharpe_in_standard_errors", round(found["sharpe"] / error, 2))
+    assert abs(found["sharpe"]) <= 2.0 * error
+
+
 @pytest.mark.slow
 def test_learning_under_costs_trades_less_and_keeps_more(record_property):
     # The turnover regularisation of Deep Momentum Networks (Eqs. 34-36), judged at the costs it knows.
