@@ -60,6 +60,8 @@ TRAININGS: dict[str, tuple[str, dict[str, Any]]] = {
     "lstm-patchtst": ("dmn-lstm-patchtst", {"context": 8}),
     "dlinear": ("dmn-dlinear", {}),
     "mamba2": ("dmn-mamba2", {}),
+    "vsn-lstm": ("dmn-vsn-lstm", {}),
+    "xlstm": ("dmn-xlstm", {}),
     "spatiotemporal": ("spatiotemporal", {}),
     "spatiotemporal-mlp": ("spatiotemporal-mlp", {"train_cost_bps": 2.0}),
     "rrl": ("rrl", {}),

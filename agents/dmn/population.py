@@ -211,7 +211,8 @@ class DmnProgramme:
         rows = torch.where(there, first[:, None] + row, 0)
         K, W, L = *rows.shape, self._courses[0].config.length
         room = HELD if self._device.type == "cpu" else HELD_ON_CARD
-        of_network = max(room // (K * L * 10 * self._courses[0].config.hidden * self._scale.itemsize), 1)
+        held = self._courses[0].config.hidden * self._frame.spread * self._scale.itemsize
+        of_network = max(room // (K * L * held), 1)
         z = torch.cat(
             [
                 self._run(self._judged, weights, self._judged.take(some, some >= 0), [])[0]

@@ -38,7 +38,7 @@ class TftNetwork(Network):
             static: numbers of the embedding of asset and market behind a day's inputs, the same on all days.
         """
         super().__init__(dropout)
-        self.n_features = n_features
+        self.n_features, self.spread = n_features, 5 * n_features + Network.spread
         width = hidden if static else 0
         self.contexts = nn.ModuleDict(
             {name: GatedResidual(self.drop, static, hidden, hidden) for name in CONTEXTS if static}

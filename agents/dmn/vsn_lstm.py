@@ -20,7 +20,7 @@ class VsnLstmNetwork(Network):
     def __init__(self, n_features: int, hidden: int, dropout: float, *, static: int = 0) -> None:
         """Inputs are [B, L, n_features + static], the last of them an embedding c of asset and market."""
         super().__init__(dropout)
-        self.n_features = n_features
+        self.n_features, self.spread = n_features, 5 * n_features + Network.spread
         self.select = VariableSelection(self.drop, n_features, hidden, context=static)
         self.lstm = nn.LSTM(hidden, hidden, batch_first=True)
         self.output = Gate(self.drop, hidden, hidden)
