@@ -1,8 +1,8 @@
 """xLSTM, the extended LSTM (Beck et al. 2024, arXiv:2405.04517): exponential gates, a matrix for a memory.
 
-Residual blocks behind a layer normalisation, of two kinds. The mLSTM (Section 2.3) writes keys and values into
-a matrix with gates that read no state, so that many days are one product, as in the paper's appendix. The
-sLSTM (Section 2.2) has states that act on the gates of their own head, and is a loop over days. Both hold
+Residual blocks behind a layer normalisation, of two kinds. The mLSTM (Section 2.3) writes keys and values
+into a matrix with gates that read no state, so that many days are one product, as in the paper's appendix.
+The sLSTM (Section 2.2) has states that act on the gates of their own head, and is a loop over days. Both hold
 their exponential gates by a running maximum m. What comes out does not depend on m, only its rounding does,
 so that no derivative is taken through it.
 
