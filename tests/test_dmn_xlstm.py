@@ -31,7 +31,7 @@ def log_sigmoid(x):
 
 
 def scalar_by_hand(given, weights, h, c, n, m):
-    """Eqs. 8-17, gate by gate, one sequence: inputs [L, 4 H]."""
+    """Section 2.2, gate by gate, one sequence: inputs [L, 4 H]."""
     found = []
     for today in given:
         candidate, shown, forgotten, entered = np.split(today + weights @ h, 4)
@@ -93,7 +93,7 @@ def test_the_written_out_gradient_of_an_slstm_is_that_of_finite_differences(days
 
 
 def matrix_by_hand(q, k, v, entered, kept, C, n, m):
-    """Eqs. 19-27, one sequence and head: [L, d] and [L]; C [d values, d keys] as in the paper."""
+    """Section 2.3, one sequence and head: [L, d] and [L]; C [d values, d keys] as in the paper."""
     found = []
     for t in range(len(q)):
         new = max(kept[t] + m, entered[t])
@@ -196,7 +196,7 @@ def silu(x):
 
 
 def matrix_block_by_hand(a, rows, heads):
-    """Figure 11: up, convolution, mLSTM by head, skip, gate, down; residual."""
+    """Up, convolution, mLSTM by head, skip, gate, down; residual."""
     normed = [by_head(a["norm.scale"], x, 1) for x in rows]
     own = [line(a, "up", x) for x in normed]
     width, found = len(own[0]), []
@@ -225,7 +225,7 @@ def matrix_block_by_hand(a, rows, heads):
 
 
 def scalar_block_by_hand(a, rows, heads):
-    """Figure 10: sLSTM by head, up and down with a gate; residual."""
+    """An sLSTM by head, up and down with a gate; residual."""
     H = len(rows[0])
     d, weights = H // heads, np.zeros((4 * H, H))
     for gate, head in np.ndindex(4, heads):

@@ -1,4 +1,4 @@
-"""The recurrence of an sLSTM (Beck et al. 2024, arXiv:2405.04517, Eqs. 8-17), its derivatives written out.
+"""The recurrence of an sLSTM (Beck et al. 2024, arXiv:2405.04517, Section 2.2), its derivatives written out.
 
 As in `agents.lstm.masked`, a loop does only what has to follow day after day, and sequences stand side by
 side on the last axis. What comes out does not depend on the running maximum m that holds the exponential

@@ -1,10 +1,10 @@
 """xLSTM, the extended LSTM (Beck et al. 2024, arXiv:2405.04517): exponential gates, a matrix for a memory.
 
-Residual blocks behind a layer normalisation, of two kinds. The mLSTM (Eqs. 19-27; block: Figure 11) writes
-keys and values into a matrix with gates that read no state, so that many days are one product (Appendix
-A.3); the sLSTM (Eqs. 8-17; block: Figure 10) has states that act on the gates of their own head, and is a
-loop over days. Both hold their exponential gates by a running maximum m. What comes out does not depend on m,
-only its rounding does, so that no derivative is taken through it.
+Residual blocks behind a layer normalisation, of two kinds. The mLSTM (Section 2.3) writes keys and values
+into a matrix with gates that read no state, so that many days are one product, as in the paper's appendix.
+The sLSTM (Section 2.2) has states that act on the gates of their own head, and is a loop over days. Both hold
+their exponential gates by a running maximum m. What comes out does not depend on m, only its rounding does,
+so that no derivative is taken through it.
 
 Where we read: matrices of queries, keys, values and gates are whole, not of diagonal blocks (the equations
 have them so); forget gates are sigmoids, and begin at 3 to 6 as in the authors' code, open for weeks to
@@ -62,7 +62,7 @@ class Norm(nn.Module):
 def read_matrix(
     q: Tensor, k: Tensor, v: Tensor, entered: Tensor, kept: Tensor, memory: Memory
 ) -> tuple[Tensor, Memory]:
-    """h~_t of an mLSTM for some days at once, and the memory after them (Eqs. 19-21, stabilised as A.3).
+    """h~_t of an mLSTM for some days at once, and the memory after them (Section 2.3, stabilised).
 
     With F_t the sum of log f up to t, exp(F_t - F_j + log i_j - m_t) is what of day j <= t is left on day t,
     and exp(F_t + m_0 - m_t) of the memory before: a matrix D, and h~_t = (D o Q K')_t V / max(|n_t . q_t|,
@@ -96,7 +96,7 @@ def read_matrix(
 
 
 class MatrixBlock(nn.Module):
-    """An mLSTM between an upward and a downward projection, which a second branch gates (Figure 11)."""
+    """An mLSTM between an upward and a downward projection, which a second branch gates."""
 
     remembers = 3
 
@@ -155,7 +155,7 @@ class MatrixBlock(nn.Module):
 
 
 class ScalarBlock(nn.Module):
-    """An sLSTM, then an upward and a downward projection with a gate between them (Figure 10)."""
+    """An sLSTM, then an upward and a downward projection with a gate between them."""
 
     remembers = 4
 
