@@ -52,7 +52,7 @@ DMN: dict[str, dict[str, Any]] = {
     "wavenet": {"network": "wavenet"},
     "wavenet net of costs": {"network": "wavenet", "train_cost_bps": 5.0},
     "transformer": {"network": "transformer", "heads": 2, "context": 10},
-    "patchtst": {"network": "patchtst", "heads": 2, "context": 24, "epochs": 3},
+    "patchtst": {"network": "patchtst", "heads": 2, "context": 16, "epochs": 3},
     "lstm-patchtst": {"network": "lstm-patchtst", "heads": 2, "context": 10, "epochs": 3},
     "dlinear net of costs": {"network": "dlinear", "context": 30, "train_cost_bps": 5.0, "epochs": 3},
     "itransformer": {"network": "itransformer", "heads": 2, "context": 10, "epochs": 3},
