@@ -58,10 +58,10 @@ DMN: dict[str, dict[str, Any]] = {
     "vsn-lstm": {"network": "vsn-lstm", "epochs": 3},
     "tft": {"network": "tft", "heads": 2, "context": 10, "epochs": 3},
     "xlstm": {"network": "xlstm", "heads": 2, "epochs": 3},
-    "patchtst": {"network": "patchtst", "heads": 2, "context": 24, "epochs": 3},
+    "patchtst": {"network": "patchtst", "heads": 2, "context": 16, "epochs": 3},
     "lstm-patchtst": {"network": "lstm-patchtst", "heads": 2, "context": 10, "epochs": 3},
-    "dlinear net of costs": {"network": "dlinear", "train_cost_bps": 5.0, "epochs": 3},
-    "itransformer": {"network": "itransformer", "heads": 2, "epochs": 3},
+    "dlinear net of costs": {"network": "dlinear", "context": 30, "train_cost_bps": 5.0, "epochs": 3},
+    "itransformer": {"network": "itransformer", "heads": 2, "context": 10, "epochs": 3},
     "mamba2": {"network": "mamba2", "heads": 2, "epochs": 3},
 }
 MARKETS: dict[str, dict[str, Any]] = {
