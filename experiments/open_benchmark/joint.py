@@ -24,7 +24,7 @@ FIGURES = (
     *("seeds", "rank", "sharpe", "sharpe_low", "sharpe_high", "seed_low", "seed_high"),
     *("ann_return", "ann_volatility", "max_drawdown", "turnover", "first_day", "static"),
 )
-OF_EVIDENCE = ("deflated", "beats_cash", "may_be_best")  # at the headline cost alone
+OF_EVIDENCE = ("deflated", "beats_cash", "may_be_best")  # late and at the headline cost alone
 KEYS = ("protocol", "agent", "way", "execution", "cost")
 COLUMNS = (*KEYS, *FIGURES, *OF_EVIDENCE, "note")
 CANNOT = "plays only markets that it is trained on"
@@ -38,12 +38,12 @@ class Joint:
     Attributes:
         folder: of them, a run folder.
         runs: as either execution shows it, late first.
-        evidence: their statistics.
+        evidence: the statistics of the late one, by which is ranked.
     """
 
     folder: RunFolder
     runs: Mapping[Execution, Run]
-    evidence: Mapping[Execution, Evidence]
+    evidence: Evidence
 
     @property
     def late(self) -> Run:
@@ -76,8 +76,7 @@ def join_all(
         shown = sum(len(part.results()[["agent", "seed"]].drop_duplicates()) for part in parts)
         run = join_runs(parts, folder.joint(course.protocol), further_trials=len(trials) - shown)
         runs = read_runs(run.path)
-        evidence = {execution: gather_evidence(runs, execution) for execution in runs}
-        joined[course.protocol] = Joint(folder=run, runs=runs, evidence=evidence)
+        joined[course.protocol] = Joint(folder=run, runs=runs, evidence=gather_evidence(runs, "late"))
     return joined
 
 
@@ -88,12 +87,13 @@ def table_of(
 
     Returns:
         The columns `COLUMNS`. Figures are those of the leaderboard of a run; `deflated` (counting every trial
-        of the benchmark), `beats_cash` and `may_be_best` are of the headline cost. `cost` is a level's name.
+        of the benchmark), `beats_cash` and `may_be_best` are late and of the headline cost. `cost` is a
+        level's name.
     """
     rows: list[dict[str, object]] = []
     for protocol, joint in joined.items():
-        for execution, run in joint.runs.items():
-            rows += [{"protocol": protocol, **row} for row in _rows(joint, run, joint.evidence[execution])]
+        for run in joint.runs.values():
+            rows += [{"protocol": protocol, **row} for row in _rows(joint, run)]
     present = {(row["protocol"], row["agent"]) for row in rows}
     reasons = {(one.agent, one.protocol): f"failed: {one.error}" for one in troubles}
     for protocol in (course.protocol for course in suite.courses):
@@ -110,9 +110,9 @@ def table_of(
     return table.loc[order.sort_values(["protocol", "agent"], kind="stable").index].reset_index(drop=True)
 
 
-def _rows(joint: Joint, run: Run, evidence: Evidence) -> list[dict[str, object]]:
+def _rows(joint: Joint, run: Run) -> list[dict[str, object]]:
     """The rows of one execution."""
-    found = evidence.agents.set_index("agent")
+    found = joint.evidence.agents.set_index("agent")
     rows: list[dict[str, object]] = []
     for level in levels_in(run.leaderboard):
         board = at_level(run.leaderboard, level).set_index("agent")
@@ -120,7 +120,7 @@ def _rows(joint: Joint, run: Run, evidence: Evidence) -> list[dict[str, object]]
             base, way = joint.base(label)
             row: dict[str, Any] = {"agent": base, "way": way, "execution": run.execution}
             row |= {"cost": level_name(level), **{name: board.loc[label, name] for name in FIGURES}}
-            if level == run.headline:
+            if (run.execution, level) == (joint.evidence.execution, joint.evidence.level):
                 row |= {name: found.loc[label, name] for name in OF_EVIDENCE}
             rows.append(row)
     return rows

@@ -74,7 +74,7 @@ def write_page(
 def _between(protocol: str, joint: Joint) -> list[Table]:
     """What stands between the agents under a protocol, late."""
     run = joint.late
-    shown = {one.name: one for one in tables_of_run(run, joint.evidence["late"])}
+    shown = {one.name: one for one in tables_of_run(run, joint.evidence)}
     return [
         replace(
             shown[name],

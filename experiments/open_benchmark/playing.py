@@ -6,6 +6,7 @@ result, and a run is concluded once its units have ended.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -248,7 +249,8 @@ class _Work:
             conclude_run(self.run, failed, seconds=sum(one["wall"] for one in took(seconds, clocks)))
         except QnError as error:
             (agent,) = self.run.config.agents
-            return [Trouble(agent, self.protocol, type(error).__name__, str(error))]
+            told = str(error).replace(f"{seconds.parent}{os.sep}", "")  # a folder may be carried elsewhere
+            return [Trouble(agent, self.protocol, type(error).__name__, told)]
         return []
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 COLOUR = "#0060a0"
 INCHES = (4.4, 4.1)
 RINGS = (0.25, 0.5, 0.75, 1.0)
-WIDEST = 38  # characters of a title in full size
+WIDEST = 33  # characters of a title in full size
 OUTSIDE = 1.13  # where a name begins, of the radius
 
 

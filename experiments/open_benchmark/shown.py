@@ -11,7 +11,7 @@ import pandas as pd
 from experiments.artefacts.columns import Column, as_text, number_column
 from experiments.artefacts.items import Table
 from experiments.artefacts.numbers import UNDEFINED, align_columns, format_interval, format_value
-from experiments.open_benchmark.record import BenchmarkRecord
+from experiments.open_benchmark.record import BenchmarkRecord, TroublePart
 from experiments.open_benchmark.scorecard import QUESTIONS, quickness
 from experiments.settings.config import UNSEEN, WAYS, Execution, Level, in_bp
 
@@ -136,7 +136,7 @@ def notes_of(record: BenchmarkRecord) -> list[str]:
             f"Not under unseen, where a dash stands: {', '.join(record['cannot'])}; such an agent "
             "plays only markets that it is trained on."
         )
-    notes += [f"Failed: {one['agent']}, {one['protocol']}: {one['error']}" for one in record["failed"]]
+    notes += _failures(record)
     if len(record["code"]) > 1:
         notes.append(
             f"Figures were made by {len(record['code'])} states of the code or of its packages; which by "
@@ -154,6 +154,17 @@ def seconds_in_words(record: BenchmarkRecord) -> str:
         f"All of it: {whole:,.0f} CPU seconds ({record.get('machine', '')}), finished "
         f"{record.get('finished', '')[:10]}."
     )
+
+
+def _failures(record: BenchmarkRecord) -> list[str]:
+    """Who has no figures in what, a sentence each, and the first reason."""
+    told: dict[str, list[TroublePart]] = {}
+    for one in record["failed"]:
+        told.setdefault(one["agent"], []).append(one)
+    return [
+        f"Failed: {agent}, in {', '.join(dict.fromkeys(one['protocol'] for one in mine))}: {mine[0]['error']}"
+        for agent, mine in told.items()
+    ]
 
 
 def _courses(record: BenchmarkRecord) -> list[Mapping[str, Any]]:
