@@ -48,8 +48,13 @@ CASES: dict[str, dict[str, Any]] = {
     "dmn-linear-sharpe+mean:2": {"epochs": 2},
     "dmn-linear-sharpe+mean:2+band:0.1": {"epochs": 2},
     "quantnet-shared+mean:2+every:3": {"steps": 4},
+    "experiments.commands.templates.sklearn_agent:MyAgent": {},
+    "experiments.commands.templates.torch_agent:MyAgent": {"epochs": 1},
 }
-QUICK = ("dmn-linear-sharpe", "quantnet-shared", "dmn-linear-sharpe+mean:2+band:0.1")
+QUICK = (
+    *("dmn-linear-sharpe", "quantnet-shared", "dmn-linear-sharpe+mean:2+band:0.1"),
+    "experiments.commands.templates.sklearn_agent:MyAgent",
+)
 every_case = pytest.mark.parametrize(
     "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in CASES]
 )

@@ -31,6 +31,7 @@ from experiments.papers.quantnet.config import (
     QuantNetTransfer,
 )
 from experiments.running.protocols import Protocol, holdout
+from experiments.running.unseen import Unseen
 from experiments.settings.config import RunConfig
 from qn_env import TradingEnv, TradingVectorEnv
 from qn_env.audit import check_no_lookahead
@@ -258,6 +259,19 @@ SITES: dict[str, Site] = {
         },
     ),
     "Protocol.folds": Site(Protocol().folds, {"panel": PANEL}),
+    "Unseen": Site(
+        Unseen,
+        {
+            "number": None,
+            "shots": 252,
+            "groups": None,
+            "calendar": "market",
+            "begin": None,
+            "purge": 0,
+            "embargo": 0,
+        },
+    ),
+    "Unseen.folds": Site(Unseen().folds, {"panel": PANEL}),
     "holdout": Site(holdout, {"panel": PANEL, "days": 5, "calendar": "market", "purge": 0, "embargo": 0}),
     "RunConfig": configured(RunConfig),
     "SearchConfig": configured(SearchConfig, agent="quantnet", out=Path("x"), fixed={}),
@@ -293,6 +307,7 @@ SLOW_ARGUMENTS = [(name, argument) for name, site in SLOW.items() for argument i
 # What a message calls an argument whose name alone would tell little.
 CALLED = {
     ("Protocol", "name"): "protocol",
+    ("Unseen", "number"): "folds",
     ("per_asset", "value"): "volume",
     ("read_panel", "kind"): "",  # none is right, but for the folder
 }
@@ -349,7 +364,7 @@ def test_what_takes_its_time_refuses_before_it_begins(
 
 @pytest.mark.parametrize("name", SITES)
 def test_the_arguments_as_they_should_be_are_taken(name: str) -> None:
-    if name in ("read_panel", "read_rate", "Protocol.folds", "holdout"):  # no such file, too few days
+    if name in ("read_panel", "read_rate", "Protocol.folds", "Unseen.folds", "holdout"):  # none, too few days
         with pytest.raises(QnError, match=r"no such|trading days"):
             SITES[name].call(**SITES[name].arguments)
     else:

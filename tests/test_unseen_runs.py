@@ -297,6 +297,7 @@ def test_the_page_tells_the_folds_the_ways_and_who_is_left_out(finished: RunFold
     assert "Left out: bound." in text
     assert "What knowing the markets is worth" in text
     assert "Folds of markets" in text
+    assert "3 agents (2 learnt, with 1 seeds each, each in 3 ways; 1 rule)" in text
     tables = finished.path / "tables"
     folds = pd.read_csv(tables / "folds.csv")
     assert folds["fold"].tolist() == list(WINDOWS)
@@ -433,6 +434,18 @@ def test_what_fails_is_told_and_few_shots_wait_for_zero(
     assert {name for name, _ in failed if name.startswith("peeks")} == {"peeks few-shot"}
     assert failed["peeks few-shot", "fold1"]["kind"] == "LookAheadError"
     assert folder.has_unit("rule-seed0-fold2")
+
+
+def test_what_is_computed_of_a_folds_panels_is_not_kept_for_other_units(
+    folds: list[Fold], tmp_path: Path
+) -> None:
+    fold = folds[0].afresh()
+    unit = Unit("x", DMN, 0, 0.15, fold.name, way="trained")
+    experiments.running.units.run_chain([unit], {fold.name: fold}, RunFolder(tmp_path))
+    assert fold.own is not None
+    for panel in (fold.test, fold.own.known, fold.own.together.train, fold.own.together.select):
+        assert "_features" not in vars(panel)
+    assert RunFolder(tmp_path).has_unit(unit.name)
 
 
 def test_few_shots_of_an_agent_that_keeps_no_checkpoint_train_it_again(

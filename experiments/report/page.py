@@ -49,7 +49,7 @@ from experiments.results.series import (
     run_dates,
     thin,
 )
-from experiments.results.unseen import unseen_in_words
+from experiments.results.unseen import families, unseen_in_words
 from experiments.settings.config import IN_WORDS, MARKET, SEEDS, Execution, Level, in_bp, level_name
 from experiments.storage.records import markets_of
 from qn_env.extras import require
@@ -271,8 +271,12 @@ def _days(run: Run) -> Days:
 def statement(run: Run) -> str:
     """One paragraph: who was compared, on what, when, how and at what cost."""
     panel, config, days = run.about["panel"], run.about["config"], _days(run)
-    learnt = sum(run.learns(agent) for agent in run.agents)
-    rules = len(run.agents) - learnt
+    known = families(run.about)
+    base = {label: name for name, labels in known.items() for label in labels.values()}
+    named = {base.get(agent, agent): run.learns(agent) for agent in run.agents}
+    learnt = sum(named.values())
+    rules = len(named) - learnt
+    ways = f", each in {max(map(len, known.values()))} ways" if known else ""
     costs = _charged(run.levels)
     counts = sorted({int(seeds) for seeds in run.leaderboard["seeds"][_learnt_rows(run)]})
     seeds = f", with {join_words([str(n) for n in counts])} seeds each" if counts else ""
@@ -283,7 +287,7 @@ def statement(run: Run) -> str:
     warm = ", warm starts" * bool(config.get("warm_start"))
     volatility = "each agent's own setting" if target is None else f"{100 * target:g}% a year for all"
     return (
-        f"{len(run.agents)} agents ({learnt} learnt{seeds}; {rules} rule{'s' * (rules != 1)}) on "
+        f"{len(named)} agents ({learnt} learnt{seeds}{ways}; {rules} rule{'s' * (rules != 1)}) on "
         f"{panel['assets']} assets in {len(markets_of(run.about))} markets{source}, {panel['first']} to "
         f"{panel['last']}. Protocol {config.get('protocol', 'not recorded')}{union}{warm}: the figures are "
         f"of test days that no agent saw in training{test}, after costs of {costs}. "

@@ -77,8 +77,9 @@ def _ways(unseen: UnseenRecord) -> str:
     return (
         "Every fold of markets is judged by agents that have learnt on the others, on days after all that "
         "was learnt from. By its own name an agent has learnt nothing of the markets it is judged on "
-        f"(zero-shot); {few if unseen['shots'] else ''}trained was trained on them too. A rule is one row. "
-        f"All of them read the past of what they play. How folds are made: {unseen['rule']}."
+        f"(zero-shot); {few if unseen['shots'] else ''}trained was trained on them too. Who has no chance in "
+        "it and no way to be adapted, a rule, has one row, fitted to what it plays before that. All of them "
+        f"read the past of what they play. How folds are made: {unseen['rule']}."
     )
 
 

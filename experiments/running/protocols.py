@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -39,6 +39,10 @@ class Lessons:
     select_start: Mapping[str, np.datetime64]
     train_start: Mapping[str, np.datetime64] | None = None
 
+    def afresh(self) -> Lessons:
+        """As `Fold.afresh`."""
+        return replace(self, train=replace(self.train), select=replace(self.select))
+
 
 @dataclass(frozen=True, eq=False)
 class Own:
@@ -57,6 +61,11 @@ class Own:
     few: Lessons | None
     together: Lessons
     without: Mapping[str, int]
+
+    def afresh(self) -> Own:
+        """As `Fold.afresh`."""
+        few = None if self.few is None else self.few.afresh()
+        return replace(self, known=replace(self.known), few=few, together=self.together.afresh())
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +96,11 @@ class Fold:
     def lessons(self) -> Lessons:
         """What is learnt from and selected on."""
         return Lessons(self.train, self.select, self.select_start)
+
+    def afresh(self) -> Fold:
+        """The same data, of which nothing is computed yet; what is (features, say) goes with this object."""
+        panels = {name: replace(getattr(self, name)) for name in ("train", "select", "test")}
+        return replace(self, **panels, own=None if self.own is None else self.own.afresh())
 
 
 @dataclass(frozen=True, kw_only=True)

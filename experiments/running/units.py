@@ -121,8 +121,10 @@ def run_chain(
 ) -> None:
     """Run units one after the other, each of which may begin where the one before ended.
 
-    The first error ends it; what was finished by then stays.
+    The first error ends it; what was finished by then stays. Folds of markets have many panels each, no two
+    of them alike: what is computed of them is not kept for other units.
     """
+    folds = {name: fold if fold.own is None else fold.afresh() for name, fold in folds.items()}
     for unit in units:
         run_unit(unit, folds[unit.window], folder, report)
 

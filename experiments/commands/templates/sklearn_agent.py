@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Self, TypedDict
 
@@ -44,18 +45,35 @@ class MyAgent:
 
     def fit(self, env: TradingEnv, *, seed: int, validation: TradingEnv | None = None) -> Self:
         """Regress the next own day's return, in units of its volatility, on today's features."""
+        self._weights, self._intercept = np.zeros(DEFINED), 0.0
+        self._learn(env)
+        return self
+
+    def adapt(
+        self, env: TradingEnv, *, seed: int, learn: bool, validation: TradingEnv | None = None
+    ) -> MyAgent:
+        """Optional, for the protocol unseen: it plays any asset; a few days of some move it from there."""
+        if not learn:
+            return self
+        other = copy.copy(self)
+        other._learn(env)
+        return other
+
+    def _learn(self, env: TradingEnv) -> None:
+        """Regress what is not forecast yet, on the days of the environment that count."""
         panel = env.panel
         features, sigma = panel.features(self.settings.features), panel.feature(EwVolatility())
         inputs, targets = [], []
         for asset in range(panel.shape[1]):
             own = np.flatnonzero(panel.tradable[:, asset])
             today, tomorrow = own[:-1], own[1:]
-            known = features[today, asset, DEFINED] > 0
+            known = env.tape.decides[today, asset] & (features[today, asset, DEFINED] > 0)
             inputs.append(features[today[known], asset, :DEFINED])
             targets.append(panel.returns[tomorrow[known], asset] / sigma[today[known], asset])
-        model = Ridge(alpha=self.penalty).fit(np.concatenate(inputs), np.concatenate(targets))
-        self._weights, self._intercept = model.coef_, float(model.intercept_)
-        return self
+        x, y = np.concatenate(inputs), np.concatenate(targets)
+        model = Ridge(alpha=self.penalty).fit(x, y - x @ self._weights - self._intercept)
+        self._weights = self._weights + model.coef_
+        self._intercept += float(model.intercept_)
 
     def reset(self) -> None:
         """Nothing to forget: the past is in the features."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from agents import Settings
+from agents.adapting import fine_tuned
 from agents.checkpoint import load_json, load_tensors, save_json, save_tensors
 from agents.space import Choice, LogUniform
 from agents.training import Monitor, Training, global_seed, train
@@ -50,11 +51,24 @@ class MyAgent:
         # Optional: the harness shows progress through the monitor, resumes a killed training and, from
         # `training_`, ends hopeless trials of a search early.
         self.monitor, self.training_ = Monitor(), Training()
+        self._earlier: nn.Module | None = None
+
+    def start_from(self, earlier: MyAgent) -> None:
+        """Optional: let `fit` begin at the weights of a trained agent, in a run with warm starts."""
+        self._earlier = earlier.network
+
+    def adapt(
+        self, env: TradingEnv, *, seed: int, learn: bool, validation: TradingEnv | None = None
+    ) -> MyAgent:
+        """Optional, for the protocol unseen: it plays any asset; from a few days of some it learns on."""
+        return fine_tuned(self, env, seed=seed, validation=validation) if learn else self
 
     def fit(self, env: TradingEnv, *, seed: int, validation: TradingEnv | None = None) -> Self:
         """Maximise the Sharpe ratio on windows of `env`; keep the weights that do best on `validation`."""
         env, validation = (env, validation) if validation is not None else env.split()
         network = self._build(seed)
+        if self._earlier is not None:
+            network.load_state_dict(self._earlier.state_dict())
         generator = torch.Generator().manual_seed(seed)
         learn, held = env.episodes(generator=generator), validation.episodes().block()
 
