@@ -18,6 +18,7 @@ import tyro
 
 from experiments.commands.agents import Agents, list_agents
 from experiments.commands.audit import Audit, audit
+from experiments.commands.benchmark import BenchmarkConfig, benchmark
 from experiments.commands.compare import Compare, compare_runs
 from experiments.commands.cross_validate import CrossValidate, cross_validate
 from experiments.commands.forward import Forward, forward
@@ -83,6 +84,7 @@ COMMANDS = (
     Command("new-agent", NewAgent, new_agent),
     Command("audit", Audit, audit),
     Command("probes", Probes, probes),
+    Command("benchmark", BenchmarkConfig, benchmark),
     Command("search", SearchConfig, search_command, takes_file=True),
 )
 # Those behind the word paper.

@@ -32,12 +32,12 @@ import experiments.cli as cli
 from agents.agent import load_agent, make_agent
 from agents.resuming import Keeper, Parts
 from experiments.commands.compare import compare_agents, differences
-from experiments.commands.probes import _read as read_probe
 from experiments.papers.dmn.importance import _read as read_importance
 from experiments.papers.dmn.study import read_classes
 from experiments.papers.quantnet.factors import read_factors
 from experiments.papers.quantnet.places import read_places
 from experiments.papers.quantnet.transfer import _read as read_transfer
+from experiments.probes.units import read_figures as read_probe
 from experiments.results.evidence import searched_trials
 from experiments.results.run import read_run
 from experiments.running.protocols import holdout

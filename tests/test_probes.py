@@ -407,6 +407,32 @@ def test_shared_weights_learn_a_common_law_from_500_days_and_trade_a_market_neve
     assert found["new"] >= 0.65
 
 
+class Adapting(Oracle):
+    """Plays the planted law on the markets it is told of; nothing else is different on a new one."""
+
+    learns = True
+
+    def __init__(self, told: list[tuple[str, ...]]) -> None:
+        super().__init__(ar1_forecast(0.15, 0.01))
+        self._told = told
+
+    def adapt(self, env, *, seed, learn, validation=None):
+        assert not learn, "zero-shot"
+        self._told.append((tuple(env.panel.markets), len(env.panel.dates)))
+        return self
+
+
+def test_who_plays_markets_it_was_not_trained_on_is_judged_on_an_eleventh():
+    told: list[tuple[str, ...]] = []
+    probe = find_probe("transfer")
+    found = probe.figures(lambda: Adapting(told), 0, days=300, test_days=400)
+    assert told == [(("M10",), 300)], "of it, it sees the days before, and learns nothing"
+    assert found.keys() == {"known", "new"}
+    assert found["new"] > 0.6
+    alone = probe.figures(lambda: make_agent("sgn-returns"), 0, days=300, test_days=400)
+    assert alone.keys() == {"known"}, "a rule is adapted to nothing"
+
+
 # Learners at length.
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from agents.adapting import adapted, adapts
 from agents.agent import Agent, make_agent
 from agents.quantnet.shared import SharedNetwork
 from agents.training import Progress
@@ -39,8 +40,9 @@ def transfer(
         device: where the agent is trained.
 
     Returns:
-        `known`: the mean per-asset Sharpe ratio of the markets trained on, over the optimum. For shared
-        weights also `zero`, the same with every embedding at zero, and `new`, an eleventh market never seen.
+        `known`: the mean per-asset Sharpe ratio of the markets trained on, over the optimum. Of who plays
+        markets that it was not trained on (`agents.adapting`) also `new`, an eleventh market never seen; of
+        shared weights of QuantNet `zero`, the known ones with every embedding at zero.
     """
     build = with_progress(lambda: make_agent(agent, device=device), progress)
     return shared_law(build, transfer_panel(days + test_days, 1000 + seed), days, seed)
@@ -65,8 +67,9 @@ def shared_law(build: Build, panel: Panel, days: int, seed: int) -> Figures:
     shares = {"known": _share(chosen, known, days)}
     if isinstance(getattr(chosen, "network", None), SharedNetwork):
         shares["zero"] = _share(chosen.without_embeddings(), known, days)
-        learn = environment(chosen, new.until(new.dates[days - 1]))
-        shares["new"] = _share(chosen.add_market(learn, seed=seed, steps=0), new, days)
+    if adapts(chosen):
+        past = environment(chosen, new.until(new.dates[days - 1]))
+        shares["new"] = _share(adapted(chosen, past, seed=seed, learn=False), new, days)
     return shares
 
 
