@@ -8,7 +8,7 @@ FOUND  := dmn-lstm-sharpe,quantnet-shared
 # Small networks lose on two threads; parallelism is over processes.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: run test slow gpu lock clean
+.PHONY: run test slow benchmark gpu lock clean
 
 run: $(STAMP)      # the main job; ARGS="--quick", ARGS="--panel DIR --costs 0,2,10", ...
 	$(BIN)/qn run $(ARGS)
@@ -21,6 +21,9 @@ test: $(STAMP)     # style, types, tests
 
 slow: $(STAMP)     # the long studies that test leaves out
 	$(BIN)/python -m pytest -q -s -m slow $(ARGS)
+
+benchmark: $(STAMP) # the open benchmark of the embedded panel anew, under 25 minutes on two cores; it is committed
+	$(BIN)/qn benchmark --suite small --publish experiments/open_benchmark/results $(ARGS)
 
 gpu: $(STAMP)      # what a card trains in a second, and whether it finds what the CPU does; DEVICE=cpu: a dry run
 	$(BIN)/python -m experiments.benchmarks.device --device $(DEVICE) --out gpu-benchmark.json $(ARGS)

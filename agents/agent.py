@@ -526,17 +526,36 @@ register(
     quick={"epochs": 10, "patience": 4},
     learns=True,
 )
-for _name, _hidden in {"spatiotemporal": None, "spatiotemporal-mlp": 10}.items():
+_JOINT: dict[str, tuple[str, dict[str, object]]] = {
+    "spatiotemporal": ("linear (Tan et al. 2023)", {"hidden": None}),
+    "spatiotemporal-mlp": ("an MLP (Tan et al. 2023)", {"hidden": 10}),
+    "spatiotemporal-delayed": ("an MLP that sees the others a day later", {"hidden": 10, "delay": 1}),
+}
+for _name, (_about, _options) in _JOINT.items():
     register(
         _name,
         "agents.dmn:SpatioTemporal",
-        about="all assets' features of a date at once, "
-        + ("linear" if _hidden is None else "an MLP")
-        + " (Tan et al. 2023)",
-        options={"hidden": _hidden},
+        about=f"all assets' features of a date at once, {_about}",
+        options=_options,
         quick={"epochs": 30, "patience": 10},
         learns=True,
     )
+register(
+    "dmn-lstm-softmin",
+    "agents.dmn:DeepMomentum",
+    about="an LSTM, trained on the Sharpe ratio of all years together and of the worst ones (DeePM)",
+    options={"network": "lstm", "loss": "softmin"},
+    quick={"epochs": 10, "patience": 4},
+    learns=True,
+)
+register(
+    "dmn-lstm-changepoints",
+    "agents.dmn:DeepMomentum",
+    about="an LSTM that sees where and how surely the law last changed (Wood et al. 2021)",
+    options={"network": "lstm", "changepoints": (21, 126)},
+    quick={"epochs": 10, "patience": 4},
+    learns=True,
+)
 register(
     "rrl",
     "agents.closed:ClosedLoop",
@@ -599,3 +618,46 @@ register(
     quick={"epochs": 6, "patience": 3, "recent": 8},
     learns=True,
 )
+_LATER: dict[str, object] = {"search": "wood2022"}  # trajectories, as that grid counts a batch
+_BRIEF: dict[str, object] = {"epochs": 6, "hidden": 10}
+# The architectures of arXiv:2603.01820 beside the LSTM; quick trainings of those that read windows are short.
+_OTHERS: dict[str, tuple[str, dict[str, object], dict[str, object]]] = {
+    "vsn-lstm": ("variable selection and an LSTM (Lim et al. 2021)", _LATER, _BRIEF),
+    "tft": ("a temporal fusion transformer (Lim et al. 2021)", _LATER, _BRIEF),
+    "xlstm": ("an xLSTM (Beck et al. 2024)", _LATER, _BRIEF),
+    "patchtst": (
+        "a transformer over patches of each feature's window (Nie et al. 2023)",
+        {"hidden": 16, "heads": 2, "patience": 6, **_ONE_BY_ONE},
+        {"hidden": 8, "context": 24, **_QUICK_ONE_BY_ONE},
+    ),
+    "lstm-patchtst": (
+        "an LSTM beside a transformer over patches of the window (Nie et al. 2023)",
+        {"hidden": 16, "heads": 2, "batch": 64, "learning_rate": 1e-3, "patience": 6, **_LATER},
+        {"hidden": 8, "context": 24, "batch": 16, "learning_rate": 1e-2},
+    ),
+    "dlinear": (
+        "linear maps of a window's moving average and of what remains (Zeng et al. 2023)",
+        {"patience": 10, **_ONE_BY_ONE},
+        {**_QUICK_ONE_BY_ONE},
+    ),
+    "itransformer": (
+        "attention among features, a whole window each (Liu et al. 2024)",
+        {"hidden": 16, "heads": 2, "patience": 10, **_ONE_BY_ONE},
+        {"hidden": 8, **_QUICK_ONE_BY_ONE},
+    ),
+    "mamba2": (
+        "a selective state space (Dao and Gu 2024)",
+        {"hidden": 16, "batch": 64, "learning_rate": 3e-3, "patience": 10, **_LATER},
+        {"hidden": 8, "batch": 16, "learning_rate": 1e-2},
+    ),
+}
+for _network, (_about, _chosen, _quick) in _OTHERS.items():
+    register(
+        f"dmn-{_network}",
+        "agents.dmn:DeepMomentum",
+        about=_about,
+        options={"network": _network, **_chosen},
+        quick={"epochs": 5, "patience": 4, **_quick},
+        learns=True,
+        queue=4 if "patchtst" in _network else QUEUE,
+    )

@@ -18,8 +18,10 @@ import tyro
 
 from experiments.commands.agents import Agents, list_agents
 from experiments.commands.audit import Audit, audit
+from experiments.commands.benchmark import BenchmarkConfig, benchmark
 from experiments.commands.compare import Compare, compare_runs
 from experiments.commands.cross_validate import CrossValidate, cross_validate
+from experiments.commands.forward import Forward, forward
 from experiments.commands.new_agent import NewAgent, new_agent
 from experiments.commands.panel import (
     PanelDownload,
@@ -77,10 +79,12 @@ COMMANDS = (
     Command("compare", Compare, compare_runs),
     Command("cross-validate", CrossValidate, cross_validate, takes_file=True),
     Command("signal", Signal, signal),
+    Command("forward", Forward, forward),
     Command("agents", Agents, list_agents),
     Command("new-agent", NewAgent, new_agent),
     Command("audit", Audit, audit),
     Command("probes", Probes, probes),
+    Command("benchmark", BenchmarkConfig, benchmark),
     Command("search", SearchConfig, search_command, takes_file=True),
 )
 # Those behind the word paper.

@@ -44,6 +44,12 @@ class Namespace(Product[Array], Protocol[Array]):
     def sign(self, array: Array, /, *, out: Array | None = None) -> Array:
         """-1, 0 or 1."""
 
+    def exp(self, array: Array, /) -> Array:
+        """The exponential of each."""
+
+    def log(self, array: Array, /) -> Array:
+        """The natural logarithm of each."""
+
     def ones_like(self, array: Array, /) -> Array:
         """Ones of the same shape."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from qn_env.arrays import Array, Mask
 from qn_env.economics import namespace
 from qn_env.year import DAYS_PER_YEAR
@@ -97,6 +99,46 @@ def sharpe_and_slope(
     level = level / days
     spread += level if mask is None else namespace(level).multiply(level, mask)
     return ratio, spread
+
+
+def softmin(values: Array, mask: Mask | None = None, *, temperature: float, axis: int = -1) -> Array:
+    """Smooth minimum -tau log(mean_w exp(-S_w / tau)) of the values S_w along `axis`; 0 where there are none.
+
+    Of the Sharpe ratios of W windows it is DeePM's robust objective (arXiv:2601.05975; reading), an entropic
+    value at risk. tau -> 0 gives the worst window, tau -> infinity the mean; it is never above the mean.
+
+    Args:
+        values: [...] NumPy or Torch.
+        mask: same shape, True where there is a window; default: everywhere.
+        temperature: tau > 0, in the units of `values`.
+        axis: the axis of windows.
+
+    Examples:
+        >>> import numpy as np
+        >>> print(round(float(softmin(np.array([1.0, 3.0]), temperature=2.0)), 4))  # 1 - 2 log((1 + 1/e) / 2)
+        1.7598
+    """
+    xp = namespace(values)
+    weights = xp.ones_like(values) if mask is None else xp.multiply(xp.ones_like(values), mask)
+    count = _sum(weights, axis)
+    # Distances from the least of them: no exponential overflows, and that of the least is 1.
+    least = _smallest(xp.where(weights > 0, values, xp.full_like(values, float("inf"))), axis)
+    least = xp.where(count > 0, least, xp.ones_like(least))
+    above = xp.where(weights > 0, values - least, xp.ones_like(values))
+    mean = _sum(weights * xp.exp(above / -temperature), axis) / _at_least_one(count)
+    known = xp.where(count > 0, mean, xp.ones_like(mean))
+    smooth = xp.multiply(least - temperature * xp.log(known), count > 0)
+    smallest: Array = smooth.sum(axis)
+    return smallest
+
+
+def _smallest(values: Array, axis: int) -> Array:
+    """The least along an axis that is kept, one long."""
+    given: Any = values  # Torch's own calls it amin
+    least: Array = (
+        given.min(axis, keepdims=True) if namespace(values) is np else given.amin(axis, keepdim=True)
+    )
+    return least
 
 
 def _moments(net: Array, mask: Mask | None, axis: int) -> tuple[int | Array, Array, Array, Array]:

@@ -31,8 +31,8 @@ from qn_env.sources.synthetic import ragged
 
 # Agents that have a network, or weights, for every market or asset they are trained on.
 PER_MARKET = {
-    *(name for name in AGENTS if name.startswith(("quantnet", "no-transfer"))),
-    *("spatiotemporal", "spatiotemporal-mlp", "ppo-joint"),
+    *(name for name in AGENTS if name.startswith(("quantnet", "no-transfer", "spatiotemporal"))),
+    "ppo-joint",
 } - {"quantnet-shared"}
 # One of every family that plays any market, and of every layer around one.
 PPO: dict[str, Any] = {"timesteps": 640, "accounts": 16}

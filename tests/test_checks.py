@@ -364,7 +364,7 @@ def test_what_takes_its_time_refuses_before_it_begins(
 
 @pytest.mark.parametrize("name", SITES)
 def test_the_arguments_as_they_should_be_are_taken(name: str) -> None:
-    if name in ("read_panel", "read_rate", "Protocol.folds", "holdout"):  # no such file, too few days
+    if name in ("read_panel", "read_rate", "Protocol.folds", "Unseen.folds", "holdout"):  # none, too few days
         with pytest.raises(QnError, match=r"no such|trading days"):
             SITES[name].call(**SITES[name].arguments)
     else:

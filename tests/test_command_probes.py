@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 import tyro
 
-import experiments.commands.probes as module
 from agents.agent import AGENTS, make_agent
-from experiments.commands.probes import Probes, ProbeUnit, probes, run, units_of
+from experiments.commands.probes import Probes, probes, run, units_of
 from experiments.probes import PROBES
 from experiments.probes.controls import Oracle, constant_forecast
+from experiments.probes.units import BLIND, ORACLE, ProbeUnit
 from experiments.settings.config import DEFAULT_AGENTS
 from qn_env.errors import ConfigError
 from qn_env.storage import write_sealed
@@ -156,5 +156,5 @@ def test_a_quick_run_trains_quickly_and_says_that_it_is_not_comparable(monkeypat
 
 
 def test_no_agent_is_registered_under_the_name_of_a_control():
-    assert module.ORACLE not in AGENTS
-    assert module.BLIND in AGENTS
+    assert ORACLE not in AGENTS
+    assert BLIND in AGENTS

@@ -15,9 +15,10 @@ import pytest
 from agents.agent import Settings, load_agent, settings_of, signals_from, signals_of, warmup_of
 from agents.sb3 import SharedSB3Agent
 from experiments import RunConfig
-from experiments.commands.signal import Signal, _with_a_day_off, signal, todays_signals
+from experiments.commands.signal import Signal, signal
 from experiments.running.protocols import holdout
 from experiments.running.runner import run
+from experiments.running.today import _with_a_day_off, todays_signals
 from experiments.running.units import Variant
 from experiments.storage.positions import Positions, read_positions
 from experiments.storage.store import RunFolder

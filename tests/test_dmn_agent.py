@@ -14,7 +14,7 @@ import agents.population.jobs as jobs
 from agents.agent import Agent, play, signals_of
 from agents.dmn import FEATURE_NAMES, DeepMomentum, DmnConfig, SpatioTemporal, SpatioTemporalConfig
 from agents.dmn.course import Course
-from agents.dmn.spatiotemporal import carry_forward
+from agents.dmn.spatiotemporal import SpatioTemporalNetwork, carry_forward
 from agents.dmn.training_windows import cut_windows
 from agents.space import draw
 from agents.training import Monitor, Training
@@ -37,6 +37,7 @@ MODELS = {
     "transformer-sharpe": {"network": "transformer"},
     "spatiotemporal": {},
     "spatiotemporal-mlp": {"hidden": 10},
+    "spatiotemporal-delayed": {"hidden": 10, "delay": 1},
 }
 JOINT = [name for name in MODELS if name.startswith("spatiotemporal")]
 ONE_OF_EACH = ["linear-binary", "mlp-average", "wavenet-mse", "lstm-sharpe", "transformer-sharpe", *JOINT]
@@ -252,6 +253,20 @@ def test_a_warm_start_of_another_shape_is_refused_naming_both():
             agent.start_from(type(agent)())
 
 
+@pytest.mark.parametrize("hidden", [None, 4])
+def test_with_a_delay_an_asset_sees_itself_today_and_the_others_as_they_were_a_date_ago(hidden):
+    N, F = 3, 2
+    torch.manual_seed(0)
+    network = SpatioTemporalNetwork(N, F, hidden, 0.0)
+    today, before = torch.randn(2, 5, N * F).unbind()
+    expected = []
+    for asset in range(N):
+        seen = before.clone().unflatten(-1, (N, F))
+        seen[:, asset] = today.unflatten(-1, (N, F))[:, asset]
+        expected.append(network(seen.flatten(1))[:, asset])
+    torch.testing.assert_close(network(today, before), torch.stack(expected, 1))
+
+
 @pytest.mark.parametrize("name", JOINT)
 @torch.no_grad()
 def test_joint_weights_are_taken_over_asset_by_asset_and_a_new_assets_are_the_seeds(name, starts):
@@ -462,6 +477,10 @@ REFUSED = {
     "max_norm": ({"max_norm": float("inf")}, "max_norm is inf"),
     "l1": ({"l1": -1.0}, "l1 is -1.0, expected a number >= 0"),
     "train_cost_bps": ({"train_cost_bps": float("nan")}, "train_cost_bps is nan"),
+    "changepoints": ({"changepoints": (3,)}, "changepoints is 3, expected at least 4"),
+    "static": ({"static": -1}, "static is -1, expected"),
+    "robustness": ({"robustness": -0.5}, "robustness is -0.5, expected a number >= 0"),
+    "temperature": ({"temperature": 0.0}, "temperature is 0.0, expected a number above 0"),
 }
 
 

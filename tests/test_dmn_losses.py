@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from agents.dmn.config import FEATURE_NAMES
-from agents.dmn.losses import LOSSES, Pairs
+from agents.dmn.losses import LOSSES, Pairs, softmin_loss
 from agents.dmn.training_windows import FEATURES, AssetDays, TrainingWindows, cut_windows, join_blocks
 from qn_env.environment import TradingEnv
 from qn_env.errors import ConfigError
@@ -44,7 +44,7 @@ def value(loss: str, z: torch.Tensor, given: TrainingWindows) -> float:
 
 
 def pairs_by_hand(vol_target: float | None):
-    """Windows in order; of each of their days: whether it counts, weight per position, next return, sigma."""
+    """Windows in order, each with its year; of each day whether it counts, weight, next return, sigma."""
     p, sigma = panel(), panel().feature(EwVolatility())
     defined = panel().features(FEATURES)[..., len(FEATURE_NAMES)] > 0
     windows = []
@@ -59,13 +59,24 @@ def pairs_by_hand(vol_target: float | None):
                 scale = 1.0 if vol_target is None else vol_target / (sigma[t, j] * 252**0.5) if known else 0
                 days.append((defined[t, j], scale, p.returns[following[k], j], sigma[t, j]))
             if any(day[0] for day in days):
-                windows.append(days)
-    return windows
+                windows.append((now[begin], days))
+    first = min(begin for begin, _ in windows)
+    return [((begin - first) // 252, days) for begin, days in windows]
+
+
+def ratio_by_hand(net: np.ndarray) -> float:
+    return 252**0.5 * net.mean() / np.sqrt(np.mean(net**2) - net.mean() ** 2)
+
+
+def robust_by_hand(net: np.ndarray, years: np.ndarray) -> float:
+    assert len(set(years)) > 1, "several years must occur"
+    ratios = np.array([ratio_by_hand(net[years == year]) for year in set(years)])
+    return -ratio_by_hand(net) + np.log(np.mean(np.exp(-ratios)))
 
 
 def by_hand(loss: str, z: np.ndarray, cost_bps: float, vol_target: float | None) -> float:
-    values, costs = [], []
-    for row, days in zip(z, pairs_by_hand(vol_target), strict=True):
+    values, costs, years = [], [], []
+    for row, (year, days) in zip(z, pairs_by_hand(vol_target), strict=True):
         smooth = 2.0 / (1.0 + np.exp(-row)) - 1.0 if loss == "binary" else np.tanh(row)
         weights = [x * day[1] * day[0] for x, day in zip(smooth, days, strict=False)]
         for k, (counts, _, r, sigma) in enumerate(days):
@@ -74,6 +85,7 @@ def by_hand(loss: str, z: np.ndarray, cost_bps: float, vol_target: float | None)
             # The first step of a window is free.
             cost = cost_bps * 1e-4 * abs(weights[k] - weights[k - 1]) if k else 0.0
             costs.append(cost)
+            years.append(year)
             if loss == "mse":
                 values.append((row[k] - r / sigma) ** 2)
             elif loss == "binary":
@@ -82,10 +94,11 @@ def by_hand(loss: str, z: np.ndarray, cost_bps: float, vol_target: float | None)
             else:
                 values.append(weights[k] * r - cost)
     if loss == "sharpe":
-        found = np.array(values)
-        return -(252**0.5) * found.mean() / np.sqrt(np.mean(found**2) - found.mean() ** 2)
+        return -ratio_by_hand(np.array(values))
     if loss == "average":
         return -np.mean(values)
+    if loss == "softmin":
+        return robust_by_hand(np.array(values), np.array(years))
     return np.mean(values) + np.mean(costs) * 252**0.5 / 0.15
 
 
@@ -107,6 +120,21 @@ def test_the_sharpe_loss_is_the_objectives_ratio_of_the_net_returns_that_count()
     net = given.pairs.episode.settle((torch.tanh(z) * counted)[..., None]).net[..., 0][counted]
     expected = -sharpe(net.numpy(), ddof=0, floor=LOSS_FLOOR)
     assert value("sharpe", z, given) == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_robust_loss_goes_from_the_worst_year_to_the_mean_of_all_as_its_temperature_rises():
+    given = cut_windows(environment(cost_bps=5.0), LENGTH, 0)
+    z, pairs = outputs(given.inputs.shape[:2]), given.pairs
+    pooled = value("sharpe", z, given)
+    net, counted = pairs.net(torch.tanh(z)), pairs.counted
+    years = [counted & (pairs.year == year)[:, None] for year in range(pairs.years)]
+    ratios = [float(sharpe(net[year].numpy(), ddof=0, floor=LOSS_FLOOR)) for year in years if year.any()]
+    assert len(ratios) > 1
+    found = [float(softmin_loss(z, pairs, 2.0, tau)) - pooled for tau in (1e-4, 1e-2, 1.0, 1e2, 1e8)]
+    assert found[0] == pytest.approx(-2.0 * min(ratios), abs=1e-3)
+    assert found[-1] == pytest.approx(-2.0 * np.mean(ratios), abs=1e-5)
+    assert (np.diff(found) < 0).all(), "never above the mean"
+    assert float(softmin_loss(z, pairs, 0.0, 1.0)) == pooled
 
 
 def test_positions_follow_the_loss():
@@ -150,11 +178,11 @@ def test_gradients_reach_what_counts_and_nothing_else(loss):
     assert torch.equal(z.grad != 0, given.pairs.counted)
 
 
-@pytest.mark.parametrize("loss", [loss for loss in LOSSES if loss != "sharpe"])
+@pytest.mark.parametrize("loss", [loss for loss in LOSSES if loss not in ("sharpe", "softmin")])
 def test_the_turnover_term_has_a_gradient_that_lowers_turnover(loss):
     """Under enormous costs the slope points from restless outputs to calm ones.
 
-    The Sharpe ratio, which knows no size, is left out: a loss is no better for being smaller.
+    Sharpe ratios, which know no size, are left out: a loss is no better for being smaller.
     """
     given = cut_windows(environment(cost_bps=5000.0), LENGTH, 0)
     counted = given.pairs.counted

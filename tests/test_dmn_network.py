@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from agents.dmn.config import FEATURE_NAMES, DmnConfig
-from agents.dmn.course import build
+from agents.dmn.architectures import build
+from agents.dmn.config import FEATURE_NAMES, DmnConfig, NetworkName
 from agents.dmn.gated import gated
 from agents.dmn.network import LinearNetwork, MlpNetwork, Network, WaveNetwork
 from agents.dmn.transformer import Attention
@@ -16,7 +18,7 @@ from agents.lstm.masked import masked_lstm
 from agents.training import global_seed
 
 F, H = len(FEATURE_NAMES), 6
-NETWORKS = ("linear", "mlp", "wavenet", "lstm", "transformer")
+NETWORKS = get_args(NetworkName)
 WITH_DROPOUT = NETWORKS[1:]
 every_network = pytest.mark.parametrize("name", NETWORKS)
 
@@ -304,10 +306,13 @@ def test_a_window_with_its_past_gives_what_a_pass_from_the_first_day_gives(name)
     before = 100 - 30
     found = z_of(network, u[:, before:], u[:, before - network.past : before])
     same = torch.allclose(found, z_of(network, u)[:, before:], rtol=0, atol=1e-12)
-    assert same == (network.past > 0), "the others begin a window in their zero state"
+    assert same == network.reads_days, "the others begin a window in their zero state"
 
 
-@pytest.mark.parametrize(("name", "days"), [("linear", 5), ("mlp", 5), ("wavenet", 62)])
+@pytest.mark.parametrize(
+    ("name", "days"),
+    [("linear", 5), ("mlp", 5), ("wavenet", 62), ("patchtst", 9), ("dlinear", 9), ("itransformer", 9)],
+)
 @torch.no_grad()
 def test_a_network_without_state_reads_so_many_days_and_no_more(name, days):
     network, u = made(name), inputs(batch=1, days=90)

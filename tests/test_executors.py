@@ -23,6 +23,7 @@ from experiments.running.fanout import Task
 from experiments.running.protocols import Fold, holdout
 from experiments.running.search import Search, search
 from experiments.running.units import Variant
+from experiments.running.unseen import Unseen
 from qn_env.errors import ConfigError, FileError
 from qn_env.sources.synthetic import noise
 
@@ -179,6 +180,22 @@ def test_what_is_laid_down_for_workers_is_arrays_and_json_and_no_pickle(fold, tm
         assert (mine.assets, mine.market_of, mine.notes) == (other.assets, other.market_of, other.notes)
     pd.testing.assert_frame_equal(found.blocks, fold.blocks)
     assert (found.test_start, found.name) == (fold.test_start, fold.name)
+
+
+@pytest.mark.parametrize("shots", [0, 60])
+def test_a_shared_fold_of_markets_that_nobody_was_trained_on_is_the_same_fold(tmp_path, shots):
+    folds = Unseen(number=2, shots=shots).folds(noise(markets=3, assets=2, days=1100, seed=0))
+    with share_folds(folds, tmp_path / "shared") as handles:
+        for fold, handle in zip(folds, handles, strict=True):
+            mine, own = handle.get().own, fold.own
+            assert (mine.cut, dict(mine.without)) == (own.cut, dict(own.without))
+            assert mine.known.fingerprint == own.known.fingerprint
+            assert (mine.few is None) == (own.few is None) == (not shots)
+            both = [(mine.together, own.together), *([(mine.few, own.few)] if shots else [])]
+            for found, given in both:
+                assert found.train.fingerprint == given.train.fingerprint
+                assert found.select.fingerprint == given.select.fingerprint
+                assert (found.select_start, found.train_start) == (given.select_start, given.train_start)
 
 
 def test_nothing_is_laid_down_through_a_link(fold, tmp_path):

@@ -32,17 +32,19 @@ import experiments.cli as cli
 from agents.agent import load_agent, make_agent
 from agents.resuming import Keeper, Parts
 from experiments.commands.compare import compare_agents, differences
-from experiments.commands.probes import _read as read_probe
-from experiments.commands.signal import todays_signals
 from experiments.papers.dmn.importance import _read as read_importance
 from experiments.papers.dmn.study import read_classes
 from experiments.papers.quantnet.factors import read_factors
 from experiments.papers.quantnet.places import read_places
 from experiments.papers.quantnet.transfer import _read as read_transfer
+from experiments.probes.units import read_figures as read_probe
 from experiments.results.evidence import searched_trials
 from experiments.results.run import read_run
 from experiments.running.protocols import holdout
+from experiments.running.today import todays_signals
 from experiments.settings.configfile import with_config_file
+from experiments.storage.forward_file import add_entry, read_record
+from experiments.storage.forward_record import Decision, Entry, Header, RecordedAgent, Terms
 from experiments.storage.manifest import NAME as MANIFEST
 from experiments.storage.manifest import Manifest
 from experiments.storage.records import read_trial
@@ -216,6 +218,37 @@ def _begun_training(place: Path) -> None:
     keeper.save({"epochs": 3, "best_epoch": 2, "best_score": 0.5}, network.state_dict())
 
 
+def _record(path: Path) -> None:
+    """A forward record of an agent on an asset, two lines of decisions behind the first."""
+    terms = Terms(
+        cost=2.0, execution="late", largest_loss=20.0, scale_days=252, widest_days=21, bets=(0.5, 1.0)
+    )
+    agent = RecordedAgent(agent="macd", seeds=(0,), vol_target=0.15, units={"macd-seed0": "0" * 64})
+    header = Header(
+        created="2020-01-01T00:00:00Z",
+        run="0" * 64,
+        run_panel="0" * 64,
+        agents={"macd": agent},
+        assets=(("M0", "A0"),),
+        costs=(0.0, 2.0),
+        execution_lag=0,
+        bars_per_year=252.0,
+        closes="03:00",
+        evidence=terms,
+        versions={},
+    )
+    for day in ("2020-01-02", "2020-01-03"):
+        entry = Entry(
+            written=f"{day}T22:00:00Z",
+            run="0" * 64,
+            as_of={"M0": day},
+            history={"M0": "1" * 64},
+            returns=(0.01,),
+            agents={"macd": Decision(signals=(0.5,), weights=(0.25,))},
+        )
+        assert add_entry(path, header, entry).added
+
+
 def _trained(name: str, options: Mapping[str, Any], place: Path) -> Path:
     agent: Any = make_agent(name, options=options)
     fold = holdout(small_panel())
@@ -273,6 +306,8 @@ def _files(home: Path) -> None:
     write_sealed(home / "transfer" / "unit.json", {"agent": "quantnet", "days": 5, "seed": 0, "known": 0.5})
     RunFolder(home / "plan").with_plan({"costs": [0.0], "agents": ["macd"]})
     _begun_training(home / "training")
+    (home / "record").mkdir()
+    _record(home / "record" / "record.jsonl")
     table = pd.DataFrame({"date": pd.to_datetime(days), "feature": "none", "net": 0.001})
     (home / "importance" / "daily.parquet").write_bytes(as_parquet(table))
     seal_unit(home / "importance")
@@ -315,6 +350,7 @@ def loaders(tmp_path_factory: pytest.TempPathFactory) -> Loaders:
             home / "importance", lambda f: _figures(read_importance(f)), sealed=True, seal=seal_unit
         ),
         "training": Loader(home / "training", _training, sealed=True),
+        "record": Loader(home / "record", one("r", read_record, "record.jsonl")),
         "plan": Loader(home / "plan", _resumed),
         "config": Loader(home / "config", _config),
         "markets-csv": Loader(home / "markets-csv", _panel_of),
@@ -334,7 +370,18 @@ def loaders(tmp_path_factory: pytest.TempPathFactory) -> Loaders:
 
 NAMES = (
     *("run", "compared", "played", "quantnet", "dmn", "rule", "trials", "probes", "transfer", "importance"),
-    *("training", "plan", "config", "markets-csv", "table", "rates", "factors", "places", "exports"),
+    *(
+        "training",
+        "record",
+        "plan",
+        "config",
+        "markets-csv",
+        "table",
+        "rates",
+        "factors",
+        "places",
+        "exports",
+    ),
 )
 
 # Damage.

@@ -28,9 +28,10 @@ ROOMS: dict[str, set[str]] = {
     "artefacts": {"settings", "storage"},
     "report": {*_BASIS, "results", "artefacts"},
     "probes": {"statistics", "results"},
+    "open_benchmark": {*_BASIS, "results", "running", "artefacts", "report", "probes"} - {"statistics"},
     "papers": {*_BASIS, "results", "running", "artefacts", "probes"},
     "benchmarks": {"results", "running"},
-    "commands": {*_BASIS, "results", "running", "artefacts", "report", "probes"},
+    "commands": {*_BASIS, "results", "running", "artefacts", "report", "probes", "open_benchmark"},
     "cli": {"settings", "running", "papers", "commands"},
     "__init__": {"settings", "running"},
 }

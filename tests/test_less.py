@@ -33,11 +33,11 @@ from agents.mean import SeedMean, member_seed
 from agents.space import preset_space, space_of
 from agents.training import Monitor
 from experiments.cli import main
-from experiments.commands.signal import todays_signals
 from experiments.report.line_styles import short_labels
 from experiments.running.protocols import holdout
 from experiments.running.runner import run
 from experiments.running.search import Search, search
+from experiments.running.today import todays_signals
 from experiments.running.units import Variant, place
 from experiments.settings.config import RunConfig
 from experiments.settings.configfile import with_config_file

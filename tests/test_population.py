@@ -19,6 +19,7 @@ import agents.population.loop as loop
 from agents import make_agent
 from agents.audit import audit_agent
 from agents.dmn import DeepMomentum
+from agents.dmn.architectures import ARCHITECTURES
 from agents.dmn.course import Course
 from agents.dmn.network import Dropping, kept_of
 from agents.dmn.population import train_courses
@@ -52,6 +53,16 @@ DMN: dict[str, dict[str, Any]] = {
     "wavenet": {"network": "wavenet"},
     "wavenet net of costs": {"network": "wavenet", "train_cost_bps": 5.0},
     "transformer": {"network": "transformer", "heads": 2, "context": 10},
+    "lstm with vectors of assets": {"network": "lstm", "static": 2, "epochs": 3},
+    "mlp with vectors of assets": {"network": "mlp", "static": 2, "epochs": 3},
+    "vsn-lstm": {"network": "vsn-lstm", "epochs": 3},
+    "tft": {"network": "tft", "heads": 2, "context": 10, "epochs": 3},
+    "xlstm": {"network": "xlstm", "heads": 2, "epochs": 3},
+    "patchtst": {"network": "patchtst", "heads": 2, "context": 16, "epochs": 3},
+    "lstm-patchtst": {"network": "lstm-patchtst", "heads": 2, "context": 10, "epochs": 3},
+    "dlinear net of costs": {"network": "dlinear", "context": 30, "train_cost_bps": 5.0, "epochs": 3},
+    "itransformer": {"network": "itransformer", "heads": 2, "context": 10, "epochs": 3},
+    "mamba2": {"network": "mamba2", "heads": 2, "epochs": 3},
 }
 MARKETS: dict[str, dict[str, Any]] = {
     "market": {},
@@ -116,14 +127,14 @@ def dmn_courses(model: str, members: int = K, *, precision: str = "float32", **m
     lag = options.pop("execution_lag", 0)
     known: Any = {}
     found = []
-    batch = 16 if options["network"] in ("lstm", "transformer") else 512
+    batch = 512 if ARCHITECTURES[options["network"]].one_by_one else 16
     for k in range(members):
-        chosen = options | own(k, options.get("dropout", 0.2)) | {"l1": 1e-3 * k}
+        chosen = options | own(k, options.get("dropout", 0.2)) | {"l1": 1e-3 * k, "temperature": 1.0 + k}
         agent = DeepMomentum(
             hidden=6,
             length=30,
             batch=batch,
-            loss=("sharpe", "mse", "average", "binary")[k % 4],
+            loss=("sharpe", "mse", "average", "binary", "softmin")[k % 5],
             **({"epochs": 5} | chosen | more),
         )
         learn, held = environments(agent, lag)

@@ -407,6 +407,32 @@ def test_shared_weights_learn_a_common_law_from_500_days_and_trade_a_market_neve
     assert found["new"] >= 0.65
 
 
+class Adapting(Oracle):
+    """Plays the planted law on the markets it is told of; nothing else is different on a new one."""
+
+    learns = True
+
+    def __init__(self, told: list[tuple[str, ...]]) -> None:
+        super().__init__(ar1_forecast(0.15, 0.01))
+        self._told = told
+
+    def adapt(self, env, *, seed, learn, validation=None):
+        assert not learn, "zero-shot"
+        self._told.append((tuple(env.panel.markets), len(env.panel.dates)))
+        return self
+
+
+def test_who_plays_markets_it_was_not_trained_on_is_judged_on_an_eleventh():
+    told: list[tuple[str, ...]] = []
+    probe = find_probe("transfer")
+    found = probe.figures(lambda: Adapting(told), 0, days=300, test_days=400)
+    assert told == [(("M10",), 300)], "of it, it sees the days before, and learns nothing"
+    assert found.keys() == {"known", "new"}
+    assert found["new"] > 0.6
+    alone = probe.figures(lambda: make_agent("sgn-returns"), 0, days=300, test_days=400)
+    assert alone.keys() == {"known"}, "a rule is adapted to nothing"
+
+
 # Learners at length.
 
 
@@ -495,6 +521,29 @@ def test_no_network_finds_anything_in_noise(network, loss, record_property):
     assert abs(found["sharpe"]) <= 2.95 * error
 
 
+# Architectures of arXiv:2603.01820 by the share of the optimum they have to reach, and its negative controls.
+LATER_BARS = {"vsn-lstm": 0.85, "tft": 0.75, "xlstm": 0.75, "lstm-patchtst": 0.75}
+CONTROLS = ("patchtst", "dlinear", "itransformer", "mamba2")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("probe", ["trend", "reversal"])
+@pytest.mark.parametrize("network", LATER_BARS)
+def test_a_later_network_finds_the_best_sizes(network, probe, record_property):
+    share = mean_figures(probe, f"dmn-{network}")["share"]
+    record_property("share_of_optimum", round(share, 3))
+    assert share >= LATER_BARS[network]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", [*LATER_BARS, *CONTROLS])
+def test_no_later_network_finds_anything_in_noise(network, record_property):
+    found = mean_figures("noise", f"dmn-{network}")
+    error = found["error"] / len(SEEDS) ** 0.5
+    record_property("sharpe_in_standard_errors", round(found["sharpe"] / error, 2))
+    assert abs(found["sharpe"]) <= 2.0 * error
+
+
 @pytest.mark.slow
 def test_learning_under_costs_trades_less_and_keeps_more(record_property):
     # The turnover regularisation of Deep Momentum Networks (Eqs. 34-36), judged at the costs it knows.
@@ -558,3 +607,13 @@ def test_who_takes_sides_trades_them_less_under_costs(network, loss, record_prop
     found, free = mean_figures("costs", agent), turnover_without_costs(agent)
     record_property("turnover, without costs, net return", (found["turnover"], free, found["net return"]))
     assert found["turnover"] <= 0.75 * free
+
+
+@pytest.mark.slow
+def test_a_loss_of_single_years_does_no_worse_where_laws_flip(record_property):
+    robust, pooled = (
+        mean_figures("regime", f"dmn-lstm-{loss}")["walk-forward"] for loss in ("softmin", "sharpe")
+    )
+    record_property("robust", round(robust, 3))
+    record_property("pooled", round(pooled, 3))
+    assert robust >= pooled

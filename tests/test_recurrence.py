@@ -93,7 +93,17 @@ def test_a_population_is_its_members_one_by_one(sizes, group, chunk):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("asked", [("inputs",), ("weights",), ("inputs", "weights")])
+ASKED = [
+    ("inputs",),
+    ("weights",),
+    ("inputs", "weights"),
+    ("hidden",),
+    ("cell",),
+    ("weights", "hidden", "cell"),
+]
+
+
+@pytest.mark.parametrize("asked", ASKED)
 def test_its_gradient_is_that_of_finite_differences_by_what_asks_for_it(asked):
     case = made(3, 2, 2, 3, 4)._asdict()
     case.pop("gradient")
@@ -137,6 +147,7 @@ def test_the_plain_loop_is_what_runs_without_a_gpu_or_when_told_to(monkeypatch):
     assert not module._has_kernel(torch.ones(3, 2, 4, 8), mask)
     assert not module._has_kernel(there._replace(dtype=torch.float64), mask)
     assert not module._has_kernel(there, torch.ones(2, module.WIDEST + 1, 8))
+    assert module._has_kernel(there, mask)
     monkeypatch.setenv(module.SWITCH, "plain")
     assert not module._has_kernel(there, mask)
 

@@ -296,6 +296,13 @@ def test_a_market_that_is_not_judged_teaches_if_it_is_long_enough() -> None:
         assert len(fold.test.markets) == 1
 
 
+def test_markets_too_short_to_be_judged_are_named_where_too_few_are_left() -> None:
+    panel = market_of_days({"long": 1500, "short": 300})
+    why = r"\(not short, for it has 225 trading days before its test block, expected at least 252\)"
+    with pytest.raises(DataError, match=f"1 can be judged here, expected at least 2 {why}"):
+        Unseen().folds(panel)
+
+
 def test_a_fold_that_nobody_can_learn_for_is_refused() -> None:
     whole = market_of_days({"early": 3000, "late": 1000})
     panel = whole.until({"early": whole.dates[1500], "late": whole.dates[-1]})
@@ -306,7 +313,7 @@ def test_a_fold_that_nobody_can_learn_for_is_refused() -> None:
 @pytest.mark.parametrize(
     ("markets", "options", "message"),
     [
-        (1, {}, "1 can be judged here, expected at least 2. Take holdout"),
+        (1, {}, r"1 can be judged here, expected at least 2\. Take holdout"),
         (3, {"number": 4}, "folds is 4, and 3 markets can be judged; expected 2 to 3"),
         (2, {"groups": {"a": "x"}}, "groups has no group for b; expected one for every market"),
         (2, {"groups": {"a": "x", "b": "x"}}, "groups puts all markets into 'x'; expected at least 2 groups"),

@@ -19,13 +19,13 @@ import experiments.running.units
 from agents.agent import load_agent, make_agent
 from experiments.cli import main
 from experiments.commands.search import SearchConfig
-from experiments.commands.signal import todays_signals
 from experiments.report import write_report
 from experiments.results.run import read_run, read_runs
 from experiments.results.tables import market_days, portfolio_table
 from experiments.results.unseen import unseen_in_words, ways_table
 from experiments.running.protocols import Fold
 from experiments.running.runner import run
+from experiments.running.today import todays_signals
 from experiments.running.units import Unit, Variant, evaluate, train_agent
 from experiments.running.unseen import Unseen
 from experiments.settings.config import RunConfig

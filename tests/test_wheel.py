@@ -16,6 +16,11 @@ CARRIED = (
     "qn_env/sources/quantnet_table2.csv",
     "experiments/report/page.html.jinja",
     "experiments/artefacts/page.html.jinja",
+    "experiments/artefacts/base.html.jinja",
+    "experiments/open_benchmark/page.html.jinja",
+    "experiments/open_benchmark/results/small.csv",
+    "experiments/open_benchmark/results/small-scorecard.csv",
+    "experiments/open_benchmark/results/small.json",
     "experiments/settings/configs/dmn2019.toml",
     "experiments/papers/dmn/published/exhibits.csv",
     "experiments/papers/quantnet/world.csv",
@@ -56,6 +61,7 @@ def test_it_installs_into_an_empty_environment_and_runs_from_an_empty_folder(
     run(*pip, wheel, cwd=here)
     assert run(qn, "--version", cwd=here).startswith("qn_env ")
     assert "macd" in run(qn, "agents", cwd=here)
+    assert "The scorecard" in run(qn, "benchmark", "--show", cwd=here)
     refused = run(qn, "run", "--quick", "--out", "run", cwd=here, code=1)
     assert "needs the package matplotlib" in refused  # others come with packages that are needed anyway
     assert 'pip install "qn-env[report]"' in refused

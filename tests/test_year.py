@@ -448,7 +448,7 @@ def test_losses_are_of_the_panels_year() -> None:
         env = TradingEnv(replace(panel, bars_per_year=year), cost_bps=5.0)
         episode = env.episodes().trajectories(21)
         counted = episode.counted[..., 0]
-        pairs = Pairs(episode, counted, counted, torch.zeros(counted.shape))
+        pairs = Pairs(episode, counted, counted, torch.zeros(counted.shape), torch.zeros(len(counted)), 1)
         z = torch.linspace(-1.0, 1.0, pairs.counted.numel()).reshape(pairs.counted.shape)
         values.append([float(loss(z, pairs)) for loss in (sharpe_loss, average_loss, turnover_penalty)])
     (ratio, mean, penalty), short = values

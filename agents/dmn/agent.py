@@ -16,13 +16,15 @@ from agents.adapting import fine_tuned
 from agents.agent import Settings, repr_of
 from agents.checkpoint import load_json, load_tensors, save_json, save_tensors
 from agents.device import resolve
-from agents.dmn.config import FEATURE_NAMES, DmnConfig
-from agents.dmn.course import Course, Known, build
+from agents.dmn.architectures import build, days_before
+from agents.dmn.config import DmnConfig
+from agents.dmn.course import Course, Known
 from agents.dmn.losses import LOSSES, VOL_TARGET
-from agents.dmn.network import LinearNetwork, Memory, MlpNetwork, Network, WaveNetwork
+from agents.dmn.network import Memory, Network
 from agents.dmn.population import train_courses
 from agents.dmn.space import SPACES
-from agents.dmn.training_windows import DEFINED, FEATURES, mask_undefined
+from agents.dmn.statics import NUMBERS, Layout, StaticNetwork, layout_of, numbers_in, numbers_of
+from agents.dmn.training_windows import DEFINED, beside, features_of, mask_undefined
 from agents.population.groups import fit_one, hand_out
 from agents.population.jobs import Fit
 from agents.space import Space
@@ -39,14 +41,14 @@ CHUNK = 128
 
 # Trading days until the slowest input is defined.
 INPUT_DAYS = 315
-READS_PAST: dict[str, type[Network]] = {"linear": LinearNetwork, "mlp": MlpNetwork, "wavenet": WaveNetwork}
 
 
 class Stored(TypedDict):
     """What a checkpoint says beside the weights."""
 
     config: dict[str, Any]
-    without: NotRequired[list[Annotated[int, Meta(ge=0, lt=len(FEATURE_NAMES))]]]  # inputs set to zero
+    layout: NotRequired[list[list[str]]]  # market and name of the assets that have vectors of their own
+    without: NotRequired[list[Annotated[int, Meta(ge=0)]]]  # numbers of inputs that are set to zero
 
 
 class DeepMomentum:
@@ -55,8 +57,8 @@ class DeepMomentum:
     Sixteen models: linear, MLP, WaveNet or LSTM, trained on the Sharpe ratio, the average return, the squared
     error of the next return or its sign; and the Momentum Transformer of the same group. Trained on
     non-overlapping trajectories of 63 of each asset's own trading days, selected on the validation block;
-    predicts in one streamed pass with a warm state. A network without a state of its own (all but LSTM and
-    transformer) reads the days before a trajectory too.
+    predicts in one streamed pass with a warm state. A network without a state of its own, and one that reads
+    windows beside its state, is given the days before a trajectory too.
     """
 
     learns = True
@@ -66,13 +68,17 @@ class DeepMomentum:
         self.config = DmnConfig(**options)
         self.device = check_device("device", device)
         self.settings = Settings(
-            window=1, features=FEATURES, vol_target=VOL_TARGET, train_cost_bps=self.config.train_cost_bps
+            window=1,
+            features=features_of(self.config.changepoints),
+            vol_target=VOL_TARGET,
+            train_cost_bps=self.config.train_cost_bps,
         )
-        self.warmup = INPUT_DAYS + READS_PAST.get(self.config.network, Network).past
+        self.warmup = max((INPUT_DAYS, *self.config.changepoints)) + days_before(self.config)
         self.network: Network | None = None
+        self.layout_: Layout = []
         self.training_ = Training()
         self.monitor = Monitor()
-        self._earlier: Network | None = None
+        self._earlier: DeepMomentum | None = None
         self._hidden_inputs: tuple[int, ...] = ()
         self._memory: Memory | None = None
 
@@ -90,13 +96,15 @@ class DeepMomentum:
         Raises:
             ConfigError: a network of another shape, or one that is not trained.
         """
-        network = earlier._trained_network()
-        if _shapes(network) != _shapes(self._build(0)):
+        ours = _core(self._build(0))
+        if self.config.static != earlier.config.static or _shapes(
+            _core(earlier._trained_network())
+        ) != _shapes(ours):
             raise ConfigError(
                 f"{_describe(self.config)} cannot begin at the weights of {_describe(earlier.config)}; "
                 "give both the same network and width, or train from scratch."
             )
-        self._earlier = network
+        self._earlier = earlier
 
     def fit(self, env: TradingEnv, *, seed: int, validation: TradingEnv | None = None) -> Self:
         """Minimise the loss on `env`; keep the weights that do best on `validation`.
@@ -141,22 +149,34 @@ class DeepMomentum:
     def kin(self) -> tuple[object, ...]:
         """Agents of equal kin train as one programme."""
         config = self.config
-        names = ("network", "hidden", "heads", "context", "batch", "length", "split")
+        names = (
+            "network",
+            "hidden",
+            "heads",
+            "context",
+            "static",
+            "changepoints",
+            "batch",
+            "length",
+            "split",
+        )
         return (type(self), *(getattr(config, name) for name in names), config.dropout > 0.0)
 
     def course(
         self, env: TradingEnv, seed: int, validation: TradingEnv | None = None, known: Known | None = None
     ) -> Course:
         """The training of `fit` before its first step; blocks that are `known` are not cut again."""
+        learn, held = (env, validation) if validation is not None else env.split()
+        self.layout_ = layout_of(env.panel) if self.config.static else []
         network = self._build(seed)
         if self._earlier is not None:
-            network.load_state_dict(self._earlier.state_dict())
-        learn, held = (env, validation) if validation is not None else env.split()
+            self._take_over(network, self._earlier)
         return Course.of(
             self.config,
             network,
             learn,
             held,
+            layout=self.layout_,
             seed=seed,
             monitor=self.monitor,
             known={} if known is None else known,
@@ -170,16 +190,17 @@ class DeepMomentum:
         """A copy that sees zero in place of one input at prediction (Exhibit 6).
 
         Args:
-            feature: one of `FEATURE_NAMES`, or its number.
+            feature: one of the configuration's `inputs`, or its number.
 
         Raises:
             ConfigError: there is no such input.
         """
-        names = list(FEATURE_NAMES)
+        names = list(self.config.inputs)
         number = names.index(feature) if feature in names else feature
         if not isinstance(number, int) or not 0 <= number < len(names):
             raise ConfigError(f"feature is {feature!r}, expected 0 to {len(names) - 1} or one of {names}.")
         other = DeepMomentum(device=self.device, **asdict(self.config))
+        other.layout_ = self.layout_
         other.network = other._build(0)
         other.network.load_state_dict(self._trained_network().state_dict())
         other.network.eval()
@@ -195,14 +216,14 @@ class DeepMomentum:
         """Signals [N]: one more step for every asset that trades and whose features are defined."""
         network = self._trained_network()
         features = observation["features"][-1]
-        N = len(features)
+        numbers = self._own_numbers(len(features))
         if self._memory is None:
-            self._memory = self._start(N)
-        signals = np.zeros(N)
+            self._memory = self._start(numbers)
+        signals = np.zeros(len(features))
         active = np.flatnonzero((observation["tradable"][-1] > 0) & (features[:, DEFINED] > 0))
         if len(active):
             before = tuple(part[active] for part in self._memory)
-            z, after = network(self._as_inputs(features[active, None]), before)
+            z, after = network(self._as_inputs(features[active, None], numbers[active]), before)
             for part, new in zip(self._memory, after, strict=True):
                 part[active] = new
             signals[active] = self._positions(z[:, 0])
@@ -221,17 +242,18 @@ class DeepMomentum:
         """
         network = self._trained_network()
         features = panel.features(self.settings.features)
+        numbers = numbers_of(panel, self.layout_)
         active = panel.tradable & (features[..., DEFINED] > 0)
         days = int(active.sum(axis=0).max(initial=0))
         # Each asset's active days first, so that one pass serves all of them.
         rows = np.argsort(~active, axis=0, kind="stable")
         rows = rows[np.minimum(np.arange(-(-days // CHUNK) * CHUNK), len(rows) - 1)]
-        memory = self._start(panel.shape[1])
+        memory = self._start(numbers)
         by_asset = np.zeros(rows.shape)
         for begin in range(0, len(rows), CHUNK):
             piece = slice(begin, begin + CHUNK)
             own = np.take_along_axis(features, rows[piece, :, None], axis=0)
-            z, memory = network(self._as_inputs(own.swapaxes(0, 1)), memory)
+            z, memory = network(self._as_inputs(own.swapaxes(0, 1), numbers), memory)
             by_asset[piece] = z.double().numpy().T
         outputs = np.zeros(panel.shape)
         np.put_along_axis(outputs, rows[:days], by_asset[:days], axis=0)
@@ -239,7 +261,8 @@ class DeepMomentum:
 
     def save(self, folder: Path) -> None:
         """Write configuration and weights."""
-        save_json(folder, {"config": asdict(self.config), "without": list(self._hidden_inputs)})
+        known = {"layout": self.layout_} if self.config.static else {}
+        save_json(folder, {"config": asdict(self.config), "without": list(self._hidden_inputs), **known})
         save_tensors(folder, self._trained_network().state_dict())
 
     @classmethod
@@ -247,7 +270,11 @@ class DeepMomentum:
         """Read what `save` wrote."""
         stored = load_json(folder, Stored)
         agent = cls(**stored["config"])
-        agent._hidden_inputs = tuple(stored.get("without", ()))
+        agent._hidden_inputs, agent.layout_ = tuple(stored.get("without", ())), stored.get("layout", [])
+        if max(agent._hidden_inputs, default=0) >= len(agent.config.inputs):
+            raise ConfigError(
+                f"without is {stored['without']}, expected numbers below {len(agent.config.inputs)}."
+            )
         agent.network = agent._build(0)
         agent.network.load_state_dict(load_tensors(folder))
         agent.network.eval()
@@ -255,28 +282,53 @@ class DeepMomentum:
 
     def _build(self, seed: int) -> Network:
         with global_seed(seed):
-            return build(self.config)
+            return build(self.config, self.layout_)
+
+    def _take_over(self, network: Network, earlier: DeepMomentum) -> None:
+        """Begin at an earlier agent's weights; vectors of assets that it did not know begin at zero."""
+        before = earlier._trained_network()
+        if isinstance(network, StaticNetwork) and isinstance(before, StaticNetwork):
+            network.take_over(before, self.layout_, earlier.layout_)
+        else:
+            network.load_state_dict(before.state_dict())
+
+    def _own_numbers(self, n: int) -> FloatArray:
+        """[N, 2] the numbers of the assets it was trained on, in their order; not read without vectors."""
+        if not self.config.static:
+            return np.zeros((n, NUMBERS))
+        if n != len(self.layout_):
+            raise ConfigError(
+                f"{n} assets, expected the {len(self.layout_)} it was trained on, whose vectors are its "
+                "inputs; the whole history of other assets is played by signals."
+            )
+        return numbers_in(self.layout_, self.layout_)
 
     def _trained_network(self) -> Network:
         if self.network is None:
             raise ConfigError("this agent is not trained; call fit or load first.")
         return self.network
 
-    def _start(self, rows: int) -> Memory:
-        """A writable memory of assets before their first day."""
+    def _start(self, numbers: FloatArray) -> Memory:
+        """A writable memory of assets [N, 2] before their first day."""
         network = self._trained_network()
-        zeros = torch.zeros(rows, network.past, len(FEATURE_NAMES))
-        return tuple(part.clone() for part in network.memory(zeros))
+        zeros = torch.zeros(len(numbers), network.past, len(self.config.inputs))
+        past = beside(zeros, numbers) if self.config.static else zeros
+        return tuple(part.clone() for part in network.memory(past))
 
-    def _as_inputs(self, features: FloatArray) -> Tensor:
-        """What the network reads at prediction."""
+    def _as_inputs(self, features: FloatArray, numbers: FloatArray) -> Tensor:
+        """What the network reads at prediction, of features [B, L, ...] of assets [B, 2]."""
         inputs = mask_undefined(torch.tensor(features, dtype=torch.float32))
         inputs[..., list(self._hidden_inputs)] = 0.0
-        return inputs
+        return beside(inputs, numbers) if self.config.static else inputs
 
     def _positions(self, z: Tensor) -> FloatArray:
         positions: FloatArray = LOSSES[self.config.loss].positions(z).double().numpy()
         return positions
+
+
+def _core(network: Network) -> Network:
+    """The network without the vectors of assets that stand before it."""
+    return network.inner if isinstance(network, StaticNetwork) else network
 
 
 def _shapes(network: Network) -> dict[str, torch.Size]:

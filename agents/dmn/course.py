@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-from agents.dmn.config import FEATURE_NAMES, DmnConfig
-from agents.dmn.losses import LOSSES
-from agents.dmn.network import LinearNetwork, LstmNetwork, MlpNetwork, Network, WaveNetwork
-from agents.dmn.training_windows import AssetDays, TrainingWindows, cut_windows, join_blocks
-from agents.dmn.transformer import TransformerNetwork
+from agents.dmn.config import DmnConfig
+from agents.dmn.losses import value_of
+from agents.dmn.network import Network
+from agents.dmn.statics import Layout, numbers_of
+from agents.dmn.training_windows import AssetDays, TrainingWindows, cut_windows, features_of, join_blocks
 from agents.population.jobs import Job
 from agents.training import Monitor, Training
 from qn_env.environment import TradingEnv
@@ -32,6 +32,7 @@ class Course:
         job: the training.
         learn: what is learnt from: whole windows, or their days one by one.
         held: what it is selected on.
+        layout: the assets whose numbers the network reads, if it reads any.
         batch: rows of `learn` in a step.
         generator: what batches are drawn from.
     """
@@ -41,6 +42,7 @@ class Course:
     job: Job
     learn: TrainingWindows | AssetDays
     held: TrainingWindows
+    layout: Layout
     batch: int
     generator: torch.Generator
 
@@ -52,6 +54,7 @@ class Course:
         env: TradingEnv,
         validation: TradingEnv,
         *,
+        layout: Layout,
         seed: int,
         monitor: Monitor,
         known: Known,
@@ -63,6 +66,7 @@ class Course:
             network: with its first weights.
             env: what is learnt from.
             validation: what is held out; with `split="asset"` both are taken together.
+            layout: the assets whose numbers the network reads, if it reads any.
             seed: of batches and dropout.
             monitor: who watches it.
             known: blocks that were cut for others, and what is added to them.
@@ -70,9 +74,10 @@ class Course:
         generator = torch.Generator().manual_seed(seed)
         network.generator.manual_seed(seed + 1)
         data = env.fingerprint + validation.fingerprint
-        key = (data, config.length, network.past, config.split)
+        reads = (config.changepoints, config.static > 0)
+        key = (data, config.length, network.past, config.split, reads)
         if key not in known:
-            known[key] = _cut(env, validation, config, network)
+            known[key] = _cut(env, validation, config, network, layout)
         learn, held = known[key]
         batch = config.batch
         if network.reads_days and isinstance(learn, TrainingWindows):
@@ -89,7 +94,7 @@ class Course:
             generators={"batches": generator, "dropout": network.generator},
             monitor=monitor,
         )
-        return cls(config, network, job, learn, held, batch, generator)
+        return cls(config, network, job, learn, held, layout, batch, generator)
 
     def alone(self) -> Training:
         """Train it by itself."""
@@ -106,7 +111,7 @@ class Course:
 
     def loss(self, given: TrainingWindows | AssetDays) -> Tensor:
         """What is minimised, without the penalty."""
-        return LOSSES[self.config.loss].value(given.outputs(self.network), given.pairs)
+        return value_of(self.config.objective, given.outputs(self.network), given.pairs)
 
     def penalty(self) -> Tensor:
         """The L1 penalty of the linear model (Eq. 19), 0 for the others."""
@@ -115,29 +120,18 @@ class Course:
 
 
 def _cut(
-    env: TradingEnv, validation: TradingEnv, config: DmnConfig, network: Network
+    env: TradingEnv, validation: TradingEnv, config: DmnConfig, network: Network, layout: Layout
 ) -> tuple[TrainingWindows | AssetDays, TrainingWindows]:
     """What is learnt from, day by day where a day is all that a network needs; and what is held out."""
+
+    def cut(block: TradingEnv) -> TrainingWindows:
+        numbers = numbers_of(block.panel, layout) if config.static else None
+        shown = features_of(config.changepoints)
+        return cut_windows(block, config.length, network.past, features=shown, numbers=numbers)
+
     if config.split == "asset":
-        both = cut_windows(join_blocks(env, validation), config.length, network.past)
-        learn, held = both.split_by_asset()
+        learn, held = cut(join_blocks(env, validation)).split_by_asset()
     else:
-        learn, held = (cut_windows(e, config.length, network.past) for e in (env, validation))
+        learn, held = cut(env), cut(validation)
     costless = learn.pairs.episode.terms.costs is None
     return (learn.asset_days() if network.reads_days and costless else learn), held
-
-
-def build(config: DmnConfig) -> Network:
-    """The network of a configuration, with weights from torch's global generator."""
-    n, hidden, dropout = len(FEATURE_NAMES), config.hidden, config.dropout
-    match config.network:
-        case "linear":
-            return LinearNetwork(n)
-        case "mlp":
-            return MlpNetwork(n, hidden, dropout)
-        case "wavenet":
-            return WaveNetwork(n, hidden, dropout)
-        case "lstm":
-            return LstmNetwork(n, hidden, dropout)
-        case "transformer":
-            return TransformerNetwork(n, hidden, dropout, heads=config.heads, context=config.context)

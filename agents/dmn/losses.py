@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from agents.dmn.config import LossName
+from agents.dmn.config import LossName, Objective
 from qn_env.economics import Ledger
 from qn_env.episodes import Episode
-from qn_env.objectives import LOSS_FLOOR, sharpe
+from qn_env.objectives import LOSS_FLOOR, sharpe, softmin
 from qn_env.window_sources import Rows
 
 # The volatility target s* of the paper, annualised.
@@ -32,11 +33,18 @@ class Pairs(NamedTuple):
     counted: Tensor  # [B, L] bool, the pairs of Omega
     labelled: Tensor  # [B, L] bool, those with a target: all, but for the last days under an execution lag
     target: Tensor  # [B, L] float64 r_{t,t+1} / sigma_t (r_{t+lag,t+1+lag}), 0 where not labelled
+    year: Tensor  # [B] int64 the year that a window begins in, counted from the first
+    years: int  # how many there are
 
     @property
     def bars_per_year(self) -> float:
         """What ratios are annualised by."""
         return self.episode.bars_per_year
+
+    def take(self, rows: Rows) -> Pairs:
+        """Those of the windows of the given numbers."""
+        own = {name: getattr(self, name)[rows] for name in ("counted", "labelled", "target", "year")}
+        return self._replace(episode=self.episode.take(rows), **own)
 
     def settle(self, positions: Tensor) -> Ledger[Tensor]:
         """Settle positions [B, L]; where a pair does not count nothing is held, as at prediction."""
@@ -58,13 +66,14 @@ class DayPairs(NamedTuple):
     counted: Tensor  # [B, 1] bool
     labelled: Tensor  # [B, 1] bool
     target: Tensor  # [B, 1] float64
+    year: Tensor  # [B] int64
+    years: int
     bars_per_year: float  # what ratios are annualised by
 
     def take(self, rows: Rows) -> DayPairs:
         """The pairs of the given numbers."""
-        return DayPairs(
-            self.earned[rows], self.counted[rows], self.labelled[rows], self.target[rows], self.bars_per_year
-        )
+        names = ("earned", "counted", "labelled", "target", "year")
+        return self._replace(**{name: getattr(self, name)[rows] for name in names})
 
     def net(self, positions: Tensor) -> Tensor:
         """[B, 1] what positions earn."""
@@ -79,6 +88,13 @@ class Loss(NamedTuple):
 
     value: Callable[[Tensor, Pairs | DayPairs], Tensor]  # of Z [B, L]; what is minimised, costs included
     positions: Callable[[Tensor], Tensor]  # X from Z
+
+
+def value_of(objective: Objective, z: Tensor, pairs: Pairs | DayPairs) -> Tensor:
+    """What is minimised, of Z [B, L]; costs are inside."""
+    if objective.loss == "softmin":
+        return softmin_loss(z, pairs, objective.robustness, objective.temperature)
+    return LOSSES[objective.loss].value(z, pairs)
 
 
 def direct(z: Tensor) -> Tensor:
@@ -96,6 +112,31 @@ def sharpe_loss(z: Tensor, pairs: Pairs | DayPairs) -> Tensor:
     net, counted = pairs.net(direct(z)).flatten(), pairs.counted.flatten()
     ratio: Tensor = sharpe(net, counted, ddof=0, floor=LOSS_FLOOR, bars_per_year=pairs.bars_per_year)
     return -ratio
+
+
+def softmin_loss(
+    z: Tensor, pairs: Pairs | DayPairs, robustness: float = 1.0, temperature: float = 1.0
+) -> Tensor:
+    """Minus the pooled Sharpe ratio and minus lambda times the smooth minimum of single years' ratios.
+
+    DeePM (arXiv:2601.05975) takes windows of a portfolio's days. Read here for batches of single assets'
+    trajectories: the windows are years, S_w is the Sharpe ratio pooled over the pairs of year w, and every
+    year of the batch counts alike. Costs as in Eq. 36 are inside.
+
+    Args:
+        z: [B, L].
+        pairs: their days.
+        robustness: lambda.
+        temperature: tau, an annualised Sharpe ratio.
+    """
+    net = pairs.net(direct(z))
+    ratio = partial(sharpe, axis=-1, ddof=0, floor=LOSS_FLOOR, bars_per_year=pairs.bars_per_year)
+    within = pairs.year == torch.arange(pairs.years, device=net.device)[:, None]
+    counted = (within[..., None] & pairs.counted).flatten(1)
+    ratios = ratio(net.flatten().expand(pairs.years, -1), counted)
+    pooled: Tensor = ratio(net.flatten(), pairs.counted.flatten())
+    robust: Tensor = softmin(ratios, counted.any(1), temperature=temperature)
+    return -pooled - robustness * robust
 
 
 def average_loss(z: Tensor, pairs: Pairs | DayPairs) -> Tensor:
@@ -140,4 +181,5 @@ LOSSES: dict[LossName, Loss] = {
     "average": Loss(average_loss, direct),
     "mse": Loss(mse_loss, side),
     "binary": Loss(binary_loss, side),
+    "softmin": Loss(softmin_loss, direct),
 }

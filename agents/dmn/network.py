@@ -83,10 +83,12 @@ class Network(Dropping, ABC):
         past: days before a window that a network wants to see, since it has no other memory of them.
         reads_days: whether a day needs no more than the days before it, so that days are learnt from one by
             one, in any order; a network with a state of its own learns from trajectories.
+        spread: numbers that a day of a pass may hold at once, for each unit of the width.
     """
 
     past: int = 0
     reads_days: bool = False
+    spread: int = 10
 
     @abstractmethod
     def memory(self, past: Tensor) -> Memory:

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from agents.dmn.config import LossName
-from agents.dmn.course import Course, build
-from agents.dmn.losses import LOSSES, DayPairs, Pairs
+from agents.dmn.architectures import build
+from agents.dmn.config import Objective
+from agents.dmn.course import Course
+from agents.dmn.losses import DayPairs, Pairs, value_of
 from agents.dmn.network import Network, kept_of
 from agents.dmn.training_windows import AssetDays, TrainingWindows
 from agents.population.data import batches, gather, join
@@ -47,8 +48,9 @@ class WindowBlocks:
         self._lag, self._bars_per_year = episodes[0].lag, episodes[0].bars_per_year
         names = ("next_returns", "listed", *sorted(self._needed - {"listed", "counted"}))
         self._parts = {name: join([getattr(episode, name) for episode in episodes], device) for name in names}
-        for name in ("counted", "labelled", "target"):
+        for name in ("counted", "labelled", "target", "year"):
             self._parts[name] = join([getattr(block.pairs, name) for block in blocks], device)
+        self._years = max(block.pairs.years for block in blocks)
         for name in ("inputs", "past"):
             self._parts[name] = join([getattr(block, name) for block in blocks], device)
         self._rates = _join_rates(episodes, device)
@@ -78,7 +80,8 @@ class WindowBlocks:
             self._lag,
             self._bars_per_year,
         )
-        return Pairs(Episode(source), one["counted"], one["labelled"], one["target"])
+        own = {name: one[name] for name in ("counted", "labelled", "target", "year")}
+        return Pairs(episode=Episode(source), years=self._years, **own)
 
 
 class DayBlocks:
@@ -93,8 +96,9 @@ class DayBlocks:
         self._row = join(rows, device)
         self._parts = {
             name: join([getattr(block.pairs, name) for block in blocks], device)
-            for name in ("earned", "counted", "labelled", "target")
+            for name in ("earned", "counted", "labelled", "target", "year")
         }
+        self._years = max(block.pairs.years for block in blocks)
         self._days = torch.arange(-blocks[0].past, 1, device=device)
 
     def take(self, rows: Tensor, there: Tensor) -> Parts:
@@ -109,7 +113,8 @@ class DayBlocks:
 
     def pairs(self, one: Parts) -> DayPairs:
         """What losses need to know of one member's pairs."""
-        return DayPairs(one["earned"], one["counted"], one["labelled"], one["target"], self._bars_per_year)
+        own = {name: one[name] for name in ("earned", "counted", "labelled", "target", "year")}
+        return DayPairs(years=self._years, bars_per_year=self._bars_per_year, **own)
 
 
 Blocks = WindowBlocks | DayBlocks
@@ -167,7 +172,7 @@ class DmnProgramme:
         self._learnt: Blocks = kind(self._learn.blocks, device)
         self._judged = WindowBlocks(self._held.blocks, device)
         self._plan = Plan.of(self._ask, courses[0].batch)
-        self._by_loss = _stretches([course.config.loss for course in courses])
+        self._by_objective = _stretches([course.config.objective for course in courses])
         kept = torch.tensor([kept_of(course.network.dropout) for course in courses])
         self._threshold = (kept - 2**15).to(device, torch.int16)
         self._scale = (2.0**16 / kept.double()).to(device, self._dtype)
@@ -206,7 +211,8 @@ class DmnProgramme:
         rows = torch.where(there, first[:, None] + row, 0)
         K, W, L = *rows.shape, self._courses[0].config.length
         room = HELD if self._device.type == "cpu" else HELD_ON_CARD
-        of_network = max(room // (K * L * 10 * self._courses[0].config.hidden * self._scale.itemsize), 1)
+        held = self._courses[0].config.hidden * self._frame.spread * self._scale.itemsize
+        of_network = max(room // (K * L * held), 1)
         z = torch.cat(
             [
                 self._run(self._judged, weights, self._judged.take(some, some >= 0), [])[0]
@@ -216,11 +222,11 @@ class DmnProgramme:
         )
         found = torch.empty(K, dtype=torch.float64, device=self._device)
         of_money = max(room // (W * L * 160), 1)
-        for name, members in self._by_loss:
+        for objective, members in self._by_objective:
             for begin in range(members.start, members.stop, of_money):
                 mine = slice(begin, min(begin + of_money, members.stop))
                 given = self._judged.take(rows[mine], there[mine])
-                found[mine] = -self._value(self._judged, name, z[mine], given)
+                found[mine] = -self._value(self._judged, objective, z[mine], given)
         return found
 
     def _run(
@@ -241,14 +247,14 @@ class DmnProgramme:
     def _values(self, blocks: Blocks, z: Tensor, given: Parts) -> Tensor:
         """[K] the losses, each member's own."""
         found = []
-        for name, mine in self._by_loss:
+        for objective, mine in self._by_objective:
             some = {part: values[mine] for part, values in given.items()}
-            found.append(self._value(blocks, name, z[mine], some))
+            found.append(self._value(blocks, objective, z[mine], some))
         return torch.cat(found)
 
-    def _value(self, blocks: Blocks, loss: LossName, z: Tensor, given: Parts) -> Tensor:
+    def _value(self, blocks: Blocks, objective: Objective, z: Tensor, given: Parts) -> Tensor:
         def one(output: Tensor, mine: Parts) -> Tensor:
-            return LOSSES[loss].value(output, blocks.pairs(mine)).double()
+            return value_of(objective, output, blocks.pairs(mine)).double()
 
         return vmap(one)(z, given)
 
@@ -266,8 +272,8 @@ def train_courses(
     courses: Sequence[Course], device: torch.device, progress: Progress | None = None
 ) -> list[Training | QnError]:
     """Train every course; those that can share a programme do (`agents.population.groups`)."""
-    # Neighbours share a loss and, within it, a length.
-    order = sorted(range(len(courses)), key=lambda k: (courses[k].config.loss, len(courses[k].learn)))
+    # Neighbours share an objective and, within it, a length.
+    order = sorted(range(len(courses)), key=lambda k: (courses[k].config.objective, len(courses[k].learn)))
     chosen = [courses[k] for k in order]
     ends = train_groups(chosen, _key, partial(_programme, device), device=device, progress=progress)
     by_number = dict(zip(order, ends, strict=True))
@@ -276,7 +282,7 @@ def train_courses(
 
 def _programme(device: torch.device, courses: Sequence[Course]) -> DmnProgramme:
     with global_seed(0):
-        frame = build(courses[0].config)
+        frame = build(courses[0].config, courses[0].layout)
     return DmnProgramme(courses, frame.to(next(courses[0].network.parameters()).dtype), device)
 
 
@@ -291,12 +297,12 @@ def _key(course: Course) -> Hashable:
     return (*rows, config.network, config.heads, config.context, shapes, network.dropout > 0.0)
 
 
-def _stretches(names: Sequence[LossName]) -> list[tuple[LossName, slice]]:
-    """Neighbours of one loss: its name, and which they are."""
+def _stretches(objectives: Sequence[Objective]) -> list[tuple[Objective, slice]]:
+    """Neighbours of one objective: it, and which they are."""
     found, begin = [], 0
-    for name, some in groupby(names):
+    for objective, some in groupby(objectives):
         end = begin + len(list(some))
-        found.append((name, slice(begin, end)))
+        found.append((objective, slice(begin, end)))
         begin = end
     return found
 

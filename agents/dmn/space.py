@@ -7,6 +7,10 @@ from agents.space import Choice, Distribution
 
 DROPOUT = (0.1, 0.2, 0.3, 0.4, 0.5)
 L1 = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+# Ours: no paper prints a grid of these.
+ROBUSTNESS, TEMPERATURE, STATIC = (0.25, 0.5, 1.0, 2.0), (0.25, 0.5, 1.0, 2.0), (2, 4, 8)
+# Architectures of later papers, whose heads are searched over, too.
+HEADS, WITH_HEADS = (1, 2, 4), ("tft", "xlstm", "lstm-patchtst", "patchtst", "itransformer", "mamba2")
 
 
 def dmn2019(config: DmnConfig) -> dict[str, Distribution]:
@@ -35,6 +39,16 @@ SPACES = {"dmn2019": dmn2019, "wood2022": wood2022}
 
 
 def _of_model(config: DmnConfig, hidden: tuple[int, ...]) -> dict[str, Distribution]:
+    """What a network or a loss has for itself."""
+    own: dict[str, Distribution] = {"hidden": Choice(hidden), "dropout": Choice(DROPOUT)}
     if config.network == "linear":
-        return {"l1": Choice(L1)}
-    return {"hidden": Choice(hidden), "dropout": Choice(DROPOUT)}
+        own = {"l1": Choice(L1)}
+    if config.network == "dlinear":  # which has no width either
+        own = {"dropout": Choice(DROPOUT)}
+    if config.network in WITH_HEADS:
+        own |= {"heads": Choice(HEADS)}
+    if config.loss == "softmin":
+        own |= {"robustness": Choice(ROBUSTNESS), "temperature": Choice(TEMPERATURE)}
+    if config.static:
+        own |= {"static": Choice(STATIC)}
+    return own

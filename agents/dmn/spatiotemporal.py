@@ -3,6 +3,9 @@
 One layer reads the features of every asset side by side and gives every asset's position, so that an asset
 can lead another. Trained on the Sharpe ratio of the portfolio of all assets, not of single ones. The assets
 are those of the training panel, in their order: the weights belong to them.
+
+With a directed delay (DeePM, arXiv:2601.05975; reading) an asset sees itself as it is and the others as they
+were a date ago: closes that are not taken at one moment cannot be traded on.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ from agents.limits import check_widths
 from agents.space import Choice, Space
 from agents.training import Monitor, Training, global_seed, train
 from qn_env.arrays import BoolArray, FloatArray
-from qn_env.checks import check_device
+from qn_env.checks import check_device, check_whole
 from qn_env.environment import TradingEnv
 from qn_env.episodes import Episode
 from qn_env.errors import ConfigError
@@ -48,6 +51,7 @@ class SpatioTemporalConfig:
     """Hyperparameters."""
 
     hidden: int | None = None  # width of a hidden layer; None: one layer from inputs to positions
+    delay: int = 0  # dates by which what an asset sees of the others is older than its own: 0 or 1
     dropout: float = 0.4  # of the inputs, and of the hidden layer
     l1: float = 1e-2  # penalty on all weights
     train_cost_bps: float = 0.0  # cost inside the objective
@@ -60,6 +64,7 @@ class SpatioTemporalConfig:
 
     def __post_init__(self) -> None:
         check_widths(self, ("hidden",))
+        check_whole("delay", self.delay, 0, 1)
         check_training(self)
 
 
@@ -82,12 +87,32 @@ class SpatioTemporalNetwork(nn.Module):
         self.dropout = dropout
         self.generator = torch.Generator()
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Positions of all assets."""
-        values = self._drop(inputs)
+    def forward(self, inputs: Tensor, before: Tensor | None = None) -> Tensor:
+        """Positions of all assets.
+
+        Args:
+            inputs: [..., N * F] of today.
+            before: the same of the date before, which an asset then sees of the others; None: today's.
+        """
+        kept = self._kept(inputs)
+        values = inputs * kept
+        if before is not None:
+            return self._delayed(values, before * kept)
         if self.body is not None:
             values = self._drop(torch.tanh(self.body(values)))
         return torch.tanh(self.head(values))
+
+    def _delayed(self, today: Tensor, before: Tensor) -> Tensor:
+        """Everybody as of the date before, and what is new of an asset for itself alone."""
+        N, F = self.head.out_features, self.n_features
+        news = (today - before).view(*today.shape[:-1], N, F)
+        if self.body is None:
+            own = self.head.weight.view(N, N, F).diagonal().T  # [N, F]
+            return torch.tanh(self.head(before) + (news * own).sum(-1))
+        own = self.body.weight.view(-1, N, F)  # [H, N, F]
+        hidden = self.body(before)[..., None, :] + torch.einsum("...nf,hnf->...nh", news, own)
+        seen = self._drop(torch.tanh(hidden))  # [..., N, H]
+        return torch.tanh((seen * self.head.weight).sum(-1) + self.head.bias)
 
     def penalised(self) -> list[Tensor]:
         """The weights, without intercepts."""
@@ -117,11 +142,16 @@ class SpatioTemporalNetwork(nn.Module):
         return (assets[:, None] * self.n_features + features).flatten()
 
     def _drop(self, values: Tensor) -> Tensor:
+        """While training, a share of the numbers set to zero and the others scaled up."""
+        return values * self._kept(values)
+
+    def _kept(self, values: Tensor) -> Tensor | float:
+        """What a number is multiplied with: 0 or 1 / keep."""
         if not self.training or self.dropout == 0.0:
-            return values
+            return 1.0
         keep = 1.0 - self.dropout
         drawn = torch.empty_like(values, device="cpu").bernoulli_(keep, generator=self.generator)
-        return values * drawn.to(values.device) / keep
+        return drawn.to(values.device) / keep
 
 
 class SpatioTemporal:
@@ -143,6 +173,7 @@ class SpatioTemporal:
         self.monitor = Monitor()
         self._earlier: tuple[SpatioTemporalNetwork, list[list[str]]] | None = None
         self._seen: tuple[FloatArray, FloatArray] | None = None
+        self._before: Tensor | None = None
 
     def __repr__(self) -> str:
         return repr_of(self, self.config)
@@ -191,7 +222,8 @@ class SpatioTemporal:
         generator = torch.Generator().manual_seed(seed)
         network.generator.manual_seed(seed + 1)
         learn, held = (
-            _windows(e, length, device) for e, length in ((env, config.length), (validation, None))
+            _windows(e, length, device, config.delay)
+            for e, length in ((env, config.length), (validation, None))
         )
 
         def losses(_done: int) -> Iterator[Tensor]:
@@ -220,7 +252,7 @@ class SpatioTemporal:
 
     def reset(self) -> None:
         """Forget what was seen."""
-        self._seen = None
+        self._seen = self._before = None
 
     @torch.no_grad()
     def act(self, observation: Observation) -> FloatArray:
@@ -234,7 +266,10 @@ class SpatioTemporal:
         last, ago = self._seen
         last, ago = np.where(active[:, None], features, last), np.where(active, 0.0, ago + 1.0)
         self._seen = (last, ago)
-        signals = network(_as_inputs(last * (ago <= STALE)[:, None])).double().numpy()
+        today = _as_inputs(last * (ago <= STALE)[:, None])
+        before = torch.zeros_like(today) if self._before is None else self._before
+        signals = network(today, before if self.config.delay else None).double().numpy()
+        self._before = today
         return np.where(active, signals, 0.0)
 
     @torch.no_grad()
@@ -247,13 +282,15 @@ class SpatioTemporal:
                 "belong to assets. Train it on a panel with the same assets."
             )
         active = _active(panel)
-        inputs = carry_forward(panel.features(FEATURES), active)
+        inputs = _with_the_date_before(carry_forward(panel.features(FEATURES), active))
         signals = np.zeros(panel.shape)
         for begin in range(0, len(inputs), CHUNK):
             piece = inputs[begin : begin + CHUNK]
             # Pieces of one length: a matrix product's rounding depends on its shape.
             whole = np.concatenate([piece, np.zeros((CHUNK - len(piece), *piece.shape[1:]))])
-            signals[begin : begin + CHUNK] = network(_as_inputs(whole)).double().numpy()[: len(piece)]
+            before, today = (_as_inputs(part) for part in np.split(whole, 2, axis=-1))
+            outputs = network(today, before if self.config.delay else None)
+            signals[begin : begin + CHUNK] = outputs.double().numpy()[: len(piece)]
         return np.where(active, signals, 0.0)
 
     def save(self, folder: Path) -> None:
@@ -284,7 +321,9 @@ class SpatioTemporal:
 
 def portfolio_sharpe(network: SpatioTemporalNetwork, episode: Episode) -> Tensor:
     """Annualised Sharpe ratio, over all dates of all windows, of the mean over the assets that count."""
-    signals = network(mask_undefined(episode.features).flatten(2))
+    parts = torch.split(episode.features, len(FEATURES), dim=-1)
+    *before, today = (mask_undefined(part).flatten(2) for part in parts)
+    signals = network(today, *before)
     counted = episode.counted & (episode.features[..., DEFINED] > 0)
     assets = counted.sum(-1)
     mean = (episode.settle(signals).net * counted).sum(-1) / assets.clip(1)
@@ -302,9 +341,20 @@ def carry_forward(features: FloatArray, active: BoolArray) -> FloatArray:
     return filled
 
 
-def _windows(env: TradingEnv, length: int | None, device: torch.device) -> Episode:
-    """Windows of dates that do not overlap, the last one at the end; None: all dates as one; on a device."""
+def _with_the_date_before(features: FloatArray) -> FloatArray:
+    """[T, N, 2 F] the features of the date before, 0 before the first, then those of the date itself."""
+    before = np.concatenate([np.zeros_like(features[:1]), features[:-1]])
+    return np.concatenate([before, features], axis=-1)
+
+
+def _windows(env: TradingEnv, length: int | None, device: torch.device, delay: int) -> Episode:
+    """Windows of dates that do not overlap, the last one at the end; None: all dates as one; on a device.
+
+    With a delay their features are those of the date before and of the date itself.
+    """
     features = carry_forward(env.panel.features(FEATURES), _active(env.panel))
+    if delay:
+        features = _with_the_date_before(features)
     tensors = MarketTensors.of(env.tape, torch.tensor(features, dtype=torch.float32), device)
     span = min(length or tensors.days, tensors.days)
     ends = range(tensors.first + tensors.days, tensors.first + span - 1, -span)

@@ -6,21 +6,36 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from agents.dmn.losses import DayPairs, Pairs
 from agents.dmn.network import Network
-from qn_env.arrays import FloatArray
+from qn_env.arrays import FloatArray, IntArray
+from qn_env.changepoints import Changepoint
 from qn_env.environment import TradingEnv
 from qn_env.episodes import Episode
 from qn_env.errors import ConfigError
-from qn_env.features import EwVolatility, Feature, dmn_features
+from qn_env.features import Defined, EwVolatility, Feature, dmn_features
 from qn_env.window_sources import Rows
 
 # The eight inputs, whether all of them are defined, and the daily volatility sigma_t that targets are divided
-# by: the paper's own, whatever volatility target the environment has.
+# by: the paper's own, whatever volatility target the environment has. Further inputs stand behind the eight.
 FEATURES: tuple[Feature, ...] = (*dmn_features(), EwVolatility())
 DEFINED, SIGMA = -2, -1
+
+
+def features_of(changepoints: tuple[int, ...]) -> tuple[Feature, ...]:
+    """`FEATURES`, with severity and location of changepoints within look-backs behind the eight inputs."""
+    if not changepoints:
+        return FEATURES
+    pairs = ((Changepoint(days, "severity"), Changepoint(days, "location")) for days in changepoints)
+    both: tuple[Feature, ...] = tuple(one for pair in pairs for one in pair)
+    inputs: tuple[Feature, ...] = (*dmn_features()[:-1], *both)
+    return (*inputs, Defined(inputs), EwVolatility())
+
+
+Float32Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,9 +59,7 @@ class TrainingWindows:
 
     def take(self, rows: Rows) -> TrainingWindows:
         """The windows of the given numbers."""
-        episode, *others = self.pairs
-        pairs = Pairs(episode.take(rows), *(part[rows] for part in others))
-        return TrainingWindows(pairs, self.inputs[rows], self.past[rows], self.asset[rows])
+        return TrainingWindows(self.pairs.take(rows), self.inputs[rows], self.past[rows], self.asset[rows])
 
     def outputs(self, network: Network) -> Tensor:
         """[B, L] Z of every day."""
@@ -55,7 +68,7 @@ class TrainingWindows:
 
     def asset_days(self) -> AssetDays:
         """Their days one by one; those of a window's end that earn behind it, under a lag, are left out."""
-        episode, counted, labelled, target = self.pairs
+        episode, counted, labelled, target, year, years = self.pairs
         earned = torch.zeros_like(target)
         last = counted.shape[1] - episode.lag
         # A position of 1 on every day: the day it earns on is so many days behind its own.
@@ -71,6 +84,8 @@ class TrainingWindows:
             window * history.shape[1] + past + day,
             DayPairs(
                 *(earned[learnt, None], learnt[learnt, None], labelled[learnt, None], target[learnt, None]),
+                year[window],
+                years,
                 episode.bars_per_year,
             ),
             past,
@@ -130,13 +145,27 @@ class AssetDays:
         return network.last_day(self.history)
 
 
-def cut_windows(env: TradingEnv, length: int, past: int) -> TrainingWindows:
+def cut_windows(
+    env: TradingEnv,
+    length: int,
+    past: int,
+    *,
+    features: tuple[Feature, ...] = FEATURES,
+    numbers: FloatArray | None = None,
+) -> TrainingWindows:
     """Every asset's decision days in windows of `length`; a pair counts where its inputs are defined.
+
+    Args:
+        env: what is cut.
+        length: days of a window.
+        past: days before each window that are shown, too.
+        features: what the environment must show, the inputs before `DEFINED` and `SIGMA`.
+        numbers: [N, k] further inputs of each asset, the same on all days.
 
     Raises:
         ConfigError: an environment with other features, or without a day that counts.
     """
-    if tuple(env.config.features) != FEATURES:
+    if tuple(env.config.features) != features:
         raise ConfigError(
             f"the environment shows {len(env.config.features)} features, not those this agent reads; make it "
             "with features=agent.settings.features."
@@ -149,13 +178,23 @@ def cut_windows(env: TradingEnv, length: int, past: int) -> TrainingWindows:
             "no asset has a day whose inputs are all defined and a day after it; the inputs need about 315 "
             f"trading days of history, and the panel has {len(env.panel.dates)} dates."
         )
-    before = torch.tensor(_before(env, length, past))[keep]
+    before = torch.tensor(_before(env, env.panel.features(features).astype(np.float32), length, past))[keep]
     episode, counted = episode.take(keep), counted[keep]
-    features = episode.features[:, :, 0]
-    pairs = Pairs(episode, counted, *_labels(episode, features, counted))
     windows = -(-env.tape.decides.sum(axis=0) // length)
     asset = torch.from_numpy(np.repeat(np.arange(len(windows)), windows))[keep]
-    return TrainingWindows(pairs, mask_undefined(features), mask_undefined(before), asset)
+    seen = episode.features[:, :, 0]
+    year, years = _years(env, length, keep)
+    pairs = Pairs(episode, counted, *_labels(episode, seen, counted), year, years)
+    inputs, earlier = mask_undefined(seen), mask_undefined(before)
+    if numbers is not None:
+        inputs, earlier = (beside(part, numbers[asset]) for part in (inputs, earlier))
+    return TrainingWindows(pairs, inputs, earlier, asset)
+
+
+def beside(inputs: Tensor, numbers: FloatArray) -> Tensor:
+    """[B, L, F + k] inputs, and further ones [B, k] of each sequence that are the same on all days."""
+    own = torch.tensor(numbers, dtype=inputs.dtype)[:, None].expand(-1, inputs.shape[1], -1)
+    return torch.cat([inputs, own], dim=-1)
 
 
 def join_blocks(env: TradingEnv, validation: TradingEnv) -> TradingEnv:
@@ -185,15 +224,28 @@ def _labels(episode: Episode, features: Tensor, counted: Tensor) -> tuple[Tensor
     return labelled, episode.next_returns[:, row, 0] * labelled / sigma
 
 
-def _before(env: TradingEnv, length: int, past: int) -> FloatArray:
+def _before(env: TradingEnv, features: Float32Array, length: int, past: int) -> Float32Array:
     """[B, past, F] float32 features of the own days before every window of `Episodes.trajectories`."""
-    tape, features = env.tape, env.panel.features(FEATURES).astype(np.float32)
-    parts = [np.zeros((0, past, len(FEATURES)), np.float32)]
+    F = features.shape[-1]
+    parts = [np.zeros((0, past, F), np.float32)]
     for j in range(env.panel.shape[1]):
         own = np.flatnonzero(env.panel.tradable[:, j])
-        decisions = int(tape.decides[:, j].sum())
-        # Decision days are the last of an asset's own days, and the very last has no day after it.
-        starts = np.arange(len(own) - decisions, len(own) - 1, length)
-        padded = np.concatenate([np.zeros((past, len(FEATURES)), np.float32), features[own, j]])
-        parts.append(padded[starts[:, None] + np.arange(past)])
+        padded = np.concatenate([np.zeros((past, F), np.float32), features[own, j]])
+        parts.append(padded[_starts(env, own, j, length)[:, None] + np.arange(past)])
     return np.concatenate(parts)
+
+
+def _starts(env: TradingEnv, own: IntArray, asset: int, length: int) -> IntArray:
+    """Which of an asset's own days its windows begin on."""
+    # Decision days are the last of an asset's own days, and the very last has no day after it.
+    return np.arange(len(own) - int(env.tape.decides[:, asset].sum()), len(own) - 1, length)
+
+
+def _years(env: TradingEnv, length: int, keep: Tensor) -> tuple[Tensor, int]:
+    """[B] the year of bars that a window's first day is in, counted from the first one, and how many."""
+    columns = range(env.panel.shape[1])
+    own = [np.flatnonzero(env.panel.tradable[:, j]) for j in columns]
+    rows = torch.from_numpy(np.concatenate([own[j][_starts(env, own[j], j, length)] for j in columns]))[keep]
+    span = max(round(env.panel.bars_per_year), 1)
+    year = torch.div(rows - rows.min(), span, rounding_mode="floor")
+    return year, int(year.max()) + 1

@@ -8,53 +8,15 @@ assets apart), no changepoint inputs; attention reaches a bounded number of days
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from agents.dmn.gates import Gate, GatedResidual
 from agents.dmn.network import Memory, Network
-
-# Dropout as the whole network does it.
-Drop = Callable[[Tensor], Tensor]
-
 
 # Days of queries handled at once, and what is added to the score of a day that is not to be attended to.
 PIECE = 14
 UNSEEN = -1e30
-
-
-class Gate(nn.Module):
-    """LayerNorm(skipped + GLU(values)), the gated skip connection: it can switch a layer off."""
-
-    def __init__(self, drop: Drop, n_in: int, n_out: int) -> None:
-        super().__init__()
-        self._drop = drop
-        self.linear = nn.Linear(n_in, 2 * n_out)
-        self.norm = nn.LayerNorm(n_out)
-
-    def forward(self, values: Tensor, skipped: Tensor) -> Tensor:
-        """[..., n_in] and [..., n_out] -> [..., n_out]."""
-        value, gate = self.linear(self._drop(values)).chunk(2, dim=-1)
-        outputs: Tensor = self.norm(torch.addcmul(skipped, value, torch.sigmoid(gate)))
-        return outputs
-
-
-class GatedResidual(nn.Module):
-    """The gated residual network: Gate(W2 ELU(W1 a + b1) + b2, a), a projected where the sizes differ."""
-
-    def __init__(self, drop: Drop, n_in: int, hidden: int, n_out: int) -> None:
-        super().__init__()
-        self.first, self.second = nn.Linear(n_in, hidden), nn.Linear(hidden, hidden)
-        self.skip = nn.Identity() if n_in == n_out else nn.Linear(n_in, n_out)
-        self.gate = Gate(drop, hidden, n_out)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """[..., n_in] -> [..., n_out]."""
-        hidden = self.second(functional.elu(self.first(inputs)))
-        outputs: Tensor = self.gate(hidden, self.skip(inputs))
-        return outputs
 
 
 class Attention(nn.Module):
@@ -101,6 +63,23 @@ class Attention(nn.Module):
         mixed: Tensor = self.out(torch.cat(parts, dim=1))
         return mixed
 
+    def stream(self, present: Tensor, rows: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """[B, L, H] for the present days behind the past ones, and what the next pass needs of both.
+
+        Args:
+            present: [B, L, H].
+            rows: [B, P, H] the past.
+            seen: [B, P] 1 where there was a day, else 0.
+        """
+        known = rows.shape[1]
+        # Where no sequence has a past there is nothing to attend to in it.
+        empty = known if known and not bool(seen.any()) else 0
+        rows = torch.cat([rows, present], dim=1)
+        seen = torch.cat([seen, seen.new_ones(present.shape[:2])], dim=1)
+        far = self(rows[:, empty:], seen[:, empty:] > 0, known - empty)
+        kept = max(rows.shape[1] - (self.context - 1), 0)
+        return far, rows[:, kept:].detach(), seen[:, kept:]
+
 
 class TransformerNetwork(Network):
     """Variable selection, LSTM, enrichment, attention, feed-forward; Z_t = w' h_t + b."""
@@ -138,16 +117,10 @@ class TransformerNetwork(Network):
         recent, (h, c) = self.lstm(embedded, (h[None], c[None]))
         temporal = self.local(recent, embedded)
         enriched = self.enrich(temporal)
-        known = rows.shape[1]
-        # Where no sequence has a past there is nothing to attend to in it.
-        empty = known if known and not bool(seen.any()) else 0
-        rows = torch.cat([rows, enriched], dim=1)
-        seen = torch.cat([seen, seen.new_ones(inputs.shape[:2])], dim=1)
-        far = self.attention(rows[:, empty:], seen[:, empty:] > 0, known - empty)
+        far, rows, seen = self.attention.stream(enriched, rows, seen)
         fed = self.feed(self.attended(far, enriched))
         hidden = self.output(fed, temporal)
-        kept = max(rows.shape[1] - (self.context - 1), 0)
-        return self.head(hidden).squeeze(-1), (h[0], c[0], rows[:, kept:].detach(), seen[:, kept:])
+        return self.head(hidden).squeeze(-1), (h[0], c[0], rows, seen)
 
     def select_inputs(self, inputs: Tensor) -> Tensor:
         """[..., H] embedded variables, each times its weight: sum_k v_k (e_k u_k + b_k)."""

@@ -36,8 +36,8 @@ def recurrence(
 ) -> tuple[Tensor, Tensor]:
     """Hidden states of K masked LSTMs, a network's numbers being the same whoever stands beside it.
 
-    Differentiable once, by inputs and weights; not by the mask nor by the state at the start. No sizes come
-    from data and nothing waits for the device, so that a CUDA graph can hold it.
+    Differentiable once, by inputs, weights and the state at the start; not by the mask. No sizes come from
+    data and nothing waits for the device, so that a CUDA graph can hold it.
 
     Args:
         inputs: [L, K, F, B].
@@ -49,7 +49,8 @@ def recurrence(
     Returns:
         [L, K, H, B] hidden states, and the cells [K, H, B] after the last day.
     """
-    if _has_kernel(inputs, mask):
+    learnt = hidden.requires_grad or cell.requires_grad  # a slope that the kernel does not give
+    if not learnt and _has_kernel(inputs, mask):
         from agents.lstm import kernel
 
         return kernel.recurrence(inputs, weights, mask, hidden, cell)
@@ -108,6 +109,7 @@ class _Recurrence(torch.autograd.Function):
         F = weights.shape[2] - H - 1
         d_inputs = seen.new_empty(L, K, F, B) if ctx.needs_input_grad[0] else None
         d_weights = weights.new_zeros(weights.mT.shape) if ctx.needs_input_grad[1] else None
+        d_states = [mask.new_empty(K, H, B) if ctx.needs_input_grad[n] else None for n in (3, 4)]
         for some in _groups(gates):
             _play_back(
                 weights[some],
@@ -119,8 +121,9 @@ class _Recurrence(torch.autograd.Function):
                 squashed[:, some],
                 None if d_inputs is None else d_inputs[:, some],
                 None if d_weights is None else d_weights[some],
+                *(None if part is None else part[some] for part in d_states),
             )
-        return d_inputs, None if d_weights is None else d_weights.mT, None, None, None
+        return d_inputs, None if d_weights is None else d_weights.mT, None, *d_states
 
 
 def _groups(gates: Tensor) -> list[slice]:
@@ -178,8 +181,13 @@ def _play_back(
     squashed: Tensor,
     d_inputs: Tensor | None,
     d_weights: Tensor | None,
+    d_hidden: Tensor | None,
+    d_first: Tensor | None,
 ) -> None:
-    """Fill the slopes of inputs [L, K, F, B], and add to those of the weights, turned [K, H + F + 1, 4 H]."""
+    """Fill the slopes of inputs [L, K, F, B] and of the state at the start, hidden and cell [K, H, B].
+
+    Those of the weights, turned [K, H + F + 1, 4 H], are added to.
+    """
     L, K, H, B = squashed.shape
     d_cell, d_before = mask.new_zeros(K, H, B), mask.new_empty(K, H, B)
     d_h = gradient.clone(memory_format=torch.contiguous_format).unbind(0)
@@ -206,3 +214,7 @@ def _play_back(
                 d_cell.mul_(forgotten[t])
                 torch.bmm(to_state, whole[k], out=d_before)
                 d_h[t - 1].addcmul_(d_before, mask)
+    if d_hidden is not None:
+        torch.bmm(to_state, whole[0], out=d_hidden).mul_(mask)
+    if d_first is not None:
+        torch.mul(d_cell, forgotten[0], out=d_first)

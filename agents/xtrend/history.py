@@ -13,10 +13,7 @@ from qn_env.panel import Panel
 # The eight inputs of Deep Momentum Networks, each 0 until it is defined, so that a young asset is served;
 # whether the first of them is, the return of the day; and the daily volatility sigma_t.
 _INPUTS = dmn_features()[:-1]
-import os as _os
-if 'XT_DAYS' in _os.environ:
-    from qn_env.features import Winsorised, NormalisedReturn
-    _INPUTS = tuple(Winsorised(NormalisedReturn(d)) for d in eval(_os.environ['XT_DAYS']))
+
 FEATURES: tuple[Feature, ...] = (*_INPUTS, Defined(_INPUTS[:1]), EwVolatility())
 N_INPUTS = len(_INPUTS)
 DEFINED, SIGMA = N_INPUTS, N_INPUTS + 1

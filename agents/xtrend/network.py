@@ -225,7 +225,10 @@ class XTrendNetwork(Dropping):
         """
         super().__init__(dropout)
         self.hidden = hidden
-        self.key, self.query = Encoder(self.drop, n_in, hidden, embedding), Encoder(self.drop, n_in, hidden, embedding)
+        self.key, self.query = (
+            Encoder(self.drop, n_in, hidden, embedding),
+            Encoder(self.drop, n_in, hidden, embedding),
+        )
         self.value, self.pair = Encoder(self.drop, n_in, hidden, embedding), nn.Linear(1, hidden)
         self.mix = SelfAttention(hidden, heads)
         self.cross = CrossAttention(hidden, heads, places)

@@ -71,11 +71,14 @@ def budget_line(record: RunRecord, study: Mapping[str, Any] | None) -> str:
     return f"Budget: {len(learnt)} learnt agents with {counts} seeds each, no search recorded{quick}."
 
 
-def templates_in(folder: Path) -> Environment:
-    """The templates of a folder: everything is escaped, and a name that is not given is an error."""
+HERE = Path(__file__).parent  # base.html.jinja, which the pages of tables and figures extend
+
+
+def templates_in(*folders: Path) -> Environment:
+    """The templates of folders: everything is escaped, and a name that is not given is an error."""
     jinja2 = require("jinja2", what="The page")
     environment: Environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(folder),
+        loader=jinja2.FileSystemLoader(folders),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -88,11 +91,11 @@ def write_page(path: Path, items: Sequence[Item], images: Mapping[str, bytes], f
     """Write the page; the same items give the same bytes."""
     record = front.record
     page = (
-        templates_in(Path(__file__).parent)
+        templates_in(HERE)
         .get_template("page.html.jinja")
         .render(
             front=front,
-            parts=[_part(item, images) for item in items if not isinstance(item, Omitted)],
+            parts=[part_of(item, images) for item in items if not isinstance(item, Omitted)],
             left=[item for item in items if isinstance(item, Omitted)],
             panel=record["panel"],
             markets=len(markets_of(record)),
@@ -120,7 +123,7 @@ def _learnt(record: RunRecord, agent: str) -> bool:
     return agent in agents and agents[agent]["learns"]
 
 
-def _part(item: Table | Drawing, images: Mapping[str, bytes]) -> dict[str, object]:
+def part_of(item: Table | Drawing, images: Mapping[str, bytes]) -> dict[str, object]:
     """One artefact as the template shows it."""
     made: dict[str, object] = {"name": item.name, "title": item.title, "caption": item.caption}
     if isinstance(item, Drawing):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
@@ -17,15 +16,11 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from agents.training import Progress
-    from experiments.probes.table import Found
-    from experiments.probes.trials import Build
+    from experiments.probes.units import ProbeUnit
     from experiments.running.fanout import Failure
 
 SEEDS, QUICK_SEEDS = 3, 2
 QUICK_DAYS = 2000
-# The controls: the best policy, or who learns the one number it takes; and one that does not look.
-ORACLE, BLIND = "oracle", "buy-and-hold"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,36 +75,6 @@ class Probes:
         return tuple(range(self.seed, self.seed + count))
 
 
-@dataclass(frozen=True)
-class ProbeUnit:
-    """One agent with one seed on one probe."""
-
-    probe: str
-    agent: str
-    seed: int
-    days: int
-    test_days: int
-    quick: bool
-    device: str = "cpu"
-
-    @property
-    def name(self) -> str:
-        """Its file: all that its figures depend on."""
-        quick = "-quick" if self.quick else ""
-        agent = self.agent.replace(":", "--")
-        return f"{self.probe}-{agent}-{self.days}-{self.test_days}days{quick}-seed{self.seed}"
-
-    def builder(self) -> Build:
-        """What builds its agent."""
-        from agents.agent import make_agent
-        from experiments.probes.registry import find_probe
-
-        control = find_probe(self.probe).control
-        if self.agent == ORACLE and control is not None:
-            return control
-        return partial(make_agent, self.agent, quick=self.quick, device=self.device)
-
-
 def probes(config: Probes) -> int:
     """Run what a command describes and print a table per probe; 0, or 1 where a unit failed.
 
@@ -118,6 +83,7 @@ def probes(config: Probes) -> int:
     """
     from agents.device import resolve
     from experiments.probes.table import table
+    from experiments.probes.units import found_in
     from experiments.storage.csvfile import write_csv
     from qn_env.storage import make_folder
 
@@ -127,7 +93,7 @@ def probes(config: Probes) -> int:
         out = Path(temporary) if config.out is None else config.out
         folder = make_folder(out / "units")
         failures = run(units, folder, config.jobs)
-        rows = table(_results(units, folder))
+        rows = table(found_in(folder, units))
         if config.out is not None:
             write_csv(out / "probes.csv", rows)
     _print(units, rows)
@@ -146,6 +112,7 @@ def units_of(config: Probes) -> list[ProbeUnit]:
     """
     from agents.agent import make_agent
     from experiments.probes.registry import PROBES, find_probe
+    from experiments.probes.units import BLIND, ORACLE, ProbeUnit
 
     for agent in config.agents:
         make_agent(agent, quick=config.quick)
@@ -172,46 +139,14 @@ def run(units: Sequence[ProbeUnit], folder: Path, jobs: int | None) -> Mapping[s
         folder: of these files.
         jobs: processes; default: one per core.
     """
+    from experiments.probes.units import call_of
     from experiments.running.executors import run_in_processes
     from experiments.running.fanout import Task
     from experiments.running.units import place
 
-    waiting = [unit for unit in units if not _path(unit, folder).exists()]
+    waiting = [unit for unit in units if not unit.within(folder).exists()]
     waiting.sort(key=lambda unit: place(unit.agent))
-    tasks = [Task(unit.name, partial(_run_unit, unit, folder)) for unit in waiting]
-    return run_in_processes(tasks, jobs)
-
-
-def _run_unit(unit: ProbeUnit, folder: Path, report: Progress) -> None:
-    from experiments.probes.registry import find_probe
-    from experiments.probes.trials import with_progress
-    from qn_env.storage import write_sealed
-
-    figures = find_probe(unit.probe).figures(
-        with_progress(unit.builder(), report), unit.seed, days=unit.days, test_days=unit.test_days
-    )
-    write_sealed(_path(unit, folder), figures)
-
-
-def _results(units: Sequence[ProbeUnit], folder: Path) -> list[Found]:
-    """What the units that have finished found."""
-    from experiments.probes.table import Found
-
-    return [
-        Found(unit.probe, unit.agent, unit.seed, _read(_path(unit, folder)))
-        for unit in units
-        if _path(unit, folder).exists()
-    ]
-
-
-def _read(path: Path) -> dict[str, float]:
-    from qn_env.storage import check_content, read_sealed
-
-    return check_content(path, read_sealed(path), dict[str, float])
-
-
-def _path(unit: ProbeUnit, folder: Path) -> Path:
-    return folder / f"{unit.name}.json"
+    return run_in_processes([Task(unit.name, call_of(unit, folder)) for unit in waiting], jobs)
 
 
 def _print(units: Sequence[ProbeUnit], rows: pd.DataFrame) -> None:

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypedDict, get_args
 
 from tyro.constructors import PrimitiveConstructorSpec
 
-from experiments.settings.config import BY_DATES, UNSEEN, DivisionConfig, check_counts, take_paths
+from experiments.settings.config import (
+    BY_DATES,
+    UNSEEN,
+    DivisionConfig,
+    Executor,
+    check_counts,
+    take_paths,
+)
 from qn_env.checks import (
     MOST_COST_BPS,
     check_device,
@@ -29,7 +36,6 @@ if TYPE_CHECKING:
     from experiments.storage.records import TrialResult
 
 Sampler = Literal["random", "tpe"]
-Executor = Literal["processes", "dask", "ray"]
 
 
 def read_options(text: str) -> dict[str, object]:

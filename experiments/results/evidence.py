@@ -69,22 +69,25 @@ class Tried(NamedTuple):
         units: agents times seeds of the run; a floor, for what else its author tried is not recorded.
         searched: trials of recorded searches over hyperparameters of these agents.
         variance: of the daily Sharpe ratios of the units.
+        further: agents and seeds that were looked at beside this run, as its record says.
     """
 
     units: int
     searched: int
     variance: float
+    further: int = 0
 
     @property
     def trials(self) -> Trials:
         """As the deflated Sharpe ratio takes them."""
-        return Trials(self.units + self.searched, self.variance)
+        return Trials(self.units + self.further + self.searched, self.variance)
 
     @property
     def source(self) -> str:
         """Where the number comes from, in words."""
         searched = f" and {self.searched} trials of recorded searches" if self.searched else ""
-        return f"{self.units} agents and seeds of this run{searched}"
+        further = f", {self.further} looked at beside it" if self.further else ""
+        return f"{self.units} agents and seeds of this run{further}{searched}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -326,7 +329,7 @@ def _count_trials(run: Run, daily: Mapping[str, Book[FloatArray]]) -> Tried:
     ratios = np.concatenate([sharpes(days, run.headline, run.bars_per_year) for days in daily.values()])
     # Scores of a search are of other days and of each agent's own objective: they count, but do not vary.
     number, variance = recorded_trials(ratios.tolist(), run.bars_per_year)
-    return Tried(int(number), searched_trials(run), variance)
+    return Tried(int(number), searched_trials(run), variance, int(run.about.get("further_trials", 0)))
 
 
 def _significance(net: FloatArray, trials: Trials, bars_per_year: float) -> dict[str, float]:

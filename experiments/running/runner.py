@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -154,7 +154,63 @@ def run(
         LookAheadError: an agent did not pass the look-ahead audit, and no other finished.
         QnError: no agent finished.
     """
-    device = device_record(config.device)
+    one = begin_run(config, panel, variants=variants, resume=resume or config.resume)
+    if one.folder.finished:
+        return one.folder.path
+    for name, training in (begun or {}).items():
+        if not one.folder.has_unit(name) and training.is_dir():
+            shutil.copytree(training, one.folder.training(name), dirs_exist_ok=True)
+    return conclude_run(one, _run_units(one), extra)
+
+
+@dataclass(frozen=True, eq=False)
+class BegunRun:
+    """A run whose folder is there, and what has to be run for it.
+
+    Attributes:
+        config: its settings, costs chosen.
+        panel: its data.
+        folds: the windows by name.
+        units: all of it, of which some may have finished.
+        folder: where they are stored.
+        about: what its record says of the division and the device, and when it began.
+        clock: of this process when it began, in seconds.
+    """
+
+    config: RunConfig
+    panel: Panel
+    folds: Mapping[str, Fold]
+    units: Sequence[Unit]
+    folder: RunFolder
+    about: Mapping[str, object]
+    clock: float
+
+    @property
+    def waiting(self) -> list[Unit]:
+        """The units that have not finished."""
+        return [unit for unit in self.units if not self.folder.has_unit(unit.name)]
+
+
+def begin_run(
+    config: RunConfig,
+    panel: Panel | None = None,
+    *,
+    variants: Mapping[str, Variant] | None = None,
+    resume: bool = False,
+    known: Mapping[str, Fold] | None = None,
+) -> BegunRun:
+    """Make the folder of a run, or take the one in which it was begun; nothing is trained.
+
+    Whoever begins a run may have its units run anywhere, and then concludes it. Errors as of `run`.
+
+    Args:
+        config: as of `run`.
+        panel: as of `run`.
+        variants: as of `run`.
+        resume: as of `run`.
+        known: the windows of this division of this panel, by name, where they are at hand already.
+    """
+    clock, device = time.perf_counter(), device_record(config.device)
     named = {label: (variants or {}).get(label, Variant(label)) for label in config.agents}
     panel = panel if panel is not None else load_panel(config)
     levels = levels_for(config, panel)
@@ -162,36 +218,56 @@ def run(
     if MARKET not in (*levels, config.train_costs) and not config.capital:
         panel = without_costs(panel)
     division = division_of(config)
-    folds = {fold.name: fold for fold in division.folds(panel)}
+    folds = known if known is not None else {fold.name: fold for fold in division.folds(panel)}
     data = checked_data(panel)
     units, left_out = _units(config, named, folds)
     plan = plan_of(config, named, panel) | _dealt(folds)
-    if resume or config.resume:
+    about = {
+        **({"unseen": _unseen(division, panel, folds, left_out)} if isinstance(division, Unseen) else {}),
+        "device": device,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    if resume:
         folder = RunFolder.resume(config.folder, plan)
-        if folder.finished:
-            return folder.path
     else:
         folder = RunFolder.create(config.folder).with_plan(plan)
-    folder.write_panel_audit(data)
-    started, clock = datetime.now(UTC), time.perf_counter()
-    for name, training in (begun or {}).items():
-        if not folder.has_unit(name) and training.is_dir():
-            shutil.copytree(training, folder.training(name), dirs_exist_ok=True)
-    failed = _run_units(units, folds, folder, config)
+    if not folder.finished:
+        folder.write_panel_audit(data)
+    return BegunRun(config, panel, folds, units, folder, about, clock)
+
+
+def conclude_run(
+    one: BegunRun,
+    failed: Sequence[FailureRecord],
+    extra: Extra | None = None,
+    *,
+    seconds: float | None = None,
+) -> Path:
+    """Write the tables and the record of a run whose units have run; its folder.
+
+    Args:
+        one: the run.
+        failed: why units have no figures (`failures_of`).
+        extra: as of `run`.
+        seconds: that it took; None: since it was begun.
+
+    Raises:
+        LookAheadError: an agent did not pass the look-ahead audit, and no other finished.
+        QnError: no agent finished.
+    """
+    config, folds, folder, units = one.config, one.folds, one.folder, list(one.units)
     if not _complete(units, folder, failed):
         _refuse_empty(units, failed, folder)
     if extra is not None:
         units = [*units, *extra(units, folds, folder)]
     duplicates = _write_tables(folder, folds, config, _complete(units, folder, failed))
-    again = {(one["agent"], one["seed"]) for one in duplicates}
+    again = {(same["agent"], same["seed"]) for same in duplicates}
     units = [unit for unit in units if (unit.label, unit.seed) not in again]
-    record = _record(config, panel, folds, units) | {
-        **({"unseen": _unseen(division, panel, folds, left_out)} if isinstance(division, Unseen) else {}),
-        "device": device,
-        "failed": failed,
+    record = _record(config, one.panel, folds, units) | {
+        **one.about,
+        "failed": list(failed),
         "duplicates": duplicates,
-        "started": started.isoformat(timespec="seconds"),
-        "seconds": round(time.perf_counter() - clock, 1),
+        "seconds": round(time.perf_counter() - one.clock if seconds is None else seconds, 1),
     }
     folder.write_record(record)
     folder.finish()
@@ -325,18 +401,29 @@ def _warm(config: RunConfig, agent: Agent) -> bool:
     return config.warm_start and takes_a_start(agent)
 
 
-def _run_units(
-    units: Sequence[Unit], folds: Mapping[str, Fold], folder: RunFolder, config: RunConfig
-) -> list[FailureRecord]:
+def _run_units(one: BegunRun) -> list[FailureRecord]:
     """Run the units that are not finished; the failures."""
-    units = _train_together([unit for unit in units if not folder.has_unit(unit.name)], folds, folder, config)
-    chains = _chains(units)
+    config, folds, folder = one.config, one.folds, one.folder
+    chains = chains_of(_train_together(one.waiting, folds, folder, config))
     tasks = [
         Task(name, partial(run_chain, chain, {unit.window: folds[unit.window] for unit in chain}, folder))
         for name, chain in chains.items()
     ]
+    return failures_of(chains, run_in_processes(tasks, config.jobs), folder)
+
+
+def failures_of(
+    chains: Mapping[str, Sequence[Unit]], failures: Mapping[str, Failure], folder: RunFolder
+) -> list[FailureRecord]:
+    """Which units have no figures and why, of chains some of which failed; it is written into their folders.
+
+    Args:
+        chains: as `chains_of` gives them.
+        failures: of these, by name.
+        folder: of the run.
+    """
     failed: list[FailureRecord] = []
-    for name, failure in run_in_processes(tasks, config.jobs).items():
+    for name, failure in failures.items():
         for unit, why in _unfinished(chains[name], failure, folder):
             folder.write_error(unit.name, why.trace or f"{why.error}\n")
             failed.append(
@@ -358,12 +445,9 @@ def _train_together(
     most = most_together(config.population, config.device)
     if most == 1 and not on_card(config.device):
         return list(units)
-    followed = {unit.predecessor for unit in units if unit.way is None}
-    free = [unit for unit in units if unit.predecessor is None and unit.name not in followed]
-    order = sorted(free, key=lambda unit: (place(unit.variant.agent), list(folds).index(unit.window)))
     waiting = [
         Waiting(unit.name, unit.agent(), partial(prepare_unit, unit, folds[unit.window], folder))
-        for unit in order
+        for unit in from_scratch(units, list(folds))
     ]
     # A card is one process's: two of them would halve its memory and take turns.
     run = partial(run_in_processes, jobs=1 if on_card(config.device) else config.jobs)
@@ -372,7 +456,17 @@ def _train_together(
     return [replace(unit, device="cpu") if unit.name in trained else unit for unit in units]
 
 
-def _chains(units: Sequence[Unit]) -> dict[str, list[Unit]]:
+def from_scratch(units: Sequence[Unit], windows: Sequence[str]) -> list[Unit]:
+    """The units whose training neither begins where another's ends nor is waited for by one of a window.
+
+    Agents as they wait for a process, each through the windows in their order.
+    """
+    followed = {unit.predecessor for unit in units if unit.way is None}
+    free = [unit for unit in units if unit.predecessor is None and unit.name not in followed]
+    return sorted(free, key=lambda unit: (place(unit.variant.agent), windows.index(unit.window)))
+
+
+def chains_of(units: Sequence[Unit]) -> dict[str, list[Unit]]:
     """Units, given in time order, by task: one that begins where another ends is in its task, behind it."""
     ends: dict[str | None, list[Unit]] = {}
     for unit in units:

@@ -38,7 +38,7 @@ from experiments.running.protocols import (
 from experiments.settings.config import FEWEST_FOLDS, SOME_FOLDS, UNSEEN, WHOLE, Calendar, RunConfig, Way
 from qn_env.checks import check_is, check_names, check_whole
 from qn_env.dates import DateLike, as_day
-from qn_env.errors import ConfigError, DataError
+from qn_env.errors import ConfigError, DataError, few
 from qn_env.panel import Panel
 from qn_env.year import bars_in
 
@@ -140,12 +140,12 @@ class Unseen:
         """The folds, in the order of their cuts.
 
         Raises:
-            ConfigError: what is no panel; more folds than markets, or one market alone.
-            DataError: a market without a group; a fold without a market to learn from.
+            ConfigError: what is no panel; more folds than markets.
+            DataError: fewer than two markets; one without a group; a fold without a market to learn from.
         """
         panel = self._used(panel)
         blocks = self._blocks(panel)
-        dealt = self._deal({name: block for name, block in blocks.items() if block.why_not is None})
+        dealt = self._deal(blocks)
         return [self._fold(panel, name, mine, blocks) for name, mine in dealt.items()]
 
     def _used(self, panel: Panel) -> Panel:
@@ -174,11 +174,14 @@ class Unseen:
 
     def _deal(self, blocks: Mapping[str, _Block]) -> dict[str, list[str]]:
         """The markets of every fold, by the name of its window."""
-        order = sorted(blocks, key=lambda name: (blocks[name].day, name))
+        judged = [name for name, block in blocks.items() if block.why_not is None]
+        order = sorted(judged, key=lambda name: (blocks[name].day, name))
         if len(order) < FEWEST_FOLDS:
-            raise ConfigError(
+            lost = [f"{name}, for {block.why_not}" for name, block in blocks.items() if block.why_not]
+            raise DataError(
                 f"unseen learns on some markets and is judged on others; {len(order)} can be judged here, "
-                f"expected at least {FEWEST_FOLDS}. Take holdout."
+                f"expected at least {FEWEST_FOLDS}{f' (not {few(lost, most=3)})' if lost else ''}. Take "
+                "holdout, or a longer panel."
             )
         if self.groups is not None:
             return self._grouped(order, self.groups)

@@ -71,6 +71,8 @@ EXECUTIONS: tuple[Execution, ...] = get_args(Execution)
 # half a second to import.
 Kind = Literal["prices", "returns"]
 RateUnit = Literal["fraction-a-day", "percent-a-year"]
+# Where units of work run: processes of this machine, or a cluster.
+Executor = Literal["processes", "dask", "ray"]
 # A level of costs: basis points per unit of turnover, or what the data say that each asset costs.
 Level = float | Literal["market"]
 MARKET: Literal["market"] = "market"

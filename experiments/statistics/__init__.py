@@ -16,6 +16,11 @@ from experiments.statistics.deflation import (
     probabilistic_sharpe,
     recorded_trials,
 )
+from experiments.statistics.evidence_process import (
+    anytime_p_values,
+    largest_losses,
+    wealth_of_bets,
+)
 from experiments.statistics.intervals import (
     LEVEL,
     REPLICATIONS,
@@ -58,6 +63,7 @@ __all__ = [
     "Ranking",
     "Superiority",
     "Trials",
+    "anytime_p_values",
     "backtest_overfitting",
     "block_length",
     "confidence_set",
@@ -69,6 +75,7 @@ __all__ = [
     "independent_error",
     "interquartile_mean",
     "interquartile_mean_interval",
+    "largest_losses",
     "mean_error",
     "mean_sharpe",
     "minimum_track_record",
@@ -85,4 +92,5 @@ __all__ = [
     "sharpe_interval",
     "stepwise_superior",
     "superior_predictive_ability",
+    "wealth_of_bets",
 ]

@@ -174,6 +174,7 @@ class RunRecord(TypedDict):
     duplicates: NotRequired[list[DuplicateRecord]]
     started: str
     seconds: float
+    further_trials: NotRequired[int]  # series that were looked at beside those of this run
     manifest: NotRequired[str]
 
 

@@ -56,6 +56,8 @@ DAILY = ("gross", "turnover", "gross_late", "turnover_late")
 WEIGHTS = ("weight", "weight_late")  # of every asset, held over the day
 # Where the data say what each asset costs, and how much is traded in it: what a capital of 1 moves prices by.
 OWN = ("cost", "cost_late", "impact", "impact_late")
+PANEL_AUDIT, ASSET_COSTS = "panel_audit.json", "asset_costs.parquet"
+TAKEN = ("audit.json", "daily.parquet")  # of a unit, by a run that is put together of others
 FORMAT = 4  # of the run folder: with checksums, both executions in every table, and weights by day
 OTHER_VERSION = "It was written by another version of qn_env, or by hand."
 Kind = Literal["day", "text", "number", "truth"]
@@ -271,7 +273,7 @@ class RunFolder:
 
     def write_panel_audit(self, audit: PanelAudit) -> None:
         """Write what the data do to a figure."""
-        self._write(self.path / "panel_audit.json", _as_json(audit.as_dict()))
+        self._write(self.path / PANEL_AUDIT, _as_json(audit.as_dict()))
 
     def panel_audit(self) -> PanelAuditRecord | None:
         """What the data do to a figure; None of a run that did not look.
@@ -279,7 +281,7 @@ class RunFolder:
         Raises:
             FileError: not what was written, or not what a run writes.
         """
-        path = self.path / "panel_audit.json"
+        path = self.path / PANEL_AUDIT
         if not self._was_written(path):
             return None
         content = parse_json(path, self._content(path))
@@ -407,6 +409,30 @@ class RunFolder:
         place = self.check_unit(name) / "checkpoint"
         return place if place.exists() else None
 
+    def take_unit(self, name: str, other: RunFolder) -> None:
+        """Hold what a finished unit of another run has earned and how it was audited, but no checkpoint.
+
+        The files are the same ones, where the disk can have a file in two folders.
+
+        Raises:
+            FileError: a file of the unit is not what was written, or cannot be made here.
+        """
+        source, target = other.check_unit(name), make_folder(self.unit(name))
+        for file in TAKEN:
+            if (source / file).exists():
+                _link_or_copy(source / file, target / file)
+        Manifest.of(target).write()
+
+    def take_data_files(self, other: RunFolder) -> None:
+        """Hold what another run of the same data says of them.
+
+        Raises:
+            FileError: a file is not what was written, or cannot be made here.
+        """
+        for name in (PANEL_AUDIT, ASSET_COSTS):
+            if other._was_written(other.path / name):
+                self._write(self.path / name, other._content(other.path / name))
+
     def unit_days(self, name: str) -> pd.DataFrame:
         """A unit's days, as `settling.settle_block` makes them: at least the columns `DAYS`.
 
@@ -481,7 +507,7 @@ class RunFolder:
 
     def write_asset_costs(self, table: pd.DataFrame) -> None:
         """Write what trading each asset costs: market, asset, bps."""
-        self._write(self.path / "asset_costs.parquet", as_parquet(table))
+        self._write(self.path / ASSET_COSTS, as_parquet(table))
 
     def asset_costs(self) -> pd.DataFrame | None:
         """What trading each asset costs; None where the data do not say it.
@@ -490,7 +516,7 @@ class RunFolder:
             FileError: not what was written.
             DataError: other columns than a run writes.
         """
-        path = self.path / "asset_costs.parquet"
+        path = self.path / ASSET_COSTS
         if not self._was_written(path):
             return None
         holds = columns("text", "market", "asset") | columns("number", "bps")
@@ -572,6 +598,14 @@ def as_parquet(table: pd.DataFrame) -> bytes:
     buffer = BytesIO()
     table.to_parquet(buffer, index=False, compression="zstd")
     return buffer.getvalue()
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    target.unlink(missing_ok=True)
+    try:
+        target.hardlink_to(source)
+    except REFUSALS:  # another disk, or one that has no links
+        write_atomically(target, read_bytes(source))
 
 
 def _as_json(content: Mapping[str, object]) -> bytes:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 
 from agents.dmn import DeepMomentum
-from agents.dmn.agent import READS_PAST
+from agents.dmn.architectures import ARCHITECTURES
 from agents.dmn.config import NetworkName
 from agents.dmn.course import Course, Known
 from agents.dmn.population import train_courses
@@ -87,7 +87,7 @@ def dmn_courses(panel: Panel, members: int, shape: Shape, epochs: int) -> list[C
 def dmn_rows(panel: Panel, shape: Shape, members: Sequence[int], device: torch.device) -> Iterator[Row]:
     """Rows that are learnt from in a second, drawing, validating and stopping included."""
     core, best = _alone(panel, shape), 0.0
-    days = "asset-days" if shape.network in READS_PAST else "sequences"
+    days = "asset-days" if ARCHITECTURES[shape.network].one_by_one else "sequences"
     for K in members:
         begin_peak(device)
         rate = _together(panel, K, shape, device)

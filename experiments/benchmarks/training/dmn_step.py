@@ -13,7 +13,7 @@ from agents.closed.agent import Learner
 from agents.closed.agent import build as build_closed
 from agents.closed.windows import ClosedWindows
 from agents.dmn import DeepMomentum, DmnConfig
-from agents.dmn.course import build
+from agents.dmn.architectures import build
 from agents.dmn.losses import LOSSES
 from agents.dmn.network import Network
 from agents.dmn.training_windows import TrainingWindows, cut_windows

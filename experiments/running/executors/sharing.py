@@ -16,12 +16,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import pandas as pd
 
-from experiments.running.protocols import Fold
+from experiments.running.protocols import Fold, Lessons, Own
 from experiments.storage.store import as_parquet
 from qn_env.costs import CostTable, table_of
 from qn_env.panel import Panel
@@ -32,6 +32,14 @@ KEPT = 2
 ABOUT, COSTS = "fold.json", "costs.parquet"
 PANELS = ("train", "select", "test")
 ARRAYS = ("dates", "returns", "tradable")
+FEW, TOGETHER, KNOWN = "few", "together", "known"  # of a fold that learns from other markets than it judges
+
+
+class _Days(TypedDict):
+    """The days of lessons, as text."""
+
+    select_start: dict[str, str]
+    train_start: dict[str, str] | None
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,10 @@ def share_folds(folds: Sequence[Fold], folder: Path) -> Iterator[list[SharedFold
 
 def _lay_down(fold: Fold, place: Path) -> None:
     panels = {name: getattr(fold, name) for name in PANELS}
+    if fold.own is not None:
+        panels[KNOWN] = fold.own.known
+    for part, lessons in _own_lessons(fold).items():
+        panels |= {f"{part}-train": lessons.train, f"{part}-select": lessons.select}
     costs = table_of(fold.test)  # of all of a fold's panels
     if costs is not None:
         write_atomically(place / COSTS, as_parquet(costs.rows))
@@ -82,6 +94,8 @@ def _lay_down(fold: Fold, place: Path) -> None:
         "select_start": _as_text(fold.select_start),
         "test_start": _as_text(fold.test_start),
         "blocks": fold.blocks.to_dict("records"),
+        "own": None if fold.own is None else {"cut": str(fold.own.cut), "without": dict(fold.own.without)},
+        "lessons": {part: _days_of(lessons) for part, lessons in _own_lessons(fold).items()},
         "panels": {
             name: {
                 "assets": panel.assets,
@@ -98,7 +112,7 @@ def _lay_down(fold: Fold, place: Path) -> None:
 @lru_cache(maxsize=KEPT)
 def _load(place: Path) -> Fold:
     about = read_object(place / ABOUT)
-    panels = {name: _panel(place, name, about["panels"][name]) for name in PANELS}
+    panels = {name: _panel(place, name, told) for name, told in about["panels"].items()}
     if (place / COSTS).exists():
         costs = CostTable(pd.read_parquet(place / COSTS), about["cost_default"])
         panels = {name: replace(panel, own_costs=costs) for name, panel in panels.items()}
@@ -110,6 +124,44 @@ def _load(place: Path) -> Fold:
         test_start=_as_days(about["test_start"]),
         blocks=pd.DataFrame(about["blocks"]),
         name=about["name"],
+        own=_own(about, panels),
+    )
+
+
+def _own_lessons(fold: Fold) -> dict[str, Lessons]:
+    """What is learnt from a fold's own markets before they are judged, where it learns from other ones."""
+    if fold.own is None:
+        return {}
+    return {TOGETHER: fold.own.together, **({} if fold.own.few is None else {FEW: fold.own.few})}
+
+
+def _days_of(lessons: Lessons) -> _Days:
+    begins = lessons.train_start
+    return {
+        "select_start": _as_text(lessons.select_start),
+        "train_start": None if begins is None else _as_text(begins),
+    }
+
+
+def _own(about: Mapping[str, Any], panels: Mapping[str, Panel]) -> Own | None:
+    """What `_lay_down` has written of it."""
+    if about["own"] is None:
+        return None
+    lessons = {
+        part: Lessons(
+            panels[f"{part}-train"],
+            panels[f"{part}-select"],
+            _as_days(days["select_start"]),
+            None if days["train_start"] is None else _as_days(days["train_start"]),
+        )
+        for part, days in about["lessons"].items()
+    }
+    return Own(
+        np.datetime64(about["own"]["cut"]),
+        panels[KNOWN],
+        lessons.get(FEW),
+        lessons[TOGETHER],
+        about["own"]["without"],
     )
 
 
