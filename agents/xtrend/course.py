@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,12 +48,10 @@ class Course:
         """The training of a network on `env`, selected on `validation`."""
         generator = torch.Generator().manual_seed(seed)
         network.generator.manual_seed(seed + 1)
-        others = [p for name, p in network.named_parameters() if name != "assets"]
-        groups = [{"params": others}, {"params": [network.assets], "weight_decay": config.embedding_decay}]
         identity = {"agent": "x-trend", "config": asdict(config), "seed": seed}
         job = Job(
             network=network,
-            optimizer=torch.optim.Adam(groups, lr=config.learning_rate, fused=True),
+            optimizer=torch.optim.Adam(_penalised(network, config), lr=config.learning_rate, fused=True),
             epochs=config.epochs,
             patience=config.patience,
             max_norm=config.max_norm,
@@ -127,8 +126,17 @@ class Course:
         return torch.where(drawn, UNKNOWN, asset)
 
 
+def _penalised(network: XTrendNetwork, config: XTrendConfig) -> list[dict[str, Any]]:
+    """Parameters by L2 penalty: none on biases, nor on what leads from an input straight to the heads."""
+    decays = {"embeddings": config.embedding_decay, "weights": config.decay, "free": 0.0}
+    groups: dict[str, list[Tensor]] = {group: [] for group in decays}
+    for name, parameter in network.named_parameters():
+        free = parameter.ndim < 2 or name.startswith("decoder.select.embedding")
+        groups["embeddings" if name == "assets" else "free" if free else "weights"].append(parameter)
+    return [{"params": groups[group], "weight_decay": decay} for group, decay in decays.items()]
+
+
 def _take(rows: Tensor, places: IntArray) -> Tensor:
     """[..., H] the rows [A, B, H] of the given places, 0 where a place is behind the last of them."""
     flat = torch.cat([rows.flatten(0, 1), rows.new_zeros(1, rows.shape[-1])])
-    taken: Tensor = flat.index_select(0, torch.from_numpy(places).flatten()).unflatten(0, places.shape)
-    return taken
+    return flat.index_select(0, torch.from_numpy(places).flatten()).view(*places.shape, -1)
