@@ -16,7 +16,7 @@ from agents.training import Monitor, Training
 from agents.xtrend.config import XTrendConfig
 from agents.xtrend.contexts import NONE
 from agents.xtrend.losses import joint_loss
-from agents.xtrend.network import UNKNOWN, Outputs, XTrendNetwork
+from agents.xtrend.network import BENDS, UNKNOWN, Outputs, XTrendNetwork
 from agents.xtrend.sequences import Read
 from agents.xtrend.windows import PADDING, Places, Windows
 from qn_env.arrays import IntArray
@@ -127,12 +127,11 @@ class Course:
 
 
 def _penalised(network: XTrendNetwork, config: XTrendConfig) -> list[dict[str, Any]]:
-    """Parameters by L2 penalty: none on biases, nor on what leads from an input straight to the heads."""
-    decays = {"embeddings": config.embedding_decay, "weights": config.decay, "free": 0.0}
+    """Parameters by their L2 penalty: embeddings, what bends the straight line from inputs, and others."""
+    decays = {"embeddings": config.embedding_decay, "bends": config.decay, "others": 0.0}
     groups: dict[str, list[Tensor]] = {group: [] for group in decays}
     for name, parameter in network.named_parameters():
-        free = parameter.ndim < 2 or name.startswith("decoder.select.embedding")
-        groups["embeddings" if name == "assets" else "free" if free else "weights"].append(parameter)
+        groups["embeddings" if name == "assets" else "bends" if name in BENDS else "others"].append(parameter)
     return [{"params": groups[group], "weight_decay": decay} for group, decay in decays.items()]
 
 

@@ -28,6 +28,9 @@ UNSEEN = -1e30  # added to the score of what is not to be attended to
 OPEN = 1.5  # added to the bias of a forget gate at the beginning
 LEAST_DEVIATION = 0.05  # of the Gaussian, in units of the normalised return
 
+# Parameters of the network that begin at 0 and bend the straight line from inputs to outputs.
+BENDS = tuple(f"decoder.{part}.weight" for part in ("scale", "shift", "bend", "select.second"))
+
 State = tuple[Tensor, Tensor]  # hidden and cell of an LSTM, [B, H]
 
 
@@ -184,12 +187,12 @@ class Decoder(nn.Module):
         self.lstm = remembering(nn.LSTM(hidden, hidden, batch_first=True))
         self.norm = nn.LayerNorm(hidden)
         self.feed = GatedResidual(drop, hidden, hidden, hidden, n_given)
-        # They read the selected inputs, too, past the normalisations, which keep an input's direction and
-        # lose its size; and begin with these alone, so that a straight line comes first.
-        self.position, self.forecast = nn.Linear(2 * hidden, 1), nn.Linear(2 * hidden, 2)
+        # The heads read the selected inputs past the normalisations, too, which keep an input's direction
+        # and lose its size. All begins with a straight line from these: what bends it starts at 0.
+        self.line, self.bend = nn.Linear(hidden, 3), nn.Linear(hidden, 3, bias=False)
         with torch.no_grad():
-            for head in (self.position, self.forecast):
-                head.weight[:, hidden:] = 0.0
+            for parameter in (*self.scale.parameters(), self.shift.weight, self.bend.weight):
+                parameter.zero_()
 
     def forward(
         self, inputs: Tensor, found: Tensor, given: Tensor, state: State | None
@@ -200,10 +203,8 @@ class Decoder(nn.Module):
         merged = self.merge(selected, asset)
         recent, state = run(self.lstm, merged, state)
         hidden = self.feed(self.norm(merged + self._drop(recent)), asset)
-        both = torch.cat([selected, self._drop(hidden)], dim=-1)
-        mean, spread = self.forecast(both).unbind(-1)
-        deviation = functional.softplus(spread) + LEAST_DEVIATION
-        return Outputs(self.position(both).squeeze(-1), mean, deviation), state
+        z, mean, spread = (self.line(selected) + self.bend(self._drop(hidden))).unbind(-1)
+        return Outputs(z, mean, functional.softplus(spread) + LEAST_DEVIATION), state
 
 
 class XTrendNetwork(Dropping):
