@@ -72,6 +72,8 @@ class Walk:
         self._values: list[Tensor] = []
         zero = torch.zeros(2, 2, len(known), network.hidden)
         self._asked, self._decoded = ((one[0], one[1]) for one in zero)
+        self._numbers: IntArray = np.zeros(0, dtype=np.intp)  # of the latest set that was put together
+        self._sets: Sets | None = None  # that set
         self._t = 0
 
     def step(self, features: FloatArray, returns: FloatArray, tradable: BoolArray) -> FloatArray:
@@ -111,6 +113,8 @@ class Walk:
         """Today's context set."""
         config, ended = self._config, np.array(self._ended, dtype=np.intp)
         numbers = context_sets(ended, np.array([self._t]), **config.sets)[0]
+        if self._sets is not None and np.array_equal(numbers, self._numbers):
+            return self._sets
         chosen = numbers[numbers != NONE].tolist()
         local = np.full(len(numbers), NONE)
         local[numbers != NONE] = np.arange(len(chosen))
@@ -118,7 +122,9 @@ class Walk:
         keys, values = (
             torch.stack([shelf[n] for n in chosen] or nothing) for shelf in (self._keys, self._values)
         )
-        return self._network.offer(keys, values, torch.from_numpy(local)[None])
+        self._numbers = numbers
+        self._sets = self._network.offer(keys, values, torch.from_numpy(local)[None])
+        return self._sets
 
     def _shelve_bank(self, row: int) -> None:
         """Take over what had ended elsewhere by a row."""

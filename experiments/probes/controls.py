@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from qn_env.arrays import FloatArray
 from qn_env.environment import TradingEnv
 from qn_env.setup import Observation
 
-SURE = 30.0  # log odds beyond which nothing is surer
+SURE = 30.0  # half the log odds of one day, beyond which nothing is surer
 
 # mu / sigma of the next returns [N], from today's returns [N] and the forecast of the day before [N].
 Forecast = Callable[[FloatArray, FloatArray], FloatArray]
@@ -79,8 +79,16 @@ class Banded(Oracle):
         return self._policy.position(self._last, most * observation["positions"]) / most
 
 
+class Chain(NamedTuple):
+    """A Markov chain in each of whose S states one of two laws is in force."""
+
+    sign: FloatArray  # [S] 1 or -1, the law
+    first: FloatArray  # [S] probabilities of the states on the first day
+    move: FloatArray  # [S, S] from one day's state to the next day's
+
+
 class Switching(Oracle):
-    """Knows two AR(1) laws of opposite sign and how often they change; infers which is in force by Bayes.
+    """Knows two AR(1) laws of opposite sign and how they change; infers by Bayes' rule which is in force.
 
     The forecast of the next return is (2 p - 1) c r_t, p the probability of +c. A return under it has the
     variance of the innovations and the square of c r_t, whichever law it is, and the best weight is the mean
@@ -88,20 +96,19 @@ class Switching(Oracle):
     """
 
     def __init__(
-        self, coefficient: float, volatility: float, mean_days: float, *, reads: Literal["own", "all"]
+        self, coefficient: float, volatility: float, chain: Chain, *, reads: Literal["own", "all"]
     ) -> None:
         """Take what is planted, and whose past is read.
 
         Args:
             coefficient: c.
             volatility: standard deviation of the innovations, decimal.
-            mean_days: of a regime; it ends on any day with the same probability.
+            chain: of one market's law.
             reads: each asset's own past, or that of all assets as if one law were in force for all.
         """
         super().__init__(constant_forecast(0.0))
-        self._coefficient, self._volatility = coefficient, volatility
-        self._switch, self._reads = 1.0 / mean_days, reads
-        self._share: FloatArray | None = None  # [N] p
+        self._coefficient, self._volatility, self._chain, self._reads = coefficient, volatility, chain, reads
+        self._share: FloatArray | None = None  # [N, S] of the states of the next day
 
     def reset(self) -> None:
         """Forget what was inferred."""
@@ -111,16 +118,18 @@ class Switching(Oracle):
     def act(self, observation: Observation) -> FloatArray:
         """Signals [N], the best weights times 2 sigma."""
         today = observation["returns"][-1] / self._volatility
-        share = np.full(len(today), 0.5) if self._share is None else self._share
+        sign, first, move = self._chain
+        share = np.tile(first, (len(today), 1)) if self._share is None else self._share
         if self._last is not None:
-            # log of the likelihood ratio of today's return: ((x + c x')^2 - (x - c x')^2) / 2.
-            told = 2.0 * self._coefficient * self._last * today
-            odds = np.log(share / (1.0 - share)) + (told.sum() if self._reads == "all" else told)
-            share = 1.0 / (1.0 + np.exp(-odds.clip(-SURE, SURE)))
-        self._share = share * (1.0 - self._switch) + (1.0 - share) * self._switch
+            # Half of the log of the likelihood ratio of today's return, ((x + c x')^2 - (x - c x')^2) / 4.
+            told = self._coefficient * self._last * today
+            odds = (np.full(len(today), told.sum()) if self._reads == "all" else told).clip(-SURE, SURE)
+            share = share * np.exp(sign * odds[:, None])
+            share /= share.sum(axis=1, keepdims=True)
+        self._share = share @ move
         self._last = today
         expected = self._coefficient * today
-        signals: FloatArray = 2.0 * (2.0 * self._share - 1.0) * expected / (1.0 + expected**2)
+        signals: FloatArray = 2.0 * (self._share @ sign) * expected / (1.0 + expected**2)
         return signals
 
 
