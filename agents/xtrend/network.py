@@ -187,23 +187,27 @@ class Decoder(nn.Module):
         self.lstm = remembering(nn.LSTM(hidden, hidden, batch_first=True))
         self.norm = nn.LayerNorm(hidden)
         self.feed = GatedResidual(drop, hidden, hidden, hidden, n_given)
-        # The heads read the selected inputs past the normalisations, too, which keep an input's direction
-        # and lose its size. All begins with a straight line from these: what bends it starts at 0.
-        self.line, self.bend = nn.Linear(hidden, 3), nn.Linear(hidden, 3, bias=False)
+        # Heads: a straight line from the day's inputs, whose size a normalisation would lose; what was found
+        # turns it, and days before bend it. All of it begins at 0, and so with the line alone.
+        self.line, self.turn = nn.Linear(n_in, 3), nn.Linear(hidden, 3, bias=False)
+        self.bend = nn.Linear(hidden, 3, bias=False)
         with torch.no_grad():
-            for parameter in (*self.scale.parameters(), self.shift.weight, self.bend.weight):
-                parameter.zero_()
+            for module in (self.line, self.scale, self.shift, self.bend):
+                for parameter in module.parameters():
+                    parameter.zero_()
 
     def forward(
         self, inputs: Tensor, found: Tensor, given: Tensor, state: State | None
     ) -> tuple[Outputs, State]:
         """From inputs [B, L, F], what was found [B, L, H] and embeddings [B, E]."""
         asset = given[:, None].expand(-1, inputs.shape[1], -1)
-        selected = self.select(inputs, asset) * (1.0 + self.scale(found)) + self.shift(found)
-        merged = self.merge(selected, asset)
+        selected = self.select(inputs, asset)
+        turned = selected * self.scale(found) + self.shift(found)
+        merged = self.merge(selected + turned, asset)
         recent, state = run(self.lstm, merged, state)
         hidden = self.feed(self.norm(merged + self._drop(recent)), asset)
-        z, mean, spread = (self.line(selected) + self.bend(self._drop(hidden))).unbind(-1)
+        heads = self.line(inputs) + self.turn(turned) + self.bend(self._drop(hidden))
+        z, mean, spread = heads.unbind(-1)
         return Outputs(z, mean, functional.softplus(spread) + LEAST_DEVIATION), state
 
 
