@@ -165,9 +165,9 @@ def test_the_decoder_is_its_equations() -> None:
     outputs = module(x, found, c, None)[0]
     p, told = plain(module), c.double().numpy()[:, None].repeat(6, 1)
     u, f = x.double().numpy(), found.double().numpy()
-    scale = 1.0 + f @ p["scale.weight"].T + p["scale.bias"]
-    selected = selection_by_hand(u, told, part(p, "select")) * scale + f @ p["shift.weight"].T
-    merged = residual_by_hand(selected, told, part(p, "merge"))
+    selected = selection_by_hand(u, told, part(p, "select"))
+    turned = selected * (f @ p["scale.weight"].T + p["scale.bias"]) + f @ p["shift.weight"].T
+    merged = residual_by_hand(selected + turned, told, part(p, "merge"))
     recent = np.zeros((2, 6, H))
     state, cell = np.zeros((2, H)), np.zeros((2, H))
     for t in range(6):
@@ -177,24 +177,32 @@ def test_the_decoder_is_its_equations() -> None:
         cell = forget * cell + i * np.tanh(g)
         state = recent[:, t] = o * np.tanh(cell)
     hidden = residual_by_hand(norm_by_hand(merged + recent, p), told, part(p, "feed"))
-    heads = selected @ p["line.weight"].T + p["line.bias"] + hidden @ p["bend.weight"].T
+    heads = u @ p["line.weight"].T + p["line.bias"]
+    heads = heads + turned @ p["turn.weight"].T + hidden @ p["bend.weight"].T
     close(outputs.z, heads[..., 0])
     close(outputs.mean, heads[..., 1])
     close(outputs.deviation, np.log1p(np.exp(heads[..., 2])) + LEAST_DEVIATION)
 
 
-def test_an_untrained_network_is_a_straight_line_through_the_days_inputs() -> None:
+def test_an_untrained_network_holds_nothing_and_first_learns_a_straight_line() -> None:
     made = XTrendNetwork(F, H, heads=HEADS, places=C, assets=3, embedding=E, dropout=0.3).eval()
     names = dict(made.named_parameters())
     assert all(not names[name].any() for name in BENDS)
-    given, found = made.given(torch.tensor([0, -1])), random(2, 6, H)
+    x, given, found = random(2, 6, F), made.given(torch.tensor([0, -1])), random(2, 6, H)
 
-    def z(x: Tensor) -> Tensor:
-        return made.decode(x, found, given, None)[0].z
+    def z(inputs: Tensor) -> Tensor:
+        return made.decode(inputs, found, given, None)[0].z
 
-    x, y = random(2, 6, F), random(2, 6, F, seed=4)
-    torch.testing.assert_close(z(x) + z(y), z(x + y) + z(0 * x))
-    torch.testing.assert_close(made.decode(x, 5 * found, given, None)[0].z, z(x))
+    assert not z(x).any()
+    z(x).sum().backward()
+    moved = {name for name, p in names.items() if p.grad is not None and p.grad.any()}
+    # What is found turns it as soon as that helps: the selected inputs are read from the first step on.
+    assert moved == {f"decoder.{name}" for name in ("line.weight", "line.bias", "bend.weight")} | {
+        f"decoder.{name}" for name in ("scale.weight", "scale.bias", "shift.weight")
+    }
+    with torch.no_grad():
+        made.decoder.line.weight.copy_(random(3, F))
+    torch.testing.assert_close(z(x), x @ made.decoder.line.weight[0])
 
 
 # What a sequence, an asset and a stream are.
