@@ -64,14 +64,15 @@ def shared_law(build: Build, panel: Panel, days: int, seed: int) -> Figures:
     known, new = panel.select(names[:-1]), panel.select(names[-1:])
     chosen: Any = train_agent(build(), known, slice(days), seed=seed)
     shares = {"known": _share(chosen, known, days)}
-    if adapts(chosen) and hasattr(chosen, "without_embeddings"):
+    if not adapts(chosen):
+        return shares
+    if hasattr(chosen, "without_embeddings"):
         shares["zero"] = _share(chosen.without_embeddings(), known, days)
-    other = on_other_markets(chosen, new, days, seed)
-    return shares if other is None else {**shares, "new": _share(other, new, days)}
+    return {**shares, "new": _share(on_other_markets(chosen, new, days, seed), new, days)}
 
 
-def on_other_markets(agent: Agent, panel: Panel, days: int, seed: int) -> Agent | None:
-    """The agent for a panel with other markets, of which it has learnt nothing; None: it plays no others.
+def on_other_markets(agent: Agent, panel: Panel, days: int, seed: int) -> Agent:
+    """An agent that is a rule, or adapts, for a panel with other markets, of which it has learnt nothing.
 
     Args:
         agent: trained.
@@ -81,8 +82,6 @@ def on_other_markets(agent: Agent, panel: Panel, days: int, seed: int) -> Agent 
     """
     if not learns(agent):
         return agent
-    if not adapts(agent):
-        return None
     return adapted(agent, environment(agent, panel.until(panel.dates[days - 1])), seed=seed, learn=False)
 
 

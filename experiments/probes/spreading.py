@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from agents.adapting import adapts
+from agents.agent import learns
 from experiments.probes.controls import Chain, Switching
 from experiments.probes.optima import ar1_ratio, normal_optimum
 from experiments.probes.play import play_agent, train_agent
@@ -45,8 +47,8 @@ def context_trial(build: Build, panel: Panel, days: int, seed: int) -> Figures:
     played = play_agent(chosen, known, test)
     own = play_agent(own_past(), known, test).mean_sharpe() / OPTIMUM.sized
     figures = {**share(played, OPTIMUM), "beyond own past": played.mean_sharpe() / OPTIMUM.sized - own}
-    other = on_other_markets(chosen, panel, days, seed)
-    if other is not None:
+    if adapts(chosen) or not learns(chosen):
+        other = on_other_markets(chosen, panel, days, seed)
         new = slice(panel.markets[names[MARKETS]].columns.start, None)
         figures["new"] = play_agent(other, panel, test).of(new).mean_sharpe() / OPTIMUM.sized
     return figures
