@@ -35,8 +35,11 @@ every_window = pytest.mark.parametrize("name", WINDOWED)
 
 
 def made(name: str, static: int = S, dropout: float = 0.0, context: int = T) -> Network:
+    sizes: dict[str, int] = {"static": static, "context": context}
+    if name != "dlinear":  # which attends to nothing
+        sizes["heads"] = HEADS
     with global_seed(0):
-        network: Network = KINDS[name](F, H, dropout, static=static, context=context, heads=HEADS)
+        network: Network = KINDS[name](F, H, dropout, **sizes)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for p in network.parameters():
