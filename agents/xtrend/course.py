@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,7 +49,10 @@ class Course:
         generator = torch.Generator().manual_seed(seed)
         network.generator.manual_seed(seed + 1)
         others = [p for name, p in network.named_parameters() if name != "assets"]
-        groups = [{"params": others}, {"params": [network.assets], "weight_decay": config.embedding_decay}]
+        groups: list[dict[str, Any]] = [
+            {"params": others},
+            {"params": [network.assets], "weight_decay": config.embedding_decay},
+        ]
         identity = {"agent": "x-trend", "config": asdict(config), "seed": seed}
         job = Job(
             network=network,
@@ -130,5 +134,4 @@ class Course:
 def _take(rows: Tensor, places: IntArray) -> Tensor:
     """[..., H] the rows [A, B, H] of the given places, 0 where a place is behind the last of them."""
     flat = torch.cat([rows.flatten(0, 1), rows.new_zeros(1, rows.shape[-1])])
-    taken: Tensor = flat.index_select(0, torch.from_numpy(places).flatten()).unflatten(0, places.shape)
-    return taken
+    return flat.index_select(0, torch.from_numpy(places).flatten()).reshape(*places.shape, -1)

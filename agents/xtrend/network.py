@@ -67,7 +67,7 @@ class GatedResidual(nn.Module):
 
 
 class Selection(nn.Module):
-    """sum_j v_j (e_j u_j + b_j), v = softmax(W1 ELU(W2 u + W3 c + b2) + b1): inputs embedded, times their weights.
+    """sum_j v_j (e_j u_j + b_j), v = softmax(W1 ELU(W2 u + W3 c + b2) + b1): inputs weighed and embedded.
 
     All inputs weigh the same in the beginning.
     """
@@ -159,7 +159,7 @@ class CrossAttention(nn.Module):
         """What A queries of each of U days [U, A, H] find in the day's set.
 
         Returns:
-            [U, A, H], and the weights [U, A, C + 1], the last of them that of the context that is always there.
+            [U, A, H], and the weights [U, A, C + 1], the last one of the context that is always there.
         """
         asked = self.queries(queries).unflatten(-1, (self.heads, self.width)).transpose(1, 2)
         keys = self.keys(sets.keys).unflatten(-1, (self.heads, self.width)).permute(0, 2, 3, 1)
@@ -184,8 +184,8 @@ class Decoder(nn.Module):
         self.lstm = remembering(nn.LSTM(hidden, hidden, batch_first=True))
         self.norm = nn.LayerNorm(hidden)
         self.feed = GatedResidual(drop, hidden, hidden, hidden, n_given)
-        # They read the selected inputs, too, past the normalisations, which keep an input's direction and lose
-        # its size; and begin with these alone, so that a straight line comes first.
+        # They read the selected inputs, too, past the normalisations, which keep an input's direction and
+        # lose its size; and begin with these alone, so that a straight line comes first.
         self.position, self.forecast = nn.Linear(2 * hidden, 1), nn.Linear(2 * hidden, 2)
         with torch.no_grad():
             for head in (self.position, self.forecast):
@@ -255,7 +255,7 @@ class XTrendNetwork(Dropping):
         return keys, values
 
     def offer(self, keys: Tensor, values: Tensor, sets: Tensor) -> Sets:
-        """Context sets [U, C] of numbers of sequences, below 0 where there is none; values attend to each other.
+        """Context sets [U, C] of numbers of sequences, below 0 where there is none; their values are mixed.
 
         Args:
             keys: [P, H], P at least 1.
@@ -264,7 +264,7 @@ class XTrendNetwork(Dropping):
         """
         seen, chosen = sets >= 0, sets.clip(0).flatten()
         own_keys, own_values = (
-            part.index_select(0, chosen).unflatten(0, sets.shape) for part in (keys, values)
+            part.index_select(0, chosen).reshape(*sets.shape, -1) for part in (keys, values)
         )
         return Sets(own_keys, self.mix(own_values, seen), seen)
 
@@ -289,9 +289,9 @@ def run(lstm: nn.LSTM, inputs: Tensor, state: State | None) -> tuple[Tensor, Sta
 
 
 def remembering(lstm: nn.LSTM) -> nn.LSTM:
-    """The LSTM with forget gates that begin open (Jozefowicz et al. 2015): it sums over days from the start."""
+    """The LSTM with forget gates that begin open (Jozefowicz et al. 2015): it sums over days at once."""
     with torch.no_grad():
-        lstm.bias_ih_l0[lstm.hidden_size : 2 * lstm.hidden_size] += OPEN
+        dict(lstm.named_parameters())["bias_ih_l0"][lstm.hidden_size : 2 * lstm.hidden_size] += OPEN
     return lstm
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -75,8 +75,7 @@ class Pool:
     def take(self, numbers: IntArray) -> Self:
         """The sequences of the given numbers, in their order."""
         rows = torch.from_numpy(numbers)
-        parts = {name: tensor[rows] for name, tensor in self.tensors().items()}
-        return replace(self, **parts)
+        return type(self)(self.assets, *(tensor[rows] for tensor in self.tensors().values()))
 
     def thinned(self, most: int, recent: int) -> Self:
         """At most about so many: the latest ones, and others spread evenly over the time before."""

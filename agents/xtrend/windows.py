@@ -66,12 +66,13 @@ class Windows:
             )
         row, asset = (part[keep.numpy()] for part in _where(env, config.length))
         episode, counted = episode.take(keep), counted[keep]
+        year = torch.zeros(len(keep), dtype=torch.int64)  # the loss knows one pool of days
         features = episode.features[:, :, 0]
         library = library_of(env.panel, config)
         ended, rows = library.sequences.ended, np.arange(len(env.panel.dates))
         sets = context_sets(ended, rows, **config.sets)
         return cls(
-            Pairs(episode, counted, *_targets(episode, features, counted)),
+            Pairs(episode, counted, *_targets(episode, features, counted), year, 1),
             features[..., :N_INPUTS].contiguous(),
             row,
             asset,
@@ -82,9 +83,7 @@ class Windows:
 
     def pairs_of(self, windows: IntArray) -> Pairs:
         """What a loss needs of the windows of the given numbers."""
-        numbers = torch.from_numpy(windows)
-        episode, *others = self.pairs
-        return Pairs(episode.take(numbers), *(part[numbers] for part in others))
+        return self.pairs.take(torch.from_numpy(windows))
 
 
 @dataclass(frozen=True, eq=False)

@@ -80,7 +80,7 @@ class Banded(Oracle):
 
 
 class Switching(Oracle):
-    """Knows two AR(1) laws of opposite sign and how often they change; infers by Bayes' rule which is in force.
+    """Knows two AR(1) laws of opposite sign and how often they change; infers which is in force (Bayes).
 
     The forecast of the next return is (2 p - 1) c r_t, p the probability of +c. A return under it has the
     variance of the innovations and the square of c r_t, whichever law it is, and the best weight is the mean

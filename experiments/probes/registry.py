@@ -201,8 +201,8 @@ _CONTEXT = Probe(
     name="context",
     planted=f"two laws, AR(1) with {COMMON:g} and {-COMMON:g}, that spread from market to market every "
     f"{MEAN_DAYS} days or so",
-    expected="who learns from other markets' last days which law is in force is ahead of the best that can be "
-    "made of one's own past, also in markets never seen",
+    expected="who learns from other markets' last days which law is in force is ahead of the best that can "
+    "be made of one's own past, also in markets never seen",
     panel=lambda days, seed: context_panel(days, 14_000 + seed),
     trial=context_trial,
     bars={"share": Bar(level=0.6), "beyond own past": Bar(level=0.0)},

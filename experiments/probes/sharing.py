@@ -71,7 +71,7 @@ def shared_law(build: Build, panel: Panel, days: int, seed: int) -> Figures:
 
 
 def on_other_markets(agent: Agent, panel: Panel, days: int, seed: int) -> Agent | None:
-    """The agent for a panel with markets it was not trained on, of which it takes nothing; None: it plays none.
+    """The agent for a panel with markets that it was not trained on and does not learn; None: it plays none.
 
     Args:
         agent: trained.

@@ -1,4 +1,4 @@
-"""The `context` probe: two laws that spread from market to market, so that others' days tell which is in force."""
+"""The `context` probe: two laws spread from market to market, so that others' days tell which is in force."""
 
 from __future__ import annotations
 
