@@ -193,7 +193,7 @@ def test_a_set_does_not_depend_on_what_ends_later_nor_on_the_other_rows(ended, s
 
 
 def test_earlier_sequences_are_drawn_from_all_of_them_alike():
-    """Of 20 sequences behind 5 recent ones, 4 in every block: each in a fifth of 500, 4 errors off at most."""
+    """Of 20 sequences behind 5 recent ones, 4 in every block: each in a fifth of 500 blocks, nearly."""
     ended = np.full(25, -1)
     sets = context_sets(ended, np.arange(500), recent=5, earlier=4, renew=1)[:, 5:]
     share = np.bincount(sets.ravel(), minlength=20) / 500
