@@ -11,7 +11,7 @@ from qn_env.panel import Panel
 from qn_env.sources.synthetic import cascade
 
 MARKETS, UNSEEN, ASSETS = 20, 4, 2
-COEFFICIENT, VOLATILITY, MEAN_DAYS = 0.2, 0.01, 60
+COEFFICIENT, VOLATILITY, MEAN_DAYS, LEAST_DAYS = 0.2, 0.01, 60, 20
 OPTIMUM = normal_optimum(ar1_ratio(COEFFICIENT))  # the same under either law
 
 
@@ -21,6 +21,7 @@ def context_panel(days: int, seed: int) -> Panel:
         coefficient=COEFFICIENT,
         volatility=VOLATILITY,
         mean_days=MEAN_DAYS,
+        least_days=LEAST_DAYS,
         markets=MARKETS + UNSEEN,
         assets=ASSETS,
         days=days,
@@ -31,8 +32,8 @@ def context_panel(days: int, seed: int) -> Panel:
 def context_trial(build: Build, panel: Panel, days: int, seed: int) -> Figures:
     """The share of the optimum of who knows which law is in force, and how far beyond one's own past that is.
 
-    The best that can be made of an asset's own past is taken from a filter that knows both laws and how often
-    they change. Beside it the share in the markets that were not learnt from, of agents that play such.
+    The best that can be made of an asset's own past is taken from a filter that knows both laws and how long
+    they last. Beside it the share in the markets that were not learnt from, of agents that play such.
     """
     test, names = slice(days, None), list(panel.markets)
     known = panel.select(names[:MARKETS])
@@ -49,9 +50,9 @@ def context_trial(build: Build, panel: Panel, days: int, seed: int) -> Figures:
 
 def all_pasts() -> Switching:
     """The positive control: a filter that takes what the days of all assets tell for one law."""
-    return Switching(COEFFICIENT, VOLATILITY, MEAN_DAYS, reads="all")
+    return Switching(COEFFICIENT, VOLATILITY, MEAN_DAYS, least_days=LEAST_DAYS, reads="all")
 
 
 def own_past() -> Switching:
     """The same filter on each asset's own days."""
-    return Switching(COEFFICIENT, VOLATILITY, MEAN_DAYS, reads="own")
+    return Switching(COEFFICIENT, VOLATILITY, MEAN_DAYS, least_days=LEAST_DAYS, reads="own")
