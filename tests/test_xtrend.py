@@ -82,7 +82,7 @@ def with_returns(panel: Panel, returns: np.ndarray) -> Panel:
 # What is known when.
 
 
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(cut=st.sampled_from(CUTS), seed=st.integers(0, 99), data=st.data())
 def test_a_later_return_never_moves_an_earlier_signal(cut, seed, data):
     """Halts, late listings and delistings, markets that it knows and that it does not."""
