@@ -64,25 +64,28 @@ def shared_law(build: Build, panel: Panel, days: int, seed: int) -> Figures:
     known, new = panel.select(names[:-1]), panel.select(names[-1:])
     chosen: Any = train_agent(build(), known, slice(days), seed=seed)
     shares = {"known": _share(chosen, known, days)}
-    if adapts(chosen) and hasattr(chosen, "without_embeddings"):
+    if not adapts(chosen):
+        return shares
+    if hasattr(chosen, "without_embeddings"):
         shares["zero"] = _share(chosen.without_embeddings(), known, days)
-    other = on_other_markets(chosen, new, days, seed)
-    return shares if other is None else {**shares, "new": _share(other, new, days)}
+    return {**shares, "new": _share(_zero_shot(chosen, new, days, seed), new, days)}
 
 
 def on_other_markets(agent: Agent, panel: Panel, days: int, seed: int) -> Agent | None:
     """The agent for a panel with markets that it was not trained on and does not learn; None: it plays none.
 
     Args:
-        agent: trained.
+        agent: trained, or a rule, which plays any market.
         panel: what it is to play.
         days: after which it is judged.
         seed: the only chance.
     """
     if not learns(agent):
         return agent
-    if not adapts(agent):
-        return None
+    return _zero_shot(agent, panel, days, seed) if adapts(agent) else None
+
+
+def _zero_shot(agent: Agent, panel: Panel, days: int, seed: int) -> Agent:
     return adapted(agent, environment(agent, panel.until(panel.dates[days - 1])), seed=seed, learn=False)
 
 
