@@ -15,13 +15,17 @@ from agents.training import global_seed
 from agents.xtrend.contexts import NONE
 from agents.xtrend.losses import gaussian_surprise
 from agents.xtrend.network import (
+    LEAST_DEVIATION,
+    OPEN,
     UNKNOWN,
     CrossAttention,
+    Decoder,
     GatedResidual,
     Selection,
     SelfAttention,
     Sets,
     XTrendNetwork,
+    remembering,
 )
 from qn_env.arrays import FloatArray
 
@@ -135,6 +139,49 @@ def test_values_attend_to_each_other():
             mixed[head] = softmax(scores) @ parts[:2, 2, head]
         expected = layer_norm(w, "norm", values[c].numpy() + linear(w, "out", mixed.ravel()))
         close(found[c], expected)
+
+
+@torch.no_grad()
+def test_a_decoder_is_a_line_and_what_bends_it():
+    part = shaken(Decoder(lambda values: values, F, H, E))
+    inputs, found, asset, w = drawn(6, F), drawn(6, H, seed=1), drawn(E, seed=2), weights_of(part)
+    outputs = part(inputs[None], found[None], asset[None], None)[0]
+    state, cell = np.zeros((2, H))
+    for t in range(6):
+        told = found[t].numpy()
+        selected = part.select(inputs[t], asset).numpy() * (1.0 + linear(w, "scale", told))
+        selected = selected + linear(w, "shift", told)
+        merged = part.merge(torch.tensor(selected), asset).numpy()
+        gates = w["lstm.weight_ih_l0"] @ merged + w["lstm.weight_hh_l0"] @ state
+        i, forget, g, o = np.split(gates + w["lstm.bias_ih_l0"] + w["lstm.bias_hh_l0"], 4)
+        i, forget, o = (1.0 / (1.0 + np.exp(-gate)) for gate in (i, forget, o))
+        cell = forget * cell + i * np.tanh(g)
+        state = o * np.tanh(cell)
+        hidden = part.feed(torch.tensor(layer_norm(w, "norm", merged + state)), asset).numpy()
+        z, mean, spread = linear(w, "line", selected) + linear(w, "bend", hidden)
+        close(outputs.z[0, t], z)
+        close(outputs.mean[0, t], mean)
+        close(outputs.deviation[0, t], np.log1p(np.exp(spread)) + LEAST_DEVIATION)
+
+
+@torch.no_grad()
+def test_an_untrained_network_is_a_straight_line_through_the_days_inputs():
+    built, found = network(learnt=False), drawn(2, 6, H)
+    asset = built.given(torch.tensor([0, UNKNOWN]))
+
+    def z(x: torch.Tensor) -> torch.Tensor:
+        return built.decode(x, found, asset, None)[0].z
+
+    x, y = drawn(2, 6, F, seed=1), drawn(2, 6, F, seed=2)
+    close(z(x) + z(y), z(x + y) + z(0.0 * x))
+    close(built.decode(x, 5.0 * found, asset, None)[0].z, z(x))
+
+
+def test_forget_gates_begin_open():
+    lstm = torch.nn.LSTM(H, H, batch_first=True)
+    before = lstm.bias_ih_l0.detach().clone()
+    moved = (remembering(lstm).bias_ih_l0 - before).detach().view(4, H)
+    torch.testing.assert_close(moved, torch.tensor([0.0, OPEN, 0.0, 0.0])[:, None].expand(-1, H))
 
 
 def test_the_surprise_of_a_gaussian_by_hand():

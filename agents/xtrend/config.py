@@ -29,6 +29,7 @@ class XTrendConfig:
     embedding: int = 4  # width of an asset's embedding
     embedding_dropout: float = 0.5  # share of the windows that are learnt from as if their asset were unseen
     embedding_decay: float = 1e-3  # L2 penalty's gradient per unit of embedding
+    decay: float = 1.0  # the same of what bends the straight line from inputs to outputs
     dropout: float = 0.4  # of what leaves an encoder or the decoder's LSTM
     contexts: Cut = "fixed"  # where histories are cut into context sequences
     context_days: int = 10  # of a context sequence, at most
@@ -55,7 +56,7 @@ class XTrendConfig:
         check_counts(self, ("look_back", "shortest"))
         check_shares(self, ("dropout", "embedding_dropout", "threshold"))
         check_positive(self, ("learning_rate", "max_norm"))
-        check_penalties(self, ("embedding_decay", "likelihood", "train_cost_bps"))
+        check_penalties(self, ("decay", "embedding_decay", "likelihood", "train_cost_bps"))
         if self.earlier != 0:
             check_widths(self, ("earlier",))
         if self.shortest > self.context_days:

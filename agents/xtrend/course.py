@@ -16,7 +16,7 @@ from agents.training import Monitor, Training
 from agents.xtrend.config import XTrendConfig
 from agents.xtrend.contexts import NONE
 from agents.xtrend.losses import joint_loss
-from agents.xtrend.network import UNKNOWN, Outputs, XTrendNetwork
+from agents.xtrend.network import BENDS, UNKNOWN, Outputs, XTrendNetwork
 from agents.xtrend.sequences import Read
 from agents.xtrend.windows import PADDING, Places, Windows
 from qn_env.arrays import IntArray
@@ -48,15 +48,10 @@ class Course:
         """The training of a network on `env`, selected on `validation`."""
         generator = torch.Generator().manual_seed(seed)
         network.generator.manual_seed(seed + 1)
-        others = [p for name, p in network.named_parameters() if name != "assets"]
-        groups: list[dict[str, Any]] = [
-            {"params": others},
-            {"params": [network.assets], "weight_decay": config.embedding_decay},
-        ]
         identity = {"agent": "x-trend", "config": asdict(config), "seed": seed}
         job = Job(
             network=network,
-            optimizer=torch.optim.Adam(groups, lr=config.learning_rate, fused=True),
+            optimizer=torch.optim.Adam(_penalised(network, config), lr=config.learning_rate, fused=True),
             epochs=config.epochs,
             patience=config.patience,
             max_norm=config.max_norm,
@@ -131,7 +126,16 @@ class Course:
         return torch.where(drawn, UNKNOWN, asset)
 
 
+def _penalised(network: XTrendNetwork, config: XTrendConfig) -> list[dict[str, Any]]:
+    """Parameters by their L2 penalty: embeddings, what bends the straight line from inputs, and others."""
+    decays = {"embeddings": config.embedding_decay, "bends": config.decay, "others": 0.0}
+    groups: dict[str, list[Tensor]] = {group: [] for group in decays}
+    for name, parameter in network.named_parameters():
+        groups["embeddings" if name == "assets" else "bends" if name in BENDS else "others"].append(parameter)
+    return [{"params": groups[group], "weight_decay": decay} for group, decay in decays.items()]
+
+
 def _take(rows: Tensor, places: IntArray) -> Tensor:
     """[..., H] the rows [A, B, H] of the given places, 0 where a place is behind the last of them."""
     flat = torch.cat([rows.flatten(0, 1), rows.new_zeros(1, rows.shape[-1])])
-    return flat.index_select(0, torch.from_numpy(places).flatten()).reshape(*places.shape, -1)
+    return flat.index_select(0, torch.from_numpy(places).flatten()).view(*places.shape, -1)

@@ -28,6 +28,9 @@ UNSEEN = -1e30  # added to the score of what is not to be attended to
 OPEN = 1.5  # added to the bias of a forget gate at the beginning
 LEAST_DEVIATION = 0.05  # of the Gaussian, in units of the normalised return
 
+# Parameters of the network that begin at 0 and bend the straight line from inputs to outputs.
+BENDS = tuple(f"decoder.{part}.weight" for part in ("scale", "shift", "bend", "select.second"))
+
 State = tuple[Tensor, Tensor]  # hidden and cell of an LSTM, [B, H]
 
 
@@ -67,7 +70,7 @@ class GatedResidual(nn.Module):
 
 
 class Selection(nn.Module):
-    """sum_j v_j (e_j u_j + b_j), v = softmax(W1 ELU(W2 u + W3 c + b2) + b1): inputs weighed and embedded.
+    """Embedded inputs, sum_j v_j (e_j u_j + b_j), v = softmax(W1 ELU(W2 u + W3 c + b2) + b1).
 
     All inputs weigh the same in the beginning.
     """
@@ -159,7 +162,7 @@ class CrossAttention(nn.Module):
         """What A queries of each of U days [U, A, H] find in the day's set.
 
         Returns:
-            [U, A, H], and the weights [U, A, C + 1], the last one of the context that is always there.
+            [U, A, H], and the weights [U, A, C + 1], the last that of the context that is always there.
         """
         asked = self.queries(queries).unflatten(-1, (self.heads, self.width)).transpose(1, 2)
         keys = self.keys(sets.keys).unflatten(-1, (self.heads, self.width)).permute(0, 2, 3, 1)
@@ -184,12 +187,12 @@ class Decoder(nn.Module):
         self.lstm = remembering(nn.LSTM(hidden, hidden, batch_first=True))
         self.norm = nn.LayerNorm(hidden)
         self.feed = GatedResidual(drop, hidden, hidden, hidden, n_given)
-        # They read the selected inputs, too, past the normalisations, which keep an input's direction and
-        # lose its size; and begin with these alone, so that a straight line comes first.
-        self.position, self.forecast = nn.Linear(2 * hidden, 1), nn.Linear(2 * hidden, 2)
+        # The heads read the selected inputs past the normalisations, too, which keep an input's direction
+        # and lose its size. All begins with a straight line from these: what bends it starts at 0.
+        self.line, self.bend = nn.Linear(hidden, 3), nn.Linear(hidden, 3, bias=False)
         with torch.no_grad():
-            for head in (self.position, self.forecast):
-                head.weight[:, hidden:] = 0.0
+            for parameter in (*self.scale.parameters(), self.shift.weight, self.bend.weight):
+                parameter.zero_()
 
     def forward(
         self, inputs: Tensor, found: Tensor, given: Tensor, state: State | None
@@ -200,10 +203,8 @@ class Decoder(nn.Module):
         merged = self.merge(selected, asset)
         recent, state = run(self.lstm, merged, state)
         hidden = self.feed(self.norm(merged + self._drop(recent)), asset)
-        both = torch.cat([selected, self._drop(hidden)], dim=-1)
-        mean, spread = self.forecast(both).unbind(-1)
-        deviation = functional.softplus(spread) + LEAST_DEVIATION
-        return Outputs(self.position(both).squeeze(-1), mean, deviation), state
+        z, mean, spread = (self.line(selected) + self.bend(self._drop(hidden))).unbind(-1)
+        return Outputs(z, mean, functional.softplus(spread) + LEAST_DEVIATION), state
 
 
 class XTrendNetwork(Dropping):
@@ -255,7 +256,7 @@ class XTrendNetwork(Dropping):
         return keys, values
 
     def offer(self, keys: Tensor, values: Tensor, sets: Tensor) -> Sets:
-        """Context sets [U, C] of numbers of sequences, below 0 where there is none; their values are mixed.
+        """Context sets [U, C] of numbers of sequences, below 0 where there is none, with values mixed.
 
         Args:
             keys: [P, H], P at least 1.
@@ -263,9 +264,7 @@ class XTrendNetwork(Dropping):
             sets: [U, C].
         """
         seen, chosen = sets >= 0, sets.clip(0).flatten()
-        own_keys, own_values = (
-            part.index_select(0, chosen).reshape(*sets.shape, -1) for part in (keys, values)
-        )
+        own_keys, own_values = (part.index_select(0, chosen).view(*sets.shape, -1) for part in (keys, values))
         return Sets(own_keys, self.mix(own_values, seen), seen)
 
     def ask(self, inputs: Tensor, given: Tensor, state: State | None) -> tuple[Tensor, State]:
@@ -289,9 +288,10 @@ def run(lstm: nn.LSTM, inputs: Tensor, state: State | None) -> tuple[Tensor, Sta
 
 
 def remembering(lstm: nn.LSTM) -> nn.LSTM:
-    """The LSTM with forget gates that begin open (Jozefowicz et al. 2015): it sums over days at once."""
+    """The LSTM with forget gates that begin open (Jozefowicz et al. 2015): at first it sums over days."""
+    H = lstm.hidden_size
     with torch.no_grad():
-        dict(lstm.named_parameters())["bias_ih_l0"][lstm.hidden_size : 2 * lstm.hidden_size] += OPEN
+        lstm.get_parameter("bias_ih_l0")[H : 2 * H] += OPEN
     return lstm
 
 
