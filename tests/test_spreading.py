@@ -113,7 +113,7 @@ def test_one_seed_is_one_panel_and_bounds_are_refused_by_name():
 @lru_cache
 def figures(seed: int) -> tuple[dict[str, float], ...]:
     """Of who reads all pasts, and of who reads each asset's own."""
-    return tuple(PROBES["context"].figures(c, seed, days=100, test_days=2000) for c in (all_pasts, own_past))
+    return tuple(PROBES["context"].figures(c, seed, days=100, test_days=1200) for c in (all_pasts, own_past))
 
 
 def test_who_reads_all_pasts_is_far_ahead_of_who_reads_its_own():
@@ -128,7 +128,7 @@ def test_who_reads_all_pasts_is_far_ahead_of_who_reads_its_own():
 
 def test_of_its_own_past_nobody_makes_more():
     """Not who takes regimes for shorter or longer ones, nor who knows nothing of their least days."""
-    panel = context_panel(3000, 77)
+    panel = context_panel(2000, 77)
 
     def played(agent: Switching) -> float:
         return play_agent(agent, panel, slice(1, None)).mean_sharpe() / OPTIMUM.sized
