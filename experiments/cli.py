@@ -17,7 +17,6 @@ from typing import Annotated, Any, NamedTuple
 import tyro
 
 from experiments.commands.agents import Agents, list_agents
-from experiments.commands.attended import AttendedTo, attended_to
 from experiments.commands.audit import Audit, audit
 from experiments.commands.benchmark import BenchmarkConfig, benchmark
 from experiments.commands.compare import Compare, compare_runs
@@ -80,7 +79,6 @@ COMMANDS = (
     Command("compare", Compare, compare_runs),
     Command("cross-validate", CrossValidate, cross_validate, takes_file=True),
     Command("signal", Signal, signal),
-    Command("attended", AttendedTo, attended_to),
     Command("forward", Forward, forward),
     Command("agents", Agents, list_agents),
     Command("new-agent", NewAgent, new_agent),

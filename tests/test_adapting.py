@@ -41,7 +41,7 @@ CASES: dict[str, dict[str, Any]] = {
     "dmn-lstm-sharpe": {"epochs": 2},
     "rrl": {"epochs": 2},
     "quantnet-shared": {"steps": 4},
-    "x-trend": {"epochs": 3, "decay": 0.0},
+    "x-trend": {"epochs": 2, "hidden": 8},
     "ppo-device": {**PPO, "minibatches": 1},
     "ppo": {**PPO, "n_steps": 8, "batch_size": 64},
     "dmn-linear-sharpe+band:0.1": {"epochs": 2},

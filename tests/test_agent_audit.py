@@ -349,6 +349,7 @@ def test_no_registered_rule_is_accused(name):
         ("quantnet", {"steps": 20}),
         ("dmn-linear-sharpe", {"epochs": 3}),
         ("dmn-lstm-sharpe", {"epochs": 1}),
+        ("x-trend", {"epochs": 1}),
         ("ppo", {"timesteps": 128}),
         ("ppo-device", {"timesteps": 128, "accounts": 8}),
         ("dmn-lstm-closed", {"epochs": 1}),

@@ -271,7 +271,7 @@ def test_an_untrained_or_damaged_checkpoint_is_refused(tmp_path):
         make_agent("quantnet").signals(market())
 
 
-@pytest.mark.parametrize("name", ["quantnet", "dmn-lstm-sharpe", "spatiotemporal-mlp"])
+@pytest.mark.parametrize("name", ["quantnet", "dmn-lstm-sharpe", "spatiotemporal-mlp", "x-trend"])
 @pytest.mark.parametrize("value", [None, "x", 10**9, 10**30, -1, 0.5, True, float("nan"), [], {}])
 def test_hyperparameters_of_a_wrong_type_or_size_are_refused_by_name_at_once(name, value):
     """Also where they come from a file: nothing asks for memory first."""

@@ -617,3 +617,43 @@ def test_a_loss_of_single_years_does_no_worse_where_laws_flip(record_property):
     record_property("robust", round(robust, 3))
     record_property("pooled", round(pooled, 3))
     assert robust >= pooled
+
+
+UNSEEN_SEEDS = range(5)  # declared in advance
+CONTEXT_SEEDS = range(10)  # declared in advance
+WITHOUT_CONTEXTS = ("dmn-lstm-sharpe", "dmn-vsn-lstm", "quantnet-shared")
+
+
+@pytest.mark.slow
+def test_with_contexts_a_market_never_seen_is_played_as_with_shared_weights(record_property):
+    new = {
+        agent: float(np.mean([transfer(agent, 500, seed=seed)["new"] for seed in UNSEEN_SEEDS]))
+        for agent in ("x-trend", "quantnet-shared")
+    }
+    record_property("share_of_optimum", {agent: round(value, 3) for agent, value in new.items()})
+    assert new["x-trend"] >= new["quantnet-shared"] - 0.02
+
+
+def shares_in_context(agent: str) -> FloatArray:
+    """[10] shares of the optimum on `context`, seed by seed."""
+    probe = PROBES["context"]
+    found = [
+        probe.figures(partial(make_agent, agent), seed, days=probe.days, test_days=probe.test_days)["share"]
+        for seed in CONTEXT_SEEDS
+    ]
+    return np.array(found)
+
+
+@pytest.mark.slow
+def test_who_looks_at_contexts_is_ahead_of_who_does_not_where_laws_spread(record_property):
+    ours = shares_in_context("x-trend")
+    record_property("x-trend", round(float(ours.mean()), 3))
+    values = {}
+    for agent in WITHOUT_CONTEXTS:
+        theirs = shares_in_context(agent)
+        record_property(agent, round(float(theirs.mean()), 3))
+        values[agent] = float(ttest_rel(ours, theirs, alternative="greater").pvalue)
+    record_property("p", values)
+    # Holm (1979): the smallest of k values at 0.05 / k, the next one at 0.05 / (k - 1), and so on.
+    for rank, (agent, value) in enumerate(sorted(values.items(), key=lambda one: one[1])):
+        assert value < 0.05 / (len(values) - rank), agent

@@ -24,16 +24,22 @@ from agents.checkpoint import write_tensors
 from agents.dmn import DeepMomentum
 from agents.quantnet import QuantNet
 from agents.training import Monitor, Training, global_seed, train
+from agents.xtrend import XTrend
 from qn_env.environment import TradingEnv
 from qn_env.errors import ConfigError, QnError
 from qn_env.panel import Panel
 from qn_env.sources.synthetic import noise
 
 # Every registered agent that this loop trains, by its class; each epoch draws windows and dropout masks.
-CLASSES = {"agents.quantnet:QuantNet": QuantNet, "agents.dmn:DeepMomentum": DeepMomentum}
+CLASSES = {
+    "agents.quantnet:QuantNet": QuantNet,
+    "agents.dmn:DeepMomentum": DeepMomentum,
+    "agents.xtrend:XTrend": XTrend,
+}
 BRIEF = {
     QuantNet: {"steps": 24, "epoch": 4, "batch": 4, "length": 20, "dropout": 0.3, "patience": 99},
     DeepMomentum: {"epochs": 6, "batch": 16, "patience": 99},
+    XTrend: {"epochs": 6, "batch": 32, "hidden": 4, "recent": 4, "dropout": 0.3, "patience": 99},
 }
 LEARNERS = sorted(name for name, entry in AGENTS.items() if entry.path in CLASSES)
 EPOCHS = 6
@@ -49,12 +55,12 @@ def panel(seed: int = 0) -> Panel:
     return noise(markets=2, assets=2, days=400, seed=seed)
 
 
-def make(name: str, **options) -> QuantNet | DeepMomentum:
+def make(name: str, **options) -> QuantNet | DeepMomentum | XTrend:
     cls = CLASSES[AGENTS[name].path]
     return cls(**{**AGENTS[name].options, **BRIEF[cls], **options})
 
 
-def environment(agent: QuantNet | DeepMomentum, panel: Panel, **options) -> TradingEnv:
+def environment(agent: QuantNet | DeepMomentum | XTrend, panel: Panel, **options) -> TradingEnv:
     settings = settings_of(agent)
     return TradingEnv(panel, **{"window": settings.window, "features": settings.features, **options})
 

@@ -1,7 +1,9 @@
-"""X-Trend as an agent: causal, streamed, readable; what it knows of assets; saved, read, gone on from."""
+"""X-Trend as an agent: what it may know, whom it attends to, markets it was not trained on, its refusals."""
 
 from __future__ import annotations
 
+import copy
+from dataclasses import fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -9,371 +11,403 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from agents.adapting import adapted
-from agents.agent import AGENTS, load_agent, make_agent, play
+from agents.agent import play
+from agents.training import Monitor
 from agents.xtrend import XTrend, XTrendConfig
-from agents.xtrend.pool import Pool, names_of, seconds
+from agents.xtrend.course import Course
+from agents.xtrend.cutting import library_of
+from agents.xtrend.losses import joint_loss
+from agents.xtrend.network import Outputs
+from agents.xtrend.pool import names_of, seconds
+from agents.xtrend.windows import Windows
 from qn_env.environment import TradingEnv
 from qn_env.errors import ConfigError
 from qn_env.panel import Panel
-from qn_env.sources.synthetic import ragged
-from tests.gappy import gappy
+from qn_env.sources.synthetic import ragged, weekdays
 
-SMALL: dict[str, Any] = {
-    **{"hidden": 4, "context_days": 5, "recent": 4, "earlier": 2, "renew": 7, "bank": 20},
-    **{"length": 20, "epochs": 3, "batch": 32, "likelihood": 0.3, "decay": 0.0},
-}
-CUTS: dict[str, dict[str, Any]] = {
-    "fixed": {},
-    "changepoints": {"contexts": "changepoints", "look_back": 10, "shortest": 2, "context_days": 12},
+CUTS = ("fixed", "changepoints")
+TINY: dict[str, Any] = {
+    **{"hidden": 4, "heads": 2, "embedding": 2, "embedding_dropout": 0.3, "dropout": 0.2},
+    **{"context_days": 8, "look_back": 8, "threshold": 0.05, "shortest": 3},
+    **{"recent": 5, "earlier": 3, "renew": 7, "bank": 20, "likelihood": 0.5, "train_cost_bps": 0.0},
+    **{"batch": 24, "length": 30, "learning_rate": 0.02, "epochs": 2, "patience": 2},
 }
 every_cut = pytest.mark.parametrize("cut", CUTS)
 
 
-def environment(agent: XTrend, panel: Panel, **options: Any) -> TradingEnv:
-    asks = agent.settings
-    return TradingEnv(panel, window=1, features=asks.features, vol_target=asks.vol_target, **options)
-
-
 @lru_cache
 def world() -> Panel:
-    """Three markets with a trend; nobody is trained on the last."""
-    return ragged(sizes=(2, 1, 2), days=420, coefficient=0.5, seed=11)
+    """Three ragged markets with a trend; the second is one that nobody is trained on."""
+    return ragged(sizes=(2, 2, 1), days=300, coefficient=0.4, seed=12)
 
 
 @lru_cache
-def known() -> Panel:
-    return world().select(["M0", "M1"])
+def seen() -> Panel:
+    return world().select(["M0", "M2"])
 
 
 @lru_cache
 def fresh() -> Panel:
-    return world().select(["M2"])
+    return world().select(["M1"])
 
 
-LEARNT = 300  # days
+def environment(agent: XTrend, panel: Panel, **more: Any) -> TradingEnv:
+    return TradingEnv(panel, window=1, features=agent.settings.features, vol_target=0.15, **more)
 
 
-def train(cut: str = "fixed", seed: int = 0, **options: Any) -> XTrend:
-    agent = XTrend(**{**SMALL, **CUTS[cut], **options})
-    return agent.fit(environment(agent, known().until(known().dates[LEARNT])), seed=seed)
+def train(cut: str, panel: Panel, seed: int = 0, **options: Any) -> XTrend:
+    agent = XTrend(contexts=cut, **{**TINY, **options})
+    return agent.fit(environment(agent, panel), seed=seed)
 
 
 @lru_cache
 def trained(cut: str = "fixed") -> XTrend:
-    """As it is after a few steps, its parameters moved, so that everything in it has a say."""
-    agent = train(cut)
-    assert agent.network is not None
-    with torch.no_grad():
-        for number, parameter in enumerate(agent.network.parameters()):
-            parameter += 0.3 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(number))
-    return agent
+    """On the first 220 days."""
+    return train(cut, seen().until(world().dates[220]))
 
 
-def stored(agent: XTrend, folder: Path) -> dict[str, bytes]:
+def stored(agent: XTrend, folder: Path) -> list[bytes]:
     agent.save(folder)
-    return {file.name: file.read_bytes() for file in folder.iterdir()}
+    return [path.read_bytes() for path in sorted(folder.iterdir())]
 
 
-# Nothing later reaches anything earlier.
+def with_returns(panel: Panel, returns: np.ndarray) -> Panel:
+    return Panel.build(panel.dates, panel.assets, panel.market_of, returns)
+
+
+# What is known when.
+
+
+@settings(max_examples=6)
+@given(cut=st.sampled_from(CUTS), seed=st.integers(0, 99), data=st.data())
+def test_a_later_return_never_moves_an_earlier_signal(cut, seed, data):
+    """Halts, late listings and delistings, markets that it knows and that it does not."""
+    agent, panel = trained(cut), ragged(sizes=(2, 3), days=140, seed=seed)
+    row, j = data.draw(st.integers(30, 139)), data.draw(st.integers(0, 4))
+    found = agent.signals(panel)
+    scrambled = panel.with_future_scrambled(panel.dates[row], seed=seed)
+    np.testing.assert_array_equal(agent.signals(scrambled)[: row + 1], found[: row + 1])
+    returns = panel.returns.copy()
+    returns[row, j] = -0.8  # where the asset has none, its listing or halt is another
+    np.testing.assert_array_equal(agent.signals(with_returns(panel, returns))[:row], found[:row])
 
 
 @every_cut
-@pytest.mark.parametrize("seed", [1, 2])
-def test_no_later_return_of_any_asset_moves_an_earlier_signal(cut: str, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    panel = gappy(seed, halts=True).until(gappy(seed, halts=True).dates[150 if cut == "fixed" else 110])
+def test_what_an_asset_sees_of_others_is_a_day_old(cut):
+    """Other assets' returns of a day change neither its signal of that day nor the attention behind it."""
+    agent, panel = trained(cut), world()
+    found = agent.signals(panel)
+    for row in range(60, 200, 20):
+        others = panel.returns.copy()
+        others[row, 1:] = -others[row, 1:]
+        changed = with_returns(panel, others)
+        np.testing.assert_array_equal(agent.signals(changed)[: row + 1, 0], found[: row + 1, 0])
+    assert not np.array_equal(agent.signals(changed)[:, 0], found[:, 0]), "later they are seen"
+
+
+@every_cut
+def test_step_mode_equals_one_pass(cut):
     agent = trained(cut)
-    before = agent.signals(panel)
-    assert np.abs(before[60:]).max() > 0
-    for day in rng.integers(40, len(panel.dates) - 2, 4):
-        returns = panel.returns.copy()
-        changed = rng.integers(panel.shape[1])
-        later = day + 1 + rng.integers(2)
-        returns[later, changed] = rng.choice([0.05, -0.05, np.nan])
-        names = list(panel.assets), list(panel.market_of)
-        other = agent.signals(Panel.build(panel.dates, *names, returns))
-        np.testing.assert_array_equal(other[: day + 1], before[: day + 1])
-        # Nor does it need to know that there is a later day.
-        np.testing.assert_array_equal(agent.signals(panel.until(panel.dates[day])), before[: day + 1])
+    for player, panel in (
+        (agent, seen()),
+        (adapted(agent, environment(agent, fresh()), seed=0, learn=False), fresh()),
+    ):
+        panel = panel.until(panel.dates[160])
+        env = environment(player, panel)
+        live, found = env.tape.live[:-1], player.signals(panel)
+        np.testing.assert_allclose(play(player, env)[:-1][live], found[:-1][live], rtol=0, atol=1e-5)
+        assert np.abs(found).max() > 0.01
 
 
 @every_cut
-def test_what_other_assets_did_reaches_a_signal_but_only_a_day_later(cut: str) -> None:
-    panel, agent = known().until(known().dates[120]), trained(cut)
-    before, reached = agent.signals(panel), 0
-    target, other = 0, 2
-    for day in range(60, 118, 3):
-        returns = panel.returns.copy()
-        if not np.isfinite(returns[day, other]):
+def test_in_training_a_window_of_all_days_has_the_outputs_of_one_pass(cut):
+    """From the first day that can be read; behind it assets halt."""
+    agent, rng = trained(cut), np.random.default_rng(4)
+    returns = rng.normal(0.0, 0.01, (200, 3))
+    returns[60:][rng.random((140, 3)) < 0.1] = np.nan
+    panel = Panel.build(weekdays(200), seen().assets, seen().market_of, returns)
+    first = library_of(panel, agent.config).history.row[0]
+    env = environment(agent, panel, start=panel.dates[first + 1])  # decides on the day before
+    config = replace(agent.config, length=200)
+    course = Course.of(config, agent.network, env, env, seed=0, monitor=Monitor())
+    windows = np.arange(len(course.learn.row))
+    assert sorted(np.concatenate(course.learn.spans).tolist()) == windows.tolist() == [0, 1, 2]
+    with torch.no_grad():
+        z = course.outputs(course.learn, windows, np.zeros(3, dtype=np.intp)).z.double().numpy()
+    counted = course.learn.pairs.counted.numpy()
+    asset = np.broadcast_to(course.learn.asset[:, None], counted.shape)
+    expected = agent.signals(panel)[course.learn.row[counted], asset[counted]]
+    np.testing.assert_allclose(np.tanh(z[counted]), expected, rtol=0, atol=1e-5)
+    assert counted.sum() > 400
+
+
+# The loss.
+
+
+def test_the_joint_loss_by_hand():
+    agent, panel = trained(), seen()
+    pairs = Windows.of(environment(agent, panel), agent.config).pairs
+    rng = np.random.default_rng(0)
+    z, mean, raw = (torch.tensor(rng.normal(size=pairs.counted.shape)) for _ in range(3))
+    outputs = Outputs(z, mean, raw.exp())
+    counted, labelled = pairs.counted.numpy(), pairs.labelled.numpy()
+    net = pairs.net(torch.tanh(z)).numpy()[counted]
+    ratio = 252**0.5 * net.mean() / net.std()
+    target = np.clip(pairs.target.numpy(), -5.0, 5.0)[labelled]
+    m, s = (part.numpy()[labelled] for part in (outputs.mean, outputs.deviation))
+    surprise = (np.log(s * np.sqrt(2 * np.pi)) + (target - m) ** 2 / (2 * s**2)).mean()
+    for alpha in (0.0, 0.1, 5.0):
+        assert joint_loss(outputs, pairs, alpha).item() == pytest.approx(-ratio + alpha * surprise, rel=1e-6)
+
+
+def test_every_part_learns():
+    # Some parts wait for others, which begin at 0: several steps within the first epoch.
+    panel, brief = seen().until(world().dates[150]), {"batch": 2, "epochs": 1}
+    agent, before = (train("fixed", panel, learning_rate=rate, **brief) for rate in (0.02, 1e-30))
+    pairs = zip(agent.network.named_parameters(), before.network.parameters(), strict=True)
+    still = [name for (name, after), at_first in pairs if torch.equal(after, at_first)]
+    assert still == []
+
+
+@every_cut
+def test_the_same_seed_gives_the_same_bytes_and_another_one_others(cut, tmp_path):
+    panel = seen().until(world().dates[220])
+    first = stored(trained(cut), tmp_path / "a")
+    assert stored(train(cut, panel), tmp_path / "b") == first
+    assert stored(train(cut, panel, seed=1), tmp_path / "c") != first
+
+
+@every_cut
+def test_a_saved_agent_plays_the_same_and_is_stored_in_the_same_bytes(cut, tmp_path):
+    for number, agent in enumerate(
+        (
+            trained(cut),
+            adapted(trained(cut), environment(trained(cut), fresh()), seed=0, learn=False),
+        )
+    ):
+        first = stored(agent, tmp_path / f"{number}")
+        again = XTrend.load(tmp_path / f"{number}")
+        assert stored(again, tmp_path / f"{number} again") == first
+        panel = (seen(), fresh())[number]
+        np.testing.assert_array_equal(again.signals(panel), agent.signals(panel))
+        short = panel.until(panel.dates[60])
+        env = environment(agent, short)
+        np.testing.assert_array_equal(play(again, env), play(agent, env))
+
+
+# Whom a decision attended to.
+
+
+@every_cut
+def test_attention_is_named_sums_to_one_and_looks_at_what_has_ended(cut):
+    agent, panel = trained(cut), world()
+    library, names = library_of(panel, agent.config), names_of(panel)
+    rows, found = library.history.row, library.sequences
+    ours = {
+        (*names[j], panel.dates[rows[s]], panel.dates[rows[s + n - 1]]): panel.dates[end]
+        for j, s, n, end in zip(found.asset, found.start, found.length, found.ended, strict=True)
+    }
+    for row in range(60, 300, 24):
+        j = int(np.flatnonzero(panel.tradable[row])[0])
+        if panel.features(agent.settings.features)[row, j, 8] == 0:
             continue
-        returns[day, other] = -returns[day, other] + 0.01
-        names = list(panel.assets), list(panel.market_of)
-        after = agent.signals(Panel.build(panel.dates, *names, returns))
-        np.testing.assert_array_equal(after[: day + 1, target], before[: day + 1, target])
-        reached += int(not np.array_equal(after[day + 1 :, target], before[day + 1 :, target]))
-    assert reached > 12
+        attended = agent.attended(panel, *names[j], panel.dates[row])
+        weights = [one.weight for one in attended]
+        assert sum(weights) == pytest.approx(1.0, abs=1e-5)
+        assert weights == sorted(weights, reverse=True)
+        assert min(weights) >= 0.0
+        told = [one.told for one in attended if one.told is not None]
+        assert len(told) == len(attended) - 1 == 8, (
+            "five recent ones, three before them, and the constant one"
+        )
+        ended = [ours[tuple(one)] for one in told]
+        assert max(ended) < panel.dates[row]
+        usable = sorted((end for end in ours.values() if end < panel.dates[row]), reverse=True)
+        assert sorted(ended, reverse=True)[:5] == usable[:5], "the latest ones are among them"
 
 
-# Day by day.
+@torch.no_grad()
+def test_a_decision_can_be_made_again_from_what_it_says_it_attended_to():
+    agent, panel = trained(), seen()
+    network, history = agent.network, library_of(panel, agent.config).history
+    row, first = history.row[: history.first[1]], torch.from_numpy(history.inputs[: history.first[1]])[None]
+    day = panel.dates[row[-1]]
+    _, pool, sets = agent._pieces(panel)
+    offered = network.offer(pool.keys, pool.values, torch.from_numpy(sets[row]))
+    values = network.cross.values(offered.values[-1])
+    read = {pool.told(number): values[c] for c, number in enumerate(sets[row[-1]])}
+    mixed = sum(
+        one.weight * (network.cross.no_value if one.told is None else read[one.told])
+        for one in agent.attended(panel, "M0", panel.assets[0], day)
+    )
+    asset = network.given(torch.tensor([0]))
+    found = network.cross(network.ask(first, asset, None)[0][0][:, None], offered)[0].transpose(0, 1)
+    found[0, -1] = network.cross.out(mixed)
+    z = network.decode(first, found, asset, None)[0].z[0, -1]
+    assert torch.tanh(z).item() == pytest.approx(agent.signals(panel)[row[-1], 0], abs=1e-5)
 
 
-@every_cut
-@pytest.mark.parametrize("seed", [3, 4])
-def test_day_by_day_an_agent_plays_what_it_plays_in_one_pass(cut: str, seed: int) -> None:
-    panel = gappy(seed, halts=True).until(gappy(seed, halts=True).dates[120])
-    agent = trained(cut)
-    env = environment(agent, panel)
-    other = adapted(agent, env, seed=0, learn=False)
-    at_once, live = other.signals(panel), env.tape.live[:-1]
-    np.testing.assert_allclose(play(other, env)[:-1][live], at_once[:-1][live], rtol=0, atol=1e-5)
-    assert live.sum() > 200
-
-
-def test_the_bank_of_an_agent_serves_day_by_day_as_in_one_pass() -> None:
-    """Of assets that are played, sequences that had ended before the first day; of others, all of them."""
-    agent = trained()
-    later = world().since(world().dates[200]).until(world().dates[290])
-    env = environment(agent, later)
-    other = adapted(agent, env, seed=0, learn=False)
-    at_once, live = other.signals(later), env.tape.live[:-1]
-    np.testing.assert_allclose(play(other, env)[:-1][live], at_once[:-1][live], rtol=0, atol=1e-5)
-
-
-# What a decision attended to.
-
-
-@every_cut
-def test_what_is_attended_to_had_ended_before_the_day_and_its_weights_sum_to_one(cut: str) -> None:
-    panel, agent = known(), trained(cut)
-    names = names_of(panel)
-    rows = range(150, 160) if cut == "fixed" else [155]
-    panel = panel.until(panel.dates[max(rows)])
-    seen = 0
-    for t in rows:
-        for j in np.flatnonzero(panel.tradable[t]):
-            found = agent.attended(panel, *names[j], panel.dates[t])
-            weights = [one.weight for one in found]
-            assert sum(weights) == pytest.approx(1.0, abs=1e-6)
-            assert weights == sorted(weights, reverse=True)
-            assert [one.told for one in found].count(None) == 1
-            for told, _ in found:
-                if told is None:
-                    continue
-                own = panel.dates[panel.tradable[:, names.index((told.market, told.asset))]]
-                span = own[(own >= told.first) & (own <= told.last)]
-                assert {told.first, told.last} <= set(span)
-                assert 2 <= len(span) <= agent.config.context_days or cut == "fixed"
-                following = own[own > told.last][0]
-                assert following < panel.dates[t], "its last next return was known the day before"
-                seen += 1
-    assert seen > 4
-
-
-def test_a_signal_moves_with_what_was_attended_to_and_with_no_other_day_of_another_asset() -> None:
-    panel, agent, target = known().until(known().dates[200]), trained(), 0
-    names, t = names_of(panel), int(np.flatnonzero(known().tradable[:190, 0])[-1])
-    found = agent.attended(panel, *names[target], panel.dates[t])
-    told = [one.told for one in found if one.told is not None]
-    before = agent.signals(panel)[t, target]
-    for other in range(1, panel.shape[1]):
-        own = np.flatnonzero(panel.tradable[:t, other])
-        spans = [one for one in told if (one.market, one.asset) == names[other]]
-        last = max(np.datetime64(one.last) for one in spans)
-        label, *behind = own[panel.dates[own] > last]
-        for row, moves in [(label, True), *((row, False) for row in behind)]:
-            returns = panel.returns.copy()
-            returns[row, other] += 0.01
-            shown = Panel.build(panel.dates, list(panel.assets), list(panel.market_of), returns)
-            assert (agent.signals(shown)[t, target] != before) == moves, (other, row)
-
-
-def test_a_decision_that_is_none_has_not_attended_to_anything() -> None:
-    agent, panel = trained(), known()
+def test_who_is_young_or_does_not_trade_attends_to_nothing():
+    agent, panel = trained(), world()
     market, asset = names_of(panel)[0]
-    with pytest.raises(ConfigError, match="no asset 'A9'"):
-        agent.attended(panel, market, "A9", panel.dates[100])
-    closed = panel.dates[100 + int(np.argmin(panel.tradable[100:, 0]))]
-    for day in (closed, panel.dates[0], panel.dates[-1] + 3):
-        with pytest.raises(ConfigError, match=f"no decision on {day}"):
+    with pytest.raises(ConfigError, match=r"no asset 'Z' in a market 'M0'"):
+        agent.attended(panel, "M0", "Z", panel.dates[100])
+    closed = panel.dates[np.flatnonzero(~panel.tradable[:, 0])[0]]
+    for day in (panel.dates[0], closed, panel.dates[-1] + 1):
+        with pytest.raises(ConfigError, match=f"{market}/{asset} has no decision on {day}"):
             agent.attended(panel, market, asset, day)
 
 
-# Assets that were and were not seen.
+# Markets that it was not trained on.
 
 
-def test_only_assets_that_were_learnt_from_have_an_embedding() -> None:
-    agent = train(epochs=8, patience=8)
-    assert agent.network is not None
-    assert agent.assets_ == names_of(known())
-    assert agent.network.assets.abs().sum(1).gt(0).all()
-    zero = agent.without_embeddings()
-    for panel, differ in ((known(), True), (fresh(), False)):
-        assert differ != np.array_equal(agent.signals(panel), zero.signals(panel))
-    assert agent.network.assets.any(), "a copy lost them"
-    # An asset of the same name in another market is another asset.
-    panel = known()
-    moved = Panel.build(panel.dates, list(panel.assets), [f"{m}x" for m in panel.market_of], panel.returns)
-    bankless = XTrend(**agent.config.__dict__)
-    bankless.network, bankless.assets_ = agent.network, agent.assets_
-    bankless.bank_ = agent._bank().take(np.zeros(0, dtype=np.intp))
-    again = bankless.without_embeddings()
-    np.testing.assert_array_equal(bankless.signals(moved), again.signals(panel))
-
-
-def test_a_zero_shot_knows_the_other_markets_assets_and_nothing_else_of_them() -> None:
-    agent = trained()
-    env = environment(agent, fresh().until(fresh().dates[LEARNT]))
-    other = agent.adapt(env, seed=0, learn=False)
-    assert other.network is agent.network
-    assert other.assets_ == agent.assets_
-    np.testing.assert_array_equal(other.signals(fresh()), agent.signals(fresh()))
-    short = environment(agent, fresh().until(fresh().dates[40]))
-    assert play(other, short).shape == (41, 2)
-    with pytest.raises(ConfigError, match=r"2 assets, expected the 3 it is laid out for; agent\.adapt"):
-        play(agent, short)
-
-
-def test_few_shots_begin_at_the_weights_and_give_the_new_assets_embeddings() -> None:
-    agent = trained()
-    learn, held = (environment(agent, part) for part in _split(fresh(), 200, 280))
-    other = agent.adapt(learn, seed=1, learn=True, validation=held)
-    assert other.network is not None
-    assert agent.network is not None
-    assert other.assets_ == names_of(fresh())
-    ours, theirs = dict(other.network.named_parameters()), dict(agent.network.named_parameters())
-    for name in set(ours) - {"assets"}:
-        moved = (ours[name] - theirs[name]).abs().max()
-        assert moved < 12 * other.config.learning_rate, "as far as a few steps of Adam go"
-    assert any(not torch.equal(ours[name], theirs[name]) for name in set(ours) - {"assets"})
-
-
-def _split(panel: Panel, first: int, second: int) -> tuple[Panel, Panel]:
-    return panel.until(panel.dates[first]), panel.since(panel.dates[first + 1]).until(panel.dates[second])
-
-
-def test_a_training_begins_at_another_agents_weights_and_embeddings_of_assets_both_know() -> None:
-    earlier = trained()
-    agent = XTrend(**SMALL)
-    agent.start_from(earlier)
-    agent.assets_ = (*names_of(fresh()), *names_of(known())[1:])
-    network = agent._build()
-    agent._take_over(network)
-    ours, theirs = network.state_dict(), earlier._trained().state_dict()
-    for name in set(ours) - {"assets"}:
-        assert torch.equal(ours[name], theirs[name])
-    assert not ours["assets"][:2].any()
-    assert torch.equal(ours["assets"][2:], theirs["assets"][1:])
-    for name, value in (("hidden", 8), ("heads", 1), ("embedding", 2), ("recent", 5), ("earlier", 1)):
-        with pytest.raises(ConfigError, match=f"{name} is {value}, and {SMALL.get(name, '')}"):
-            XTrend(**{**SMALL, name: value}).start_from(earlier)
-    with pytest.raises(ConfigError, match="not trained"):
-        agent.start_from(XTrend(**SMALL))
-
-
-# Stored.
+def without_bank(agent: XTrend) -> XTrend:
+    other = copy.copy(agent)
+    other.bank_ = agent.bank_.take(np.zeros(0, dtype=np.intp))
+    return other
 
 
 @every_cut
-def test_a_saved_agent_is_read_with_the_same_bytes_and_signals(cut: str, tmp_path: Path) -> None:
-    agent, panel = trained(cut), world().until(world().dates[200])
-    first = stored(agent, tmp_path / "a")
-    again = load_agent("x-trend", tmp_path / "a")
-    assert isinstance(again, XTrend)
-    assert stored(again, tmp_path / "b") == first
-    np.testing.assert_array_equal(again.signals(panel), agent.signals(panel))
-    env = environment(agent, known().until(known().dates[60]))
-    np.testing.assert_array_equal(play(again, env), play(agent, env))
-    market, asset = names_of(panel)[0]
-    day = panel.dates[np.flatnonzero(panel.tradable[:, 0])[-1]]
-    assert again.attended(panel, market, asset, day) == agent.attended(panel, market, asset, day)
+def test_an_asset_that_was_never_seen_is_played_like_one_without_an_embedding(cut):
+    agent, panel = without_bank(trained(cut)), seen()
+    renamed = Panel.build(panel.dates, panel.assets, [f"new {m}" for m in panel.market_of], panel.returns)
+    unseen = agent.signals(renamed)
+    np.testing.assert_array_equal(agent.without_embeddings().signals(panel), unseen)
+    assert not np.array_equal(agent.signals(panel), unseen)
+    assert agent.network.assets.any(), "those of the agent are kept"
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path: Path) -> None:
-    one, same, other = (stored(train(seed=s), tmp_path / str(n)) for n, s in enumerate((5, 5, 6)))
-    assert one == same
-    assert one != other
+def test_the_bank_serves_other_markets_once_its_sequences_have_ended():
+    agent, panel = trained(), fresh()
+    found = agent.signals(panel)
+    assert not np.array_equal(without_bank(agent).signals(panel), found)
+    for row in (80, 130, 180):
+        moment = seconds(panel.dates)[row]
+        other = copy.copy(agent)
+        other.bank_ = agent.bank_.take(np.flatnonzero(agent.bank_.days[:, 2].numpy() < moment))
+        assert len(other.bank_) < len(agent.bank_)
+        np.testing.assert_array_equal(other.signals(panel)[: row + 1], found[: row + 1])
+        told = [a.told for a in agent.attended(panel, *names_of(panel)[0], panel.dates[row]) if a.told]
+        assert max(one.last for one in told) < panel.dates[row]
+        assert {one.market for one in told} & {"M0", "M2"}, "markets that are not played"
 
 
-def test_a_bank_keeps_the_latest_sequences_and_others_spread_over_the_time_before() -> None:
-    agent = train(bank=6, recent=4, earlier=0)
-    bank = agent._bank()
-    panel = known().until(known().dates[LEARNT])
-    assert 6 <= len(bank) <= 10
-    last = panel.dates.astype("datetime64[s]").astype(np.int64)
-    ended = bank.days[:, 2].numpy()
-    assert (np.diff(ended) >= 0).all()
-    assert (ended[-4:] >= last[-15]).all()
-    assert ended[0] < last[60]
-    assert ended.max() <= last[-1]
-
-
-def test_sequences_of_assets_that_are_played_come_from_the_panel_and_not_twice() -> None:
+def test_the_bank_holds_the_latest_sequences_and_others_spread_over_the_time_before():
     agent = trained()
-    bank, moments = agent._bank(), seconds(known().dates)
-    assert len(bank) > 20
-    assert len(bank.beside(names_of(known()), moments)) == 0, "it brings all of them itself"
-    assert len(bank.beside(names_of(fresh()), moments)) == len(bank)
-    beginning = moments[150:]
-    before = int((bank.days[:, 2].numpy() < beginning[0]).sum())
-    assert 0 < len(bank.beside(names_of(known()), beginning)) == before < len(bank)
+    panel = seen().until(world().dates[220])
+    library = library_of(panel, agent.config)
+    every = seconds(panel.dates)[library.sequences.ended].tolist()
+    kept = agent.bank_.days[:, 2].tolist()
+    assert kept == sorted(kept)
+    assert len(every) > 40
+    assert 20 <= len(kept) <= 25
+    assert kept[-5:] == every[-5:]
+    assert kept[0] == every[0]
+    gaps = np.diff(np.searchsorted(every, kept))
+    assert gaps.max() <= 2 * len(every) / 19
 
 
-def test_sequences_from_two_places_are_in_the_order_in_which_they_ended() -> None:
-    def pool(name: str, days: list[int]) -> Pool:
-        P = len(days)
-        ended = torch.tensor(days)[:, None].expand(P, 3).clone()
-        return Pool(
-            (("M", name),), torch.zeros(P, dtype=torch.int64), torch.ones(P, 2), torch.ones(P, 2), ended
-        )
-
-    both, rows = pool("a", [-5, 20, 25]).before(pool("b", [10, 20, 31]), np.array([0, 10, 20, 30]))
-    assert rows.tolist() == [-1, 1, 2, 2, 2, 3]
-    assert [both.told(n).asset for n in range(6)] == ["a", "b", "a", "a", "b", "b"]
+def test_a_market_of_the_training_brings_its_own_sequences_and_none_of_the_bank():
+    agent, panel = trained(), seen()
+    np.testing.assert_array_equal(without_bank(agent).signals(panel), agent.signals(panel))
+    # Days behind the training only: then the bank's are the past that the panel does not hold.
+    late = Panel.build(panel.dates[230:], panel.assets, panel.market_of, panel.returns[230:])
+    assert not np.array_equal(without_bank(agent).signals(late), agent.signals(late))
 
 
-# Refused.
+def test_zero_shots_learn_nothing_and_few_shots_know_their_market(tmp_path):
+    agent, panel = trained(), fresh()
+    env = environment(agent, panel.until(panel.dates[150]))
+    before = stored(agent, tmp_path / "before")
+    shown = adapted(agent, env, seed=3, learn=False)
+    np.testing.assert_array_equal(shown.signals(panel), agent.signals(panel))
+    learnt = adapted(agent, env, seed=3, learn=True)
+    assert learnt.assets_ == names_of(panel)
+    assert not np.array_equal(learnt.signals(panel), shown.signals(panel))
+    assert learnt.network.assets.any()
+    assert stored(agent, tmp_path / "after") == before
 
 
-@pytest.mark.parametrize(
-    ("options", "text"),
-    [
-        ({"hidden": 0}, "hidden"),
-        ({"hidden": 5}, "hidden is 5, expected a multiple of heads, 2"),
-        ({"recent": 0}, "recent"),
-        ({"earlier": -1}, "earlier"),
-        ({"shortest": 11}, "shortest is 11, expected at most context_days, 10"),
-        ({"contexts": "regimes"}, "contexts"),
-        ({"dropout": 1.0}, "dropout"),
-        ({"embedding_dropout": -0.1}, "embedding_dropout"),
-        ({"threshold": 1.0}, "threshold"),
-        ({"likelihood": float("nan")}, "likelihood"),
-        ({"decay": -1.0}, "decay"),
-        ({"learning_rate": 0.0}, "learning_rate"),
-        ({"epochs": 0}, "epochs"),
-        ({"renew": 0}, "renew"),
-        ({"bank": 1.5}, "bank"),
-    ],
-)
-def test_hyperparameters_that_make_no_sense_are_refused_by_name(options: dict[str, Any], text: str) -> None:
-    with pytest.raises(ConfigError, match=text):
-        XTrendConfig(**options)
+def test_it_goes_on_from_the_weights_and_embeddings_of_another():
+    agent = trained()
+    next_one = XTrend(**{**TINY, "learning_rate": 1e-30, "epochs": 1})
+    next_one.start_from(agent)
+    next_one.fit(environment(next_one, world().until(world().dates[220])), seed=5)
+    ours, theirs = (one.network.state_dict() for one in (next_one, agent))
+    expected = dict(zip(agent.assets_, theirs.pop("assets"), strict=True))
+    for name, embedding in zip(next_one.assets_, ours.pop("assets"), strict=True):
+        torch.testing.assert_close(embedding, expected.get(name, torch.zeros(2)), rtol=0, atol=1e-12)
+    assert {name[0] for name in next_one.assets_} == {"M0", "M1", "M2"}
+    for name, tensor in theirs.items():
+        torch.testing.assert_close(ours[name], tensor, rtol=0, atol=1e-12)
 
 
-def test_an_untrained_agent_says_so(tmp_path: Path) -> None:
-    agent = XTrend()
-    for use in (
-        lambda: agent.signals(known()),
-        lambda: agent.save(tmp_path),
-        lambda: agent.without_embeddings(),
-        lambda: agent.attended(known(), *names_of(known())[0], known().dates[99]),
-    ):
-        with pytest.raises(ConfigError, match="not trained"):
-            use()
+# Refusals.
 
 
-def test_it_is_registered_and_says_what_it_is() -> None:
-    assert AGENTS["x-trend"].learns
-    assert repr(make_agent("x-trend")) == "XTrend(contexts='fixed')"
-    assert set(XTrend().space) <= set(XTrendConfig().__dict__)
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "hidden": ({"hidden": 0}, "hidden is 0, expected at least 1"),
+    "heads": ({"hidden": 10, "heads": 4}, "hidden is 10, expected a multiple of heads, 4"),
+    "embedding": ({"embedding": 0}, "embedding is 0, expected at least 1"),
+    "embedding_dropout": ({"embedding_dropout": 1.0}, "embedding_dropout is 1.0, expected a rate"),
+    "embedding_decay": ({"embedding_decay": -1.0}, "embedding_decay is -1.0, expected a number >= 0"),
+    "decay": ({"decay": -1.0}, "decay is -1.0, expected a number >= 0"),
+    "dropout": ({"dropout": 1.0}, "dropout is 1.0, expected a rate"),
+    "contexts": ({"contexts": "fixd"}, "Did you mean 'fixed'"),
+    "context_days": ({"context_days": 0}, "context_days is 0, expected at least 1"),
+    "look_back": ({"look_back": 0}, "look_back is 0, expected at least"),
+    "threshold": ({"threshold": float("nan")}, "threshold is nan, expected a rate"),
+    "shortest": ({"shortest": 9, "context_days": 8}, "shortest is 9, expected at most context_days, 8"),
+    "recent": ({"recent": 0}, "recent is 0, expected at least 1"),
+    "earlier": ({"earlier": -1}, "earlier is -1, expected at least"),
+    "renew": ({"renew": 0}, "renew is 0, expected at least 1"),
+    "bank": ({"bank": 0}, "bank is 0, expected at least 1"),
+    "likelihood": ({"likelihood": -0.1}, "likelihood is -0.1, expected a number >= 0"),
+    "train_cost_bps": ({"train_cost_bps": 20_000.0}, "train_cost_bps is 20000.0, expected"),
+    "batch": ({"batch": 0}, "batch is 0, expected at least 1"),
+    "length": ({"length": 0}, "length is 0, expected at least 1"),
+    "learning_rate": ({"learning_rate": 0.0}, "learning_rate is 0.0, expected a number above 0"),
+    "max_norm": ({"max_norm": 0.0}, "max_norm is 0.0, expected a number above 0"),
+    "epochs": ({"epochs": 0}, "epochs is 0, expected at least 1"),
+    "patience": ({"patience": 0}, "patience is 0, expected at least 1"),
+}
+
+
+def test_every_setting_has_a_case():
+    assert set(REFUSED) == {field.name for field in fields(XTrendConfig)}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_settings_that_cannot_be_used_are_refused_by_name(case):
+    options, message = REFUSED[case]
+    with pytest.raises(ConfigError, match=message):
+        XTrend(**options)
+
+
+def test_who_is_not_trained_or_of_another_shape_is_refused():
+    with pytest.raises(ConfigError, match="not trained"):
+        XTrend().signals(world())
+    with pytest.raises(ConfigError, match="not trained"):
+        XTrend().start_from(XTrend())
+    for name, value in (("hidden", 8), ("heads", 1), ("embedding", 3), ("recent", 4), ("earlier", 0)):
+        with pytest.raises(
+            ConfigError, match=f"{name} is {value}, and {TINY[name]} of the agent to begin at"
+        ):
+            XTrend(**{**TINY, name: value}).start_from(trained())
+
+
+def test_an_environment_that_shows_something_else_is_refused():
+    agent = XTrend(**TINY)
+    with pytest.raises(ConfigError, match="shows 0 features, not those this agent reads"):
+        agent.fit(TradingEnv(seen(), window=1), seed=0)
+    short = environment(agent, seen().until(world().dates[15]))
+    with pytest.raises(ConfigError, match="no asset has a day whose return is defined"):
+        agent.fit(short, seed=0, validation=short)
+    played = trained()
+    first = environment(played, world()).reset(seed=0)[0]
+    with pytest.raises(ConfigError, match="5 assets, expected the 3 it is laid out for"):
+        played.act(first)

@@ -41,7 +41,7 @@ BANK, CALENDAR = "bank.", "calendar"
 
 
 class Stored(TypedDict):
-    """What a checkpoint says beside tensors: the assets it knows, of its bank, and those `act` is shown."""
+    """What a checkpoint says beside tensors; assets: known, of the bank, and those that `act` is shown."""
 
     config: dict[str, Any]
     assets: list[list[str]]
@@ -159,7 +159,7 @@ class XTrend:
 
     @torch.no_grad()
     def act(self, observation: Observation) -> FloatArray:
-        """Signals [N]: one more day, in an environment laid out as the training was, from its first day on.
+        """Signals [N]: one more day, in an environment laid out as that of the training, from its first day.
 
         Raises:
             ConfigError: another number of assets; `adapt` gives an agent for them.
@@ -287,7 +287,7 @@ class XTrend:
         return Walk(self._trained(), self.config, known, bank, rows)
 
     def _pieces(self, panel: Panel) -> tuple[Iterator[Piece], Pool, IntArray]:
-        """The outputs over a panel, the sequences attended to, and the numbers [T, C] of every row's."""
+        """The outputs over a panel, the sequences that may be attended to, and each row's numbers [T, C]."""
         network, config, moments = self._trained(), self.config, seconds(panel.dates)
         library = library_of(panel, config)
         bank = self._bank().beside(names_of(panel), moments)
@@ -301,10 +301,8 @@ class XTrend:
         earlier = self._earlier
         if earlier is None:
             return
-        known, weights = (
-            {name: row for row, name in enumerate(earlier.assets_)},
-            earlier._trained().state_dict(),
-        )
+        known = {name: row for row, name in enumerate(earlier.assets_)}
+        weights = earlier._trained().state_dict()
         embeddings = network.assets.detach().clone()
         for row, name in enumerate(self.assets_):
             if name in known:

@@ -1,4 +1,4 @@
-"""Where histories are cut into context sequences: at changepoints or in fixed lengths, at once or by day."""
+"""Where histories are cut into context sequences: at changepoints or in fixed lengths, at once or daily."""
 
 from __future__ import annotations
 

@@ -30,6 +30,7 @@ def gaussian_surprise(mean: Tensor, deviation: Tensor, target: Tensor) -> Tensor
     """-log of the normal density, log(sqrt(2 pi) s) + (y - m)^2 / (2 s^2), float64, element by element.
 
     Examples:
+        >>> import torch
         >>> zero, one = torch.zeros(()), torch.ones(())
         >>> print(f"{gaussian_surprise(zero, one, zero):.4f} {gaussian_surprise(zero, 2 * one, one):.4f}")
         0.9189 1.7371

@@ -30,7 +30,7 @@ class OpenSequence:
         """The return of an own day: the next one of the latest day that was read, if that has none."""
         if len(self.labels) < len(self.features):
             sigma = self.features[-1][SIGMA]
-            self.labels.append(float(normalised(np.array(earned), sigma)))
+            self.labels.append(float(normalised(np.asarray(earned), np.asarray(sigma))))
 
     def read(self, features: FloatArray) -> None:
         """One more day, [F]."""
@@ -77,7 +77,7 @@ class Walk:
         self._t = 0
 
     def step(self, features: FloatArray, returns: FloatArray, tradable: BoolArray) -> FloatArray:
-        """Z [N] at the close of one more row, the position before its tanh; 0 where an asset is not read.
+        """Z [N], which positions are the tanh of, at the close of one more row; 0 where an asset is not read.
 
         Args:
             features: [N, F] of the day.

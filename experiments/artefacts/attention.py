@@ -1,14 +1,18 @@
-"""The figure of a decision: which stretches of which assets it attended to, and how much."""
+"""Which regimes a decision of X-Trend attended to: the asset's own past, and the contexts by their weight."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+import re
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments.artefacts.drawing import INK, QUIET, date_axis, grid_of, plain
+from experiments.artefacts.drawing import INK, QUIET, date_axis, plain
+from experiments.artefacts.items import Drawing
 from qn_env.arrays import DateArray, FloatArray
+from qn_env.dates import DateLike, as_moment
 from qn_env.extras import require
 from qn_env.panel import Panel
 
@@ -16,119 +20,109 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLUMNS, MOST = 4, 7  # panels beside each other, and stretches that have one
-BEFORE = 63  # days that are shown of the asset whose decision it is
-COLOUR, DEEPEST = "#0969da", 0.45  # of the heaviest stretch, and how opaque
-DAY = np.timedelta64(1, "D")
+    from agents.xtrend import XTrend
+    from agents.xtrend.pool import Asset, Told
+
+COLOUR = "#0060a0"
+WIDTH, ABOVE, ROW = 8.0, 2.9, 0.27  # inches: the figure, what is not a row of contexts, a row
+LEAST_DAYS = 252  # own days of the asset that are shown at least, if there are as many
+FAINTEST = 0.1  # opacity of a weight of 0
+THINNEST = 0.005  # width of a span at least, of the axis
+ALWAYS = "always there"  # how the context that is no asset's is called
+
+Spans = Mapping["Asset", Sequence[tuple["Told", float]]]
 
 
-class Stretch(NamedTuple):
-    """Some of an asset's trading days and their simple returns; none where a panel has no such asset."""
-
-    name: str
-    first: np.datetime64
-    last: np.datetime64
-    dates: DateArray
-    returns: FloatArray
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Decision:
-    """What was decided for an asset, and what was attended to.
-
-    Attributes:
-        target: the asset's days, the last one that of the decision.
-        signal: what was decided.
-        attended: stretches with their shares of the attention, the heaviest first.
-        none: the share that went to none of them.
-    """
-
-    target: Stretch
-    signal: float
-    attended: tuple[tuple[Stretch, float], ...]
-    none: float
-
-    @property
-    def day(self) -> np.datetime64:
-        """The day of the decision."""
-        day: np.datetime64 = self.target.last.astype("datetime64[D]")
-        return day
-
-
-def decision_of(agent: Any, panel: Panel, market: str, asset: str, day: str | None) -> Decision:
-    """What an agent that has `attended` decided for an asset of the panel, and attended to.
+def attention_of(
+    agent: XTrend, panel: Panel, market: str, asset: str, day: DateLike, *, most: int = 12
+) -> Drawing:
+    """The figure of one decision.
 
     Args:
         agent: trained.
-        panel: what it plays.
+        panel: what is played.
         market: of the asset.
         asset: its name.
-        day: of the decision; None: the asset's last.
+        day: the decision's.
+        most: assets that are shown, those that weigh most.
 
     Raises:
-        ConfigError: a day on which it does not decide.
+        ConfigError: as `XTrend.attended`.
     """
-    column = list(zip(panel.market_of, panel.assets, strict=True)).index((market, asset))
-    own = panel.dates[panel.tradable[:, column]]
-    found = agent.attended(panel, market, asset, own[-1] if day is None else day)
-    last = own[-1] if day is None else own[own <= np.datetime64(day)][-1]
-    row = int(np.searchsorted(panel.dates, last))
-    return Decision(
-        target=_stretch(panel, market, asset, panel.dates[0], last),
-        signal=float(agent.signals(panel)[row, column]),
-        attended=tuple(
-            (_stretch(panel, told.market, told.asset, told.first, told.last), weight)
-            for told, weight in found
-            if told is not None
+    attended = agent.attended(panel, market, asset, day)
+    always = sum(one.weight for one in attended if one.told is None)
+    spans: dict[Asset, list[tuple[Told, float]]] = {}
+    for told, weight in attended:
+        if told is not None:
+            spans.setdefault((told.market, told.asset), []).append((told, weight))
+    heaviest = sorted(spans, key=lambda name: -_total(spans[name]))[:most]
+    shown = {name: spans[name] for name in heaviest}
+    rest = 1.0 - always - sum(_total(part) for part in shown.values())
+    left_out = f", assets that are not shown {rest:.0%}" if len(spans) > len(shown) else ""
+    moment = as_moment(day, panel.dates)
+    return Drawing(
+        name=re.sub(r"[^\w.-]+", "-", f"attention-{market}-{asset}-{moment}"),
+        title=f"{market}/{asset}, {moment}",
+        caption=f"What the decision for {market}/{asset} at the close of {moment} attended to: stretches of "
+        "days that had ended, the darker the more, with the sum of each asset's weights; the context that is "
+        f"always there has {always:.0%}{left_out}.",
+        draw=partial(
+            _draw,
+            f"{market}/{asset} at the close of {moment}",
+            *_past(panel, market, asset, moment),
+            shown,
+            always,
         ),
-        none=sum(weight for told, weight in found if told is None),
     )
 
 
-def attention_figure(decision: Decision) -> Figure:
-    """The asset's gains up to its decision, and in the heaviest stretches, the deeper the more attended.
+def _past(panel: Panel, market: str, asset: str, moment: np.datetime64) -> tuple[DateArray, FloatArray]:
+    """The asset's own days up to a day, and what 1 at the first close has become, decimal."""
+    columns = panel.markets[market].columns
+    column = columns.start + panel.assets[columns].index(asset)
+    own = panel.tradable[:, column] & (panel.dates <= moment)
+    return panel.dates[own], np.cumprod(1.0 + panel.returns[own, column])
 
-    Stretches that lie within the days shown of the asset are shaded there, too.
-    """
-    shown = decision.attended[:MOST]
-    figure, (first, *others) = grid_of(1 + len(shown), columns=COLUMNS, width=3.1, height=2.3)
-    target, heaviest = decision.target, max((weight for _, weight in shown), default=1.0)
-    dates = target.dates[-BEFORE:]
-    _gains(first, dates, target.returns[-BEFORE:])
-    number = require("matplotlib.dates", what="A figure").date2num
-    for stretch, weight in decision.attended:
-        if stretch.first >= dates[0]:
-            opacity = DEEPEST * weight / heaviest / 2.0
-            first.axvspan(
-                number(stretch.first), number(stretch.last + DAY), color=COLOUR, alpha=opacity, linewidth=0
-            )
-    first.set_title(f"{plain(target.name)}: signal {decision.signal:+.2f}", fontsize=9)
-    for axes, (stretch, weight) in zip(others, shown, strict=False):
-        _gains(axes, stretch.dates, stretch.returns)
-        axes.patch.set_facecolor(COLOUR)
-        axes.patch.set_alpha(DEEPEST * weight / heaviest)
-        axes.set_title(f"{weight:.0%}  {plain(stretch.name)}", fontsize=9)
-    rest = sum(weight for _, weight in decision.attended[MOST:])
-    figure.supxlabel(
-        f"gains in %; close of {decision.day}; {rest:.0%} of the attention went to "
-        f"{len(decision.attended[MOST:])} other stretches, {decision.none:.0%} to none",
-        fontsize=9,
-        color=QUIET,
+
+def _draw(title: str, dates: DateArray, grown: FloatArray, spans: Spans, always: float) -> Figure:
+    rows = len(spans) + 1
+    figure: Figure = require("matplotlib.figure", what="A figure").Figure(
+        figsize=(WIDTH, ABOVE + ROW * rows), layout="constrained"
     )
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[ABOVE - 0.9, ROW * rows + 0.2])
+    begin = min([dates[-LEAST_DAYS:][0], *(told.first for part in spans.values() for told, _ in part)])
+    shown = dates >= begin
+    above.plot(dates[shown], 100.0 * (grown[shown] / grown[shown][0] - 1.0), color=COLOUR, linewidth=1.4)
+    above.set_ylabel("cumulative return, %")
+    above.set_title(plain(title))
+    _rows(below, spans, always)
+    for axes in (above, below):
+        axes.axvline(dates[-1], color=INK, linewidth=1.0, linestyle=":")
+    date_axis(below)
     return figure
 
 
-def _gains(axes: Axes, dates: DateArray, returns: FloatArray) -> None:
-    axes.plot(dates, 100.0 * (np.cumprod(1.0 + returns) - 1.0), color=INK, linewidth=1.2)
-    axes.tick_params(labelsize=8)
-    date_axis(axes)
-    axes.xaxis.get_offset_text().set_fontsize(8)
+def _rows(axes: Axes, spans: Spans, always: float) -> None:
+    """A row for each asset, the heaviest on top; its contexts as spans, the sum of weights at the right."""
+    number = require("matplotlib.dates", what="A figure").date2num
+    darkest = max((weight for part in spans.values() for _, weight in part), default=1.0)
+    thinnest = THINNEST * float(np.diff(axes.get_xlim())[0])
+    totals = [*(_total(part) for part in spans.values()), always]
+    names = [*(plain("/".join(name)) for name in spans), ALWAYS]
+    for row, part in enumerate(spans.values()):
+        for told, weight in part:
+            begin, end = number(told.first), number(told.last)
+            opacity = FAINTEST + (1.0 - FAINTEST) * weight / darkest
+            bar: dict[str, Any] = {"facecolor": (COLOUR, opacity), "edgecolor": "white", "linewidth": 0.8}
+            axes.broken_barh([(begin, max(end - begin, thinnest))], (row - 0.38, 0.76), **bar)
+    axes.set_yticks(range(len(names)), names, fontsize=9)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.grid(visible=False, axis="y")
+    place: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "ha": "left", "va": "center"}
+    for row, total in enumerate(totals):
+        axes.text(1.01, row, f"{total:.0%}", fontsize=9, color=INK, **place)
+    axes.text(1.01, -0.9, "weight", fontsize=9, color=QUIET, **place)
 
 
-def _stretch(panel: Panel, market: str, asset: str, first: np.datetime64, last: np.datetime64) -> Stretch:
-    names = list(zip(panel.market_of, panel.assets, strict=True))
-    if (market, asset) not in names:
-        return Stretch(f"{market}/{asset}", first, last, panel.dates[:0], np.zeros(0))
-    column = names.index((market, asset))
-    here = panel.tradable[:, column] & (panel.dates >= first) & (panel.dates <= last)
-    return Stretch(f"{market}/{asset}", first, last, panel.dates[here], panel.returns[here, column])
+def _total(part: Sequence[tuple[Told, float]]) -> float:
+    return sum(weight for _, weight in part)

@@ -127,7 +127,7 @@ FULL = Suite(
         *("dmn-lstm-softmin", "dmn-lstm-changepoints", "momentum-transformer"),
         *("dmn-vsn-lstm", "dmn-tft", "dmn-xlstm", "dmn-lstm-patchtst"),
         *("dmn-patchtst", "dmn-dlinear", "dmn-itransformer", "dmn-mamba2"),
-        *("spatiotemporal", "spatiotemporal-delayed"),
+        *("spatiotemporal", "spatiotemporal-delayed", "x-trend"),
         *("rrl", "dmn-mlp-closed", "dmn-lstm-closed"),
         *("ppo", "a2c", "sac", "td3", "dqn", "ppo-device"),
     ),

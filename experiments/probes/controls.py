@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple, Self
+from typing import Literal, Self
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from qn_env.arrays import FloatArray
 from qn_env.environment import TradingEnv
 from qn_env.setup import Observation
 
-SURE = 30.0  # half the log odds of one day, beyond which nothing is surer
+SURE = 15.0  # of what a day tells, half the log odds beyond which nothing is surer
 
 # mu / sigma of the next returns [N], from today's returns [N] and the forecast of the day before [N].
 Forecast = Callable[[FloatArray, FloatArray], FloatArray]
@@ -79,16 +79,8 @@ class Banded(Oracle):
         return self._policy.position(self._last, most * observation["positions"]) / most
 
 
-class Chain(NamedTuple):
-    """A Markov chain in each of whose S states one of two laws is in force."""
-
-    sign: FloatArray  # [S] 1 or -1, the law
-    first: FloatArray  # [S] probabilities of the states on the first day
-    move: FloatArray  # [S, S] from one day's state to the next day's
-
-
 class Switching(Oracle):
-    """Knows two AR(1) laws of opposite sign and how they change; infers by Bayes' rule which is in force.
+    """Knows two AR(1) laws of opposite sign and how long they last; infers which is in force (Bayes).
 
     The forecast of the next return is (2 p - 1) c r_t, p the probability of +c. A return under it has the
     variance of the innovations and the square of c r_t, whichever law it is, and the best weight is the mean
@@ -96,41 +88,60 @@ class Switching(Oracle):
     """
 
     def __init__(
-        self, coefficient: float, volatility: float, chain: Chain, *, reads: Literal["own", "all"]
+        self,
+        coefficient: float,
+        volatility: float,
+        mean_days: int,
+        *,
+        least_days: int,
+        reads: Literal["own", "all"],
     ) -> None:
         """Take what is planted, and whose past is read.
 
         Args:
             coefficient: c.
             volatility: standard deviation of the innovations, decimal.
-            chain: of one market's law.
+            mean_days: of a regime.
+            least_days: of a regime; behind them it ends on any day with the same probability.
             reads: each asset's own past, or that of all assets as if one law were in force for all.
         """
         super().__init__(constant_forecast(0.0))
-        self._coefficient, self._volatility, self._chain, self._reads = coefficient, volatility, chain, reads
-        self._share: FloatArray | None = None  # [N, S] of the states of the next day
+        self._coefficient, self._volatility, self._reads = coefficient, volatility, reads
+        # By the days that it has lasted, from 1 on; the last entry is that of all older regimes.
+        self._ends = np.append(np.zeros(least_days), 1.0 / (mean_days - least_days))[:, None]
+        self._belief: FloatArray | None = None  # [2, A, N] of +c and -c and the age; [2, A, 1] of all assets
 
     def reset(self) -> None:
         """Forget what was inferred."""
         super().reset()
-        self._share = None
+        self._belief = None
 
     def act(self, observation: Observation) -> FloatArray:
         """Signals [N], the best weights times 2 sigma."""
         today = observation["returns"][-1] / self._volatility
-        sign, first, move = self._chain
-        share = np.tile(first, (len(today), 1)) if self._share is None else self._share
-        if self._last is not None:
-            # Half of the log of the likelihood ratio of today's return, ((x + c x')^2 - (x - c x')^2) / 4.
+        if self._belief is None or self._last is None:
+            belief = np.zeros((2, len(self._ends), 1 if self._reads == "all" else len(today)))
+            belief[:, 0] = 0.5
+        else:
+            # Half the log of the likelihood ratio of today's return, ((x + c x')^2 - (x - c x')^2) / 4.
             told = self._coefficient * self._last * today
-            odds = (np.full(len(today), told.sum()) if self._reads == "all" else told).clip(-SURE, SURE)
-            share = share * np.exp(sign * odds[:, None])
-            share /= share.sum(axis=1, keepdims=True)
-        self._share = share @ move
-        self._last = today
+            told = (told.sum(keepdims=True) if self._reads == "all" else told).clip(-SURE, SURE)
+            belief = self._belief * np.exp(np.stack([told, -told]))[:, None]
+            belief /= belief.sum(axis=(0, 1))
+        self._belief, self._last = self._later(belief), today
+        up, down = self._belief.sum(axis=1)
         expected = self._coefficient * today
-        signals: FloatArray = 2.0 * (self._share @ sign) * expected / (1.0 + expected**2)
+        signals: FloatArray = 2.0 * (up - down) * expected / (1.0 + expected**2)
         return signals
+
+    def _later(self, belief: FloatArray) -> FloatArray:
+        """The belief a day later, when each regime is a day older or another one has begun."""
+        stays = belief * (1.0 - self._ends)
+        later = np.zeros_like(belief)
+        later[:, 0] = (belief * self._ends).sum(axis=1)[::-1]
+        later[:, 1:] = stays[:, :-1]
+        later[:, -1] += stays[:, -1]
+        return later
 
 
 class Regression(Oracle):

@@ -68,20 +68,24 @@ def shared_law(build: Build, panel: Panel, days: int, seed: int) -> Figures:
         return shares
     if hasattr(chosen, "without_embeddings"):
         shares["zero"] = _share(chosen.without_embeddings(), known, days)
-    return {**shares, "new": _share(on_other_markets(chosen, new, days, seed), new, days)}
+    return {**shares, "new": _share(_zero_shot(chosen, new, days, seed), new, days)}
 
 
-def on_other_markets(agent: Agent, panel: Panel, days: int, seed: int) -> Agent:
-    """An agent that is a rule, or adapts, for a panel with other markets, of which it has learnt nothing.
+def on_other_markets(agent: Agent, panel: Panel, days: int, seed: int) -> Agent | None:
+    """The agent for a panel with markets that it was not trained on and does not learn; None: it plays none.
 
     Args:
-        agent: trained.
+        agent: trained, or a rule, which plays any market.
         panel: what it is to play.
         days: after which it is judged.
         seed: the only chance.
     """
     if not learns(agent):
         return agent
+    return _zero_shot(agent, panel, days, seed) if adapts(agent) else None
+
+
+def _zero_shot(agent: Agent, panel: Panel, days: int, seed: int) -> Agent:
     return adapted(agent, environment(agent, panel.until(panel.dates[days - 1])), seed=seed, learn=False)
 
 

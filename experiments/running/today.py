@@ -66,7 +66,15 @@ def todays_signals(
             trained agent does not know, or lacks.
     """
     record, given = folder.record(), panel
-    units, agents, panel = players(folder, label, panel, seed=seed, trust=trust)
+    _refuse_folds(record)
+    units = units_of(record, label, seed)
+    refuse_untrusted(units[0].variant.agent, folder.path / "run.json", trust)
+    agents = {unit.seed: _load(folder, unit) for unit in units}
+    if (begin := record["config"]["begin"]) is not None:
+        panel = panel.since(begin)
+    _refuse_older(record, panel)
+    if not _takes_any_market(agents[units[0].seed]):
+        panel = _as_trained(panel, _layout(folder, units[0]), label)
     start = _starts(record, units[0].window, panel)
     scale = Tape.of(panel, vol_target=units[0].vol_target).scale
     last, assets = last_rows(panel), np.arange(panel.shape[1])
@@ -79,26 +87,6 @@ def todays_signals(
         )
         decided = {u.seed: _decided_from(agents[u.seed], u, panel, start, held) for u in units}
     return _table(panel, decided, scale[last, assets], positions)
-
-
-def players(
-    folder: RunFolder, label: str, panel: Panel, *, seed: int | None, trust: Collection[str]
-) -> tuple[list[Unit], dict[int, Agent], Panel]:
-    """The units of an agent, the agents they trained by seed, and a panel as these play it.
-
-    Arguments and errors are those of `todays_signals`.
-    """
-    record = folder.record()
-    _refuse_folds(record)
-    units = units_of(record, label, seed)
-    refuse_untrusted(units[0].variant.agent, folder.path / "run.json", trust)
-    agents = {unit.seed: _load(folder, unit) for unit in units}
-    if (begin := record["config"]["begin"]) is not None:
-        panel = panel.since(begin)
-    _refuse_older(record, panel)
-    if not _takes_any_market(agents[units[0].seed]):
-        panel = _as_trained(panel, _layout(folder, units[0]), label)
-    return units, agents, panel
 
 
 def signals_every_day(agent: Agent, unit: Unit, panel: Panel, start: Mapping[str, str]) -> FloatArray:
