@@ -149,16 +149,17 @@ def test_a_decoder_is_a_line_and_what_bends_it():
     state, cell = np.zeros((2, H))
     for t in range(6):
         told = found[t].numpy()
-        selected = part.select(inputs[t], asset).numpy() * (1.0 + linear(w, "scale", told))
-        selected = selected + linear(w, "shift", told)
-        merged = part.merge(torch.tensor(selected), asset).numpy()
+        selected = part.select(inputs[t], asset).numpy()
+        turned = selected * linear(w, "scale", told) + linear(w, "shift", told)
+        merged = part.merge(torch.tensor(selected + turned), asset).numpy()
         gates = w["lstm.weight_ih_l0"] @ merged + w["lstm.weight_hh_l0"] @ state
         i, forget, g, o = np.split(gates + w["lstm.bias_ih_l0"] + w["lstm.bias_hh_l0"], 4)
         i, forget, o = (1.0 / (1.0 + np.exp(-gate)) for gate in (i, forget, o))
         cell = forget * cell + i * np.tanh(g)
         state = o * np.tanh(cell)
         hidden = part.feed(torch.tensor(layer_norm(w, "norm", merged + state)), asset).numpy()
-        z, mean, spread = linear(w, "line", selected) + linear(w, "bend", hidden)
+        heads = linear(w, "line", inputs[t].numpy()) + linear(w, "turn", turned) + linear(w, "bend", hidden)
+        z, mean, spread = heads
         close(outputs.z[0, t], z)
         close(outputs.mean[0, t], mean)
         close(outputs.deviation[0, t], np.log1p(np.exp(spread)) + LEAST_DEVIATION)

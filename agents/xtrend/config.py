@@ -29,7 +29,7 @@ class XTrendConfig:
     embedding: int = 4  # width of an asset's embedding
     embedding_dropout: float = 0.5  # share of the windows that are learnt from as if their asset were unseen
     embedding_decay: float = 1e-3  # L2 penalty's gradient per unit of embedding
-    decay: float = 1.0  # the same of what bends the straight line from inputs to outputs
+    decay: float = 300.0  # the same, over the windows learnt from, of what bends the line from inputs
     dropout: float = 0.4  # of what leaves an encoder or the decoder's LSTM
     contexts: Cut = "fixed"  # where histories are cut into context sequences
     context_days: int = 10  # of a context sequence, at most

@@ -48,10 +48,12 @@ class Course:
         """The training of a network on `env`, selected on `validation`."""
         generator = torch.Generator().manual_seed(seed)
         network.generator.manual_seed(seed + 1)
+        learn, held = (Windows.of(e, config) for e in (env, validation))
+        groups = _penalised(network, config, len(learn.row))
         identity = {"agent": "x-trend", "config": asdict(config), "seed": seed}
         job = Job(
             network=network,
-            optimizer=torch.optim.Adam(_penalised(network, config), lr=config.learning_rate, fused=True),
+            optimizer=torch.optim.Adam(groups, lr=config.learning_rate, fused=True),
             epochs=config.epochs,
             patience=config.patience,
             max_norm=config.max_norm,
@@ -60,7 +62,6 @@ class Course:
             generators={"batches": generator, "dropout": network.generator},
             monitor=monitor,
         )
-        learn, held = (Windows.of(e, config) for e in (env, validation))
         return cls(config, network, job, learn, held, generator)
 
     def alone(self) -> Training:
@@ -126,9 +127,9 @@ class Course:
         return torch.where(drawn, UNKNOWN, asset)
 
 
-def _penalised(network: XTrendNetwork, config: XTrendConfig) -> list[dict[str, Any]]:
+def _penalised(network: XTrendNetwork, config: XTrendConfig, windows: int) -> list[dict[str, Any]]:
     """Parameters by their L2 penalty: embeddings, what bends the straight line from inputs, and others."""
-    decays = {"embeddings": config.embedding_decay, "bends": config.decay, "others": 0.0}
+    decays = {"embeddings": config.embedding_decay, "bends": config.decay / windows, "others": 0.0}
     groups: dict[str, list[Tensor]] = {group: [] for group in decays}
     for name, parameter in network.named_parameters():
         groups["embeddings" if name == "assets" else "bends" if name in BENDS else "others"].append(parameter)

@@ -13,6 +13,7 @@ def searched() -> Space:
         "context_days": Choice((5, 10, 21)),
         "recent": Choice((10, 20, 30)),
         "earlier": Choice((0, 5, 10)),
+        "decay": LogUniform(30.0, 1000.0),
         "likelihood": Choice((0.0, 0.1, 1.0, 5.0)),
         "learning_rate": LogUniform(3e-4, 1e-2),
         "batch": Choice((64, 128, 256)),
