@@ -76,6 +76,7 @@ TRAININGS: dict[str, tuple[str, dict[str, Any]]] = {
     "ppo-joint": ("ppo-joint", {}),
     "ppo-device": ("ppo-device", {}),
 }
+LATER = {"lstm-patchtst", "dlinear", "mamba2", "xlstm"}  # the variable selection stands for them
 # Elsewhere these train as a population of one, and the fused LSTM of the CPU rounds otherwise than a loop.
 ROUNDED = {name for name, (agent, _) in TRAININGS.items() if class_of(agent) in (DeepMomentum, QuantNet)} | {
     "closed lstm"
@@ -156,7 +157,9 @@ def trained_elsewhere(name: str, **options: object) -> Any:
 
 
 @pytest.mark.filterwarnings(SB3_SAYS)
-@pytest.mark.parametrize("case", TRAININGS)
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=pytest.mark.slow) if case in LATER else case for case in TRAININGS]
+)
 def test_a_training_elsewhere_gives_what_the_cpu_gives(case: str, tmp_path: Path) -> None:
     name, options = TRAININGS[case]
     here = made(name, **options)

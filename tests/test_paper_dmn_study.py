@@ -221,6 +221,7 @@ def test_winners_of_the_search_are_not_trained_again_and_are_what_a_training_giv
             patch.setattr("agents.training._epoch", untrained)
             return run(*args, **options)
 
+    monkeypatch.setattr("experiments.papers.dmn.study.write_artefacts", lambda *_parts, **_more: tmp_path)
     begun, anew = (configured(data, tmp_path / name, models=("dmn-linear-mse",)) for name in ("a", "b"))
     with monkeypatch.context() as patch:
         patch.setattr("experiments.papers.dmn.study.run", judged_only)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -83,7 +83,24 @@ MARKETS: dict[str, dict[str, Any]] = {
     },
 }
 PRECISION = {"float32": 1e-5, "float64": 1e-10}
-precisions = pytest.mark.parametrize("precision", PRECISION)
+# Every case is held to the tighter bar in float64, the first of each kind in float32; the others are slow.
+FIRST = ("lstm", "linear", "transformer", "vsn-lstm", "market", "shared")
+
+
+def in_each(cases: Mapping[str, object]) -> pytest.MarkDecorator:
+    """Every case in both precisions."""
+    return pytest.mark.parametrize(
+        ("case", "precision"),
+        [
+            pytest.param(
+                case,
+                precision,
+                marks=[] if precision == "float64" or case in FIRST else pytest.mark.slow,
+            )
+            for case in cases
+            for precision in PRECISION
+        ],
+    )
 
 
 @lru_cache
@@ -207,10 +224,9 @@ def assert_alike(together: Sequence[Any], apart: Sequence[Any], precision: str) 
         assert float((one - other).norm() / other.norm()) < PRECISION[precision]
 
 
-@precisions
-@pytest.mark.parametrize("model", DMN)
-def test_a_deep_momentum_network_ends_where_it_ends_alone(model, precision):
-    apart, together = (dmn_courses(model, precision=precision) for _ in range(2))
+@in_each(DMN)
+def test_a_deep_momentum_network_ends_where_it_ends_alone(case, precision):
+    apart, together = (dmn_courses(case, precision=precision) for _ in range(2))
     trainings, ends = [course.alone() for course in apart], train_courses(together, CPU)
     assert_alike(together, apart, precision)
     for one, other in zip(ends, trainings, strict=True):
@@ -218,13 +234,12 @@ def test_a_deep_momentum_network_ends_where_it_ends_alone(model, precision):
         assert one.best_score == pytest.approx(other.best_score, rel=1e-4, abs=1e-4)
 
 
-@precisions
-@pytest.mark.parametrize("kind", MARKETS)
-def test_a_quantnet_ends_where_it_ends_alone(kind, precision, monkeypatch):
+@in_each(MARKETS)
+def test_a_quantnet_ends_where_it_ends_alone(case, precision, monkeypatch):
     if precision == "float64":
         monkeypatch.setattr(QuantNetwork, "inputs_of", lambda _self, episode: episode.inputs.double())
         monkeypatch.setattr(SharedNetwork, "inputs_of", lambda _self, episode: episode.features.double())
-    apart, together = (market_courses(kind, precision=precision) for _ in range(2))
+    apart, together = (market_courses(case, precision=precision) for _ in range(2))
     trainings, ends = [course.alone() for course in apart], train_market_courses(together, CPU)
     assert_alike(together, apart, precision)
     for one, other in zip(ends, trainings, strict=True):

@@ -613,16 +613,20 @@ TINY_TRAININGS: dict[str, dict[str, Any]] = {
 }
 
 
-def test_checkpoints_of_all_registered_agents_play_what_the_run_played(
+# One of every network; what another loss stores is laid out alike.
+STORED = tuple(name for name in AGENTS if not name.endswith(("-average", "-mse", "-binary")))
+
+
+def test_checkpoints_of_all_registered_networks_play_what_the_run_played(
     panel: Panel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, quick in TINY_TRAININGS.items():
         monkeypatch.setitem(AGENTS, name, replace(AGENTS[name], quick=quick))
-    config = RunConfig(agents=tuple(AGENTS), quick=True, seeds=1, jobs=1, out=tmp_path / "run")
+    config = RunConfig(agents=STORED, quick=True, seeds=1, jobs=1, out=tmp_path / "run")
     folder = RunFolder(run(config, panel))
     assert folder.record()["failed"] == []
     start = holdout(panel).test_start
-    for name in AGENTS:
+    for name in STORED:
         agent = load_agent(name, folder.path / "units" / f"{name}-seed0" / "checkpoint")
         settings = settings_of(agent)
         env = TradingEnv(
