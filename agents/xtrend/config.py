@@ -36,7 +36,7 @@ class XTrendConfig:
     look_back: int = 21  # days that a changepoint is looked for in
     threshold: float = 0.5  # severity beyond which a change ends a sequence
     shortest: int = 5  # days of a sequence that ends at one
-    recent: int = 16  # context sequences of a day: the latest that have ended
+    recent: int = 20  # context sequences of a day: the latest that have ended
     earlier: int = 4  # and some that are drawn from all before them
     renew: int = 21  # days after which those are drawn anew
     bank: int = 256  # context sequences of the training panel that a trained agent keeps
