@@ -29,7 +29,7 @@ class XTrendConfig:
     embedding: int = 4  # width of an asset's embedding
     embedding_dropout: float = 0.5  # share of the windows that are learnt from as if their asset were unseen
     embedding_decay: float = 1e-3  # L2 penalty's gradient per unit of embedding
-    decay: float = 300.0  # the same, over the windows learnt from, of what bends the line from inputs
+    decay: float = 150.0  # the same, over the windows learnt from, of what bends the line from inputs
     dropout: float = 0.4  # of what leaves an encoder or the decoder's LSTM
     contexts: Cut = "fixed"  # where histories are cut into context sequences
     context_days: int = 10  # of a context sequence, at most
@@ -40,14 +40,14 @@ class XTrendConfig:
     earlier: int = 4  # and some that are drawn from all before them
     renew: int = 21  # days after which those are drawn anew
     bank: int = 256  # context sequences of the training panel that a trained agent keeps
-    likelihood: float = 0.1  # alpha, of the negative log-likelihood beside the Sharpe ratio
+    likelihood: float = 3.0  # alpha, of the negative log-likelihood beside the Sharpe ratio
     train_cost_bps: float = 0.0  # costs inside the Sharpe ratio
     batch: int = 128  # windows of a step
     length: int = 63  # days of a window
     learning_rate: float = 3e-3
     max_norm: float = 1.0  # of the gradient
-    epochs: int = 60
-    patience: int = 15  # epochs without a better validation loss
+    epochs: int = 80
+    patience: int = 25  # epochs without a better validation loss
 
     def __post_init__(self) -> None:
         check_known("contexts", self.contexts, get_args(Cut))
